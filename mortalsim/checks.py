@@ -1,0 +1,124 @@
+"""Checks of what a user hands in, and the small family of errors that they raise.
+
+::
+
+    MortalsimError
+    ├── ShapeError      (ValueError)    an array of the wrong shape or kind
+    ├── RangeError      (ValueError)    a number outside what is allowed, or not finite
+    ├── UnknownName     (ValueError)    a name that nothing here bears
+    ├── DesignError     (ValueError)    a design file or configuration that cannot be built
+    ├── MissingPort     (RuntimeError)  a learner asks for a port that the chip lacks
+    ├── ChipFault       (RuntimeError)  a chip gave NaN or infinity
+    ├── DataError       (OSError)       a data set that cannot be found, fetched or read
+    └── OutputError     (OSError)       a folder or file that cannot be written
+
+Every message names the argument, says what was expected and what was found, and ends in what to write instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class MortalsimError(Exception):
+    """Base of every error that mortalsim raises on purpose."""
+
+
+class ShapeError(MortalsimError, ValueError):
+    """An array of the wrong shape or kind."""
+
+
+class RangeError(MortalsimError, ValueError):
+    """A number outside what is allowed, or not finite."""
+
+
+class UnknownName(MortalsimError, ValueError):
+    """A name that nothing here bears."""
+
+
+class DesignError(MortalsimError, ValueError):
+    """A design file or configuration that cannot be built."""
+
+
+class MissingPort(MortalsimError, RuntimeError):
+    """A learner asks for a port that the chip lacks."""
+
+
+class ChipFault(MortalsimError, RuntimeError):
+    """A chip gave NaN or infinity."""
+
+
+class DataError(MortalsimError, OSError):
+    """A data set that cannot be found, fetched or read."""
+
+
+class OutputError(MortalsimError, OSError):
+    """A folder or file that cannot be written."""
+
+
+def check_array(name: str, value: Any, shape: Mapping[str, int | None], hint: str = "") -> FloatArray:
+    """Return ``value`` as a C-contiguous finite float32 array of the wanted shape.
+
+    Parameters
+    ----------
+    name
+        The argument's name, for the message.
+    value
+        Anything that numpy can turn into an array of real numbers.
+    shape
+        Letters and sizes in order, ``{"B": None, "n_in": 64}``; ``None`` lets any size of at least 1 pass.
+    hint
+        What to write instead, appended to the message.
+
+    Raises
+    ------
+    ShapeError
+        The value is not an array of real numbers, or has another shape.
+    RangeError
+        The value contains NaN or infinity.
+    """
+    try:
+        array = np.ascontiguousarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{name}: expected an array of real numbers, found {type(value).__name__} ({error})") from error
+    wanted = tuple(shape.values())
+    fits = array.ndim == len(wanted) and all(
+        size >= 1 if want is None else size == want for size, want in zip(array.shape, wanted, strict=True)
+    )
+    if not fits:
+        symbols = ", ".join(shape)
+        numbers = ", ".join("any" if want is None else str(want) for want in wanted)
+        raise ShapeError(f"{name}: expected shape ({symbols}) = ({numbers}), found {array.shape}. {hint}".rstrip())
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise RangeError(
+            f"{name}: expected finite numbers, found {array[where]} at index {where}. "
+            "Remove or replace such samples before they reach the chip."
+        )
+    return array
+
+
+def check_between(name: str, value: float, low: float, high: float = np.inf, *, unit: str = "") -> float:
+    """Return ``value`` if ``low <= value <= high``; raise `RangeError` otherwise, also for NaN."""
+    if not low <= value <= high:
+        unit = f" {unit}" if unit else ""
+        bound = f"at least {low:g}{unit}" if high == np.inf else f"between {low:g} and {high:g}{unit}"
+        raise RangeError(f"{name}: expected a number {bound}, found {value!r}. Write {name} = {np.clip(low, low, high):g} or more.")
+    return value
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return ``name`` if it is among ``known``; otherwise raise `UnknownName` with the nearest known name."""
+    names = sorted(known)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    advice = f"Did you mean {near[0]!r}? " if near else ""
+    raise UnknownName(f"{kind}: expected one of {', '.join(names)}; found {name!r}. {advice}".rstrip())

@@ -1,0 +1,193 @@
+"""One crossbar array: differential pairs kept as physical state, and their folded weights for the read.
+
+Physical state is in siemens and seconds (``cells``); everything frozen or slow is folded into ``weights`` and ``variance``,
+which is all that a read needs. The conversion between siemens and weights is `Design.unit`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.chips.design import Design, initial_weights
+from mortalsim.devices import Device
+from mortalsim.kernels import apply_pulses, fold
+from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
+from mortalsim.streams import Streams
+
+#: Drift is folded anew once the clock has moved by this fraction of t0: it changes log G by at most nu times as much.
+DRIFT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class WriteCost:
+    """What one write request took: pulses in all, and pulse slots if rows are written together or one after the other."""
+
+    pulses: int
+    parallel: int
+    by_row: int
+
+
+class Crossbar:
+    """The array ``index`` of the chip whose streams are given.
+
+    Parameters
+    ----------
+    design
+        The technology.
+    n_in, n_out
+        Input lines, bias line included, and output lines.
+    index
+        Place of the array in the chip.
+    streams
+        The chip's streams.
+    """
+
+    def __init__(self, design: Design, n_in: int, n_out: int, index: int, streams: Streams) -> None:
+        self.design, self.device, self.index = design, design.device, index
+        self.shape = (n_in, n_out)
+        self.cells = fabricate_cells(design, n_in, n_out, streams.child("devices", index))
+        self.weights = np.empty(self.shape, np.float32)
+        noisy = self.device.read_noise_relative > 0
+        #: Variance of each weight by noise proportional to conductance; empty where there is none.
+        self.variance = np.empty(self.shape if noisy else (0, 0), np.float32)
+        self._tables = self.device.tables()
+        self._key = streams.key("writes")
+        self._verify = streams.child("verify", index)
+        self._row_pulses = np.zeros(n_in, np.int64)
+        self._drifts = self.device.drift > 0 or self.device.drift_dtod > 0
+        self.fold(0.0)
+
+    def fold(self, now: float) -> None:
+        """Compute weights and variances anew from the physical state at time ``now``, seconds."""
+        self.folded_at = now
+        relative = self.device.read_noise_relative
+        fold(self.cells, now, self.device.drift_t0, self.design.unit, relative, self.weights, self.variance)
+
+    def keep_up(self, now: float) -> None:
+        """Fold anew if drift since the last folding could matter."""
+        if self._drifts and now - self.folded_at > DRIFT_TOLERANCE * self.device.drift_t0:
+            self.fold(now)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return copies of all that changes; the folded values too, for they remember when each device was last folded."""
+        arrays = {"cells": self.cells, "weights": self.weights, "variance": self.variance}
+        return {name: array.copy() for name, array in arrays.items()} | {"folded_at": np.array([self.folded_at])}
+
+    def take(self, state: dict[str, np.ndarray]) -> None:
+        """Take back what `state` gave."""
+        for name, array in (("cells", self.cells), ("weights", self.weights), ("variance", self.variance)):
+            array[...] = state[name]
+        self.folded_at = float(state["folded_at"][0])
+
+    def change(self, matrix: FloatArray, now: float, number: int, *, cap: int | None = None) -> WriteCost:
+        """Ask for weight changes ``matrix`` (n_in, n_out); ``number`` counts the chip's writes and picks the noise."""
+        if not self.device.pulses:
+            self._change_exactly(matrix, now)
+            return WriteCost(0, 0, 0)
+        up, down = self._tables
+        pulses = apply_pulses(
+            self.cells,
+            matrix,
+            self.design.pulses_per_weight,
+            self.device.max_train if cap is None else cap,
+            up,
+            down,
+            self.device.step_ctoc,
+            now,
+            self.device.drift_t0,
+            self.design.unit,
+            self.device.read_noise_relative,
+            self._key,
+            number,
+            self.index,
+            self.weights,
+            self.variance,
+            self._row_pulses,
+        )
+        return WriteCost(int(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
+
+    def program(self, target: FloatArray, now: float, number: int) -> WriteCost:
+        """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until within half a step.
+
+        Verification reads what the device conducts, so it also corrects its static error, its step and its asymmetry; what
+        stays is read noise, stuck devices and bounds too narrow for the target.
+        """
+        total = WriteCost(0, 0, 0)
+        rng = self._verify.generator(number)
+        # With both devices of the pair moving, half a step of each is one half of two weight steps.
+        tolerance = self.device.step / self.design.unit
+        for attempt in range(self.device.verify_steps):
+            error = target - (self.weights + self._read_error(rng))
+            error[np.abs(error) <= tolerance] = 0
+            if not error.any():
+                break
+            # Attempts share the request's number; the attempt shifts the counter so that none repeats a draw.
+            cost = self.change(error.astype(np.float32), now, number + (attempt << 24), cap=0)
+            total = WriteCost(total.pulses + cost.pulses, total.parallel + cost.parallel, total.by_row + cost.by_row)
+        return total
+
+    def _read_error(self, rng: np.random.Generator) -> FloatArray:
+        spread: FloatArray | float = math.sqrt(self.design.line_variance)
+        if self.variance.size:
+            spread = np.sqrt(self.design.line_variance + self.variance)
+        return np.asarray(spread * rng.standard_normal(self.shape, dtype=np.float32), dtype=np.float32)
+
+    def _change_exactly(self, matrix: FloatArray, now: float) -> None:
+        # Continuous devices: each of the pair takes half the change, up to its own bounds.
+        self._settle(now)
+        half = (matrix * (self.design.unit / 2)).astype(np.float32)
+        for device, sign in enumerate((1, -1)):
+            g, low, high = (self.cells[device, field] for field in (G, LOW, HIGH))
+            moves = self.cells[device, UP] > 0
+            np.clip(g + sign * half, low, high, out=g, where=moves & (half != 0))
+        self.fold(now)
+
+    def _settle(self, now: float) -> None:
+        # The drifted conductances become the programmed ones as of now.
+        g, nu, written = self.cells[:, G], self.cells[:, NU], self.cells[:, WRITTEN]
+        g *= (1 + (now - written) / self.device.drift_t0) ** -nu
+        written[...] = now
+
+
+def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> FloatArray:
+    """Draw one array's devices: the state that `kernels.cells` describes, shape (2, 8, n_in, n_out).
+
+    Each property comes from a stream of its own, so switching one on leaves the others as they were.
+    """
+    device, shape = design.device, (2, n_in, n_out)
+    cells = np.empty((2, 8, n_in, n_out), np.float32)
+
+    def normal(name: str) -> FloatArray:
+        return streams.generator(name).standard_normal(shape, dtype=np.float32)
+
+    cells[:, LOW] = np.maximum(device.g_min * (1 + device.bound_dtod * normal("low")), 0)
+    high = device.g_max * (1 + device.bound_dtod * normal("high"))
+    # A device whose bounds cross would have no range at all: leave it a tenth of the nominal one.
+    cells[:, HIGH] = np.maximum(high, cells[:, LOW] + (device.g_max - device.g_min) / 10)
+    step = (device.step or device.g_max) * np.abs(1 + device.step_dtod * normal("step"))
+    asymmetry = device.asymmetry + device.asymmetry_dtod * normal("asymmetry")
+    cells[:, UP] = step * np.maximum(1 + asymmetry, 0)
+    cells[:, DOWN] = step * np.maximum(1 - asymmetry, 0)
+    cells[:, ERROR] = device.conductance_dtod * normal("error")
+    cells[:, NU] = np.maximum(device.drift + device.drift_dtod * normal("drift"), 0)
+    cells[:, WRITTEN] = 0.0
+    weights = initial_weights(design, n_in, n_out, streams.generator("weights"))
+    signs = np.array([1, -1])[:, None, None]
+    g = device.g_mid + signs * weights * design.unit / 2
+    _stick(cells, g, device, streams)
+    cells[:, G] = np.clip(g, cells[:, LOW], cells[:, HIGH])
+    return cells
+
+
+def _stick(cells: FloatArray, g: FloatArray, device: Device, streams: Streams) -> None:
+    # A stuck device sits anywhere between its bounds and answers no pulse. Drawn for all, so that the fraction can change.
+    rng = streams.generator("stuck")
+    stuck = rng.random(g.shape) < device.stuck
+    place = cells[:, LOW] + rng.random(g.shape) * (cells[:, HIGH] - cells[:, LOW])
+    g[stuck] = place[stuck]
+    cells[:, UP][stuck] = 0.0
+    cells[:, DOWN][stuck] = 0.0

@@ -1,0 +1,72 @@
+"""The privileged view: what the scientist may see of a simulated chip and no learner may.
+
+Used by experiments and tests alone; everything here is noise-free and in float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.chips.layer import Layer
+from mortalsim.chips.simulated import SimulatedChip
+from mortalsim.hardware import BIAS
+from mortalsim.twin import Layer as ModelLayer
+from mortalsim.twin import Twin
+
+
+def weights(chip: SimulatedChip) -> list[np.ndarray]:
+    """Return the weights that the chip's devices hold now, one (n_in, n_out) per array, drift and static errors included."""
+    for layer in chip.layers:
+        layer.crossbar.keep_up(chip.clock)
+    return [layer.crossbar.weights.astype(np.float64) for layer in chip.layers]
+
+
+def conductances(chip: SimulatedChip) -> list[np.ndarray]:
+    """Return the programmed conductances in siemens, one (2, n_in, n_out) per array: G+ and G-."""
+    return [layer.crossbar.cells[:, 0].astype(np.float64) for layer in chip.layers]
+
+
+def model(chip: SimulatedChip) -> Twin:
+    """Return the exact differentiable model of this one chip: no noise, no rounding, no clipping by the ADC."""
+    design = chip.design
+    layers = tuple(_layer(layer, w) for layer, w in zip(chip.layers, weights(chip), strict=True))
+    return Twin(layers, design.normaliser.present, design.normaliser.epsilon, design.converters.input_range)
+
+
+def gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> list[np.ndarray]:
+    """Return the true gradient of the mean cross-entropy (nats) with respect to the chip's weights, (n_in, n_out) per array."""
+    scales = [_line_gain(layer) for layer in chip.layers]
+    grads = model(chip).gradient(x.astype(np.float64), targets.astype(np.float64))
+    return [scale[:, None] * grad for scale, grad in zip(scales, grads, strict=True)]
+
+
+def transfer_curves(chip: SimulatedChip, array: int, z: FloatArray) -> np.ndarray:
+    """Return what each neuron of ``array`` gives for the inputs ``z`` (Z,), shape (Z, n_out)."""
+    bank = chip.layers[array].neurons
+    return bank.respond(bank.gain * np.asarray(z, np.float64)[:, None] + bank.offset)[0]
+
+
+class _Response:
+    """The curves of one layer's neurons with their output converters' gain and offset, as the twin wants them."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._neurons, self._adc = layer.neurons, layer.adc
+
+    def __call__(self, v: FloatArray) -> FloatArray:
+        return self._neurons.respond(v)[0] * self._adc.gain + self._adc.offset
+
+    def derivative(self, v: FloatArray) -> FloatArray:
+        return self._neurons.respond(v)[1] * self._adc.gain
+
+
+def _line_gain(layer: Layer) -> np.ndarray:
+    # The gains of normaliser and DAC act on every line but the bias line.
+    return np.append(layer.dac.gain.astype(np.float64) * layer.normaliser_gain, BIAS)
+
+
+def _layer(layer: Layer, w: np.ndarray) -> ModelLayer:
+    gain, offset = (values.astype(np.float64) for values in (layer.neurons.gain, layer.neurons.offset))
+    # A DAC's offset adds the same current to a column whatever the input: it belongs to the neuron's offset.
+    shift = layer.dac.offset.astype(np.float64) @ w[:-1]
+    return ModelLayer(_line_gain(layer)[:, None] * w, _Response(layer), gain, offset + gain * shift)

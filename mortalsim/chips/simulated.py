@@ -1,0 +1,226 @@
+"""The simulated chip: a design and a seed make one physical individual, which learners meet only through the seam."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, check_array, check_between
+from mortalsim.chips.crossbar import Crossbar, WriteCost
+from mortalsim.chips.design import Design
+from mortalsim.chips.layer import Layer
+from mortalsim.hardware import (
+    NUDGE_PORTS,
+    WRITE_PORTS,
+    CurrentNudge,
+    Datasheet,
+    Delta,
+    Nudge,
+    Outer,
+    Port,
+    Program,
+    Replay,
+    Shrink,
+    Trace,
+    WriteRequest,
+)
+from mortalsim.streams import Streams
+
+@dataclass
+class Ledger:
+    """What a chip has been put through.
+
+    Parameters
+    ----------
+    reads, nudged_reads
+        Samples presented; the second counts those with a nudge and is part of the first.
+    requests
+        Write requests.
+    pulses
+        Pulses sent to devices, stuck ones included.
+    seconds, joules
+        Time taken and energy spent by reads and writes, nominal figures of the data sheet.
+    """
+
+    reads: int = 0
+    nudged_reads: int = 0
+    requests: int = 0
+    pulses: int = 0
+    seconds: float = 0.0
+    joules: float = 0.0
+
+
+class SimulatedChip:
+    """One chip of a design.
+
+    Parameters
+    ----------
+    design
+        What all its kind share.
+    seed
+        What is its own: devices, neurons, converters, ports and all noise come from named streams of it.
+
+    Attributes
+    ----------
+    ledger
+        What it has been put through. Not part of the seam.
+    clock
+        Seconds since fabrication. Reads and writes advance it; `wait` lets it pass.
+    """
+
+    def __init__(self, design: Design, seed: int) -> None:
+        self.design, self.seed = design, seed
+        streams = Streams(seed, ("chip",))
+        self._datasheet = design.datasheet()
+        self.layers = [Layer(design, index, streams) for index in range(len(design.sizes) - 1)]
+        self.ledger = Ledger()
+        self.clock = 0.0
+        self._read_key = streams.key("read noise")
+        self._read_number = 0
+
+    def __repr__(self) -> str:
+        return f"SimulatedChip({self.design.name!r}, seed={self.seed})"
+
+    @property
+    def datasheet(self) -> Datasheet:
+        """What is true of every chip of this design."""
+        return self._datasheet
+
+    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+        """Present every sample of ``x`` (B, n_inputs) once.
+
+        Raises
+        ------
+        ShapeError, RangeError
+            ``x`` or a nudge is not a finite array of the right shape.
+        MissingPort
+            The nudge goes through a port that the design lacks.
+        ChipFault
+            The output is not finite.
+        """
+        v = check_array("x", x, {"B": None, "n_inputs": self._datasheet.n_inputs}, "Write one row per sample.")
+        nudge = self._check_nudge(nudge, len(v))
+        taps = []
+        for layer in self.layers:
+            layer.crossbar.keep_up(self.clock)
+            taps.append(layer.read(v, nudge, self._read_number, self._read_key))
+            v = taps[-1].post
+        self._read_number += 1
+        self._account(reads=len(v), nudged=len(v) if nudge is not None else 0)
+        if not np.isfinite(v).all():
+            raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. Lower the learning rate or limit the converters' range.")
+        return Trace(v, tuple(taps) if Port.TAPS in self._datasheet.ports else ())
+
+    def write(self, request: WriteRequest) -> None:
+        """Ask for a change; it goes through the devices' pulse response.
+
+        Raises
+        ------
+        ShapeError, RangeError
+            The request names no array of this chip, or carries an array of the wrong shape or numbers that are not finite.
+        MissingPort
+            The design lacks the request's port.
+        """
+        port = WRITE_PORTS.get(type(request))
+        if port is None:
+            kinds = ", ".join(kind.__name__ for kind in WRITE_PORTS)
+            raise ShapeError(f"request: expected one of {kinds}, found {type(request).__name__}.")
+        self._datasheet.require(f"the request {type(request).__name__}", port)
+        number = self.ledger.requests
+        self.ledger.requests += 1
+        if isinstance(request, Replay):
+            costs = [self._replay(request, layer, number) for layer in self.layers]
+            slots = max(cost.parallel for cost in costs)
+            self._account(pulses=sum(cost.pulses for cost in costs), slots=slots)
+            return
+        crossbar = self._array(request.array)
+        if isinstance(request, Program):
+            target = check_array("target", request.target, _weights_shape(crossbar))
+            cost = crossbar.program(target, self.clock, number)
+        else:
+            cost = crossbar.change(self._matrix(request, crossbar), self.clock, number)
+        parallel = isinstance(request, Outer | Shrink)
+        self._account(pulses=cost.pulses, slots=cost.parallel if parallel else cost.by_row)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass: the devices drift. Below the seam; for experiments."""
+        self.clock += check_between("seconds", seconds, 0, unit="s")
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the chip's changing state as plain arrays; with design and seed it is all that a checkpoint needs."""
+        state = {"clock": np.array([self.clock]), "read_number": np.array([self._read_number])}
+        state["ledger"] = np.array([float(value) for value in asdict(self.ledger).values()])
+        for layer in self.layers:
+            state |= {f"{name}.{layer.index}": array for name, array in layer.crossbar.state().items()}
+        return state
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back a `snapshot` of a chip of the same design and seed.
+
+        Raises
+        ------
+        ShapeError
+            The snapshot is of a chip with other arrays.
+        """
+        for layer in self.layers:
+            for name, array in layer.crossbar.state().items():
+                found = np.asarray(state.get(f"{name}.{layer.index}", np.zeros(0)))
+                if found.shape != array.shape:
+                    raise ShapeError(
+                        f"state: expected {name}.{layer.index} of shape {array.shape}, found {found.shape}. "
+                        "Restore only what a chip of the same design and sizes gave."
+                    )
+            layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in layer.crossbar.state()})
+        self.clock = float(state["clock"][0])
+        values = zip(fields(Ledger), state["ledger"], strict=True)
+        self.ledger = Ledger(**{field.name: type(field.default)(value) for field, value in values})
+        self._read_number = int(state["read_number"][0])
+
+    def _account(self, reads: int = 0, nudged: int = 0, pulses: int = 0, slots: int = 0) -> None:
+        sheet, ledger = self._datasheet, self.ledger
+        seconds = reads * sheet.seconds_per_read + slots * sheet.seconds_per_pulse
+        ledger.reads += reads
+        ledger.nudged_reads += nudged
+        ledger.pulses += pulses
+        ledger.seconds += seconds
+        ledger.joules += reads * sheet.joules_per_read + pulses * sheet.joules_per_pulse
+        self.clock += seconds
+
+    def _check_nudge(self, nudge: Nudge | None, samples: int) -> Nudge | None:
+        if nudge is None:
+            return None
+        if type(nudge) not in NUDGE_PORTS:
+            raise ShapeError(f"nudge: expected CurrentNudge, WeightNudge or None, found {type(nudge).__name__}.")
+        self._datasheet.require(f"a {type(nudge).__name__}", NUDGE_PORTS[type(nudge)])
+        if isinstance(nudge, CurrentNudge):
+            if len(nudge.currents) != len(self.layers):
+                raise ShapeError(f"currents: expected {len(self.layers)} entries, one per array, found {len(nudge.currents)}. Write None for no current.")
+            shapes = [{"B": samples, "n_out": layer.crossbar.shape[1]} for layer in self.layers]
+            pairs = enumerate(zip(nudge.currents, shapes, strict=True))
+            return CurrentNudge(tuple(None if c is None else check_array(f"currents[{i}]", c, shape) for i, (c, shape) in pairs))
+        return nudge
+
+    def _array(self, index: int) -> Crossbar:
+        if not 0 <= index < len(self.layers):
+            raise RangeError(f"array: expected 0 to {len(self.layers) - 1}, the arrays of this chip, found {index}.")
+        return self.layers[index].crossbar
+
+    def _matrix(self, request: Outer | Delta | Shrink, crossbar: Crossbar) -> FloatArray:
+        if isinstance(request, Delta):
+            return check_array("matrix", request.matrix, _weights_shape(crossbar))
+        if isinstance(request, Shrink):
+            check_between("factor", request.factor, 0, 1)
+            return crossbar.weights * np.float32(request.factor - 1)
+        n_in, n_out = crossbar.shape
+        pre = check_array("pre", request.pre, {"B": None, "n_in": n_in}, "Take it from a tap: the bias line belongs to it.")
+        post = check_array("post", request.post, {"B": len(pre), "n_out": n_out})
+        return np.asarray(np.float32(check_between("rate", request.rate, -1e9, 1e9)) * (pre.T @ post), dtype=np.float32)
+
+    def _replay(self, request: Replay, layer: Layer, number: int) -> WriteCost:
+        scale = check_between("scale", request.scale, -1e9, 1e9) * request.nudge.amplitude
+        return layer.crossbar.change(layer.pattern(request.nudge) * np.float32(scale), self.clock, number)
+
+
+def _weights_shape(crossbar: Crossbar) -> dict[str, int | None]:
+    return dict(zip(("n_in", "n_out"), crossbar.shape, strict=True))

@@ -1,0 +1,1 @@
+"""What surrounds the devices: neurons and their curves, converters, nudge ports, the normaliser."""

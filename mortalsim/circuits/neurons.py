@@ -1,0 +1,56 @@
+"""Output circuits: each neuron with its own frozen gain, offset, saturation and, in some families, its own curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from mortalsim.checks import FloatArray
+from mortalsim.circuits.curves import AnyCurve, CurveTables
+from mortalsim.circuits.curves.linear import Straight
+from mortalsim.circuits.curves.relu import Relu
+
+
+class Neurons(BaseModel):
+    """Neurons of a design: y = clip(curve(gain z + offset), -saturation, saturation)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    curve: AnyCurve = Field(default_factory=Relu, description="transfer curve of the hidden arrays")
+    output_curve: AnyCurve = Field(default_factory=Straight, description="transfer curve of the last array")
+    gain_dtod: float = Field(0.0, ge=0, description="spread of the gain, neuron to neuron, relative")
+    offset_dtod: float = Field(0.0, ge=0, description="spread of the offset at the input, units of weight times input")
+    saturation: float = Field(0.0, ge=0, description="output at which the supply clips; 0: never")
+    saturation_dtod: float = Field(0.0, ge=0, description="spread of the saturation, relative")
+    noise: float = Field(0.0, ge=0, description="noise at the neuron's input, units of weight times input, fresh each read")
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronBank:
+    """The neurons of one array as fabricated: gain, offset and saturation of shape (n_out,), and their curves."""
+
+    gain: FloatArray
+    offset: FloatArray
+    saturation: FloatArray
+    tables: CurveTables
+
+    def respond(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return outputs and slopes for ``v = gain z + offset`` (..., n_out), saturation included; for plots and oracles."""
+        value, slope = self.tables.respond(v)
+        return np.clip(value, -self.saturation, self.saturation), np.where(np.abs(value) < self.saturation, slope, 0.0)
+
+
+def fabricate_neurons(spec: Neurons, n_out: int, last: bool, rng: np.random.Generator) -> NeuronBank:
+    """Draw one array's neurons; ``last`` chooses the output curve. Gains and saturations are lognormal, offsets normal."""
+    gain = np.exp(spec.gain_dtod * rng.standard_normal(n_out))
+    offset = spec.offset_dtod * rng.standard_normal(n_out)
+    spread = np.exp(spec.saturation_dtod * rng.standard_normal(n_out))
+    saturation = spec.saturation * spread if spec.saturation else np.full(n_out, np.inf)
+    curve = spec.output_curve if last else spec.curve
+    return NeuronBank(_single(gain), _single(offset), _single(saturation), curve.fabricate(n_out, rng))
+
+
+def _single(values: FloatArray) -> FloatArray:
+    return values.astype(np.float32)

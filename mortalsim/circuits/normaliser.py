@@ -1,0 +1,15 @@
+"""Length normaliser before an array: v / (epsilon + rms(v)), no mean subtraction (Hinton 2022, section 2.1)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Normaliser(BaseModel):
+    """The normaliser of a design; a vector of zeros stays zero."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    present: bool = Field(True, description="a normaliser stands before every array")
+    epsilon: float = Field(1e-6, gt=0, description="added to the root mean square, so that silence stays silence")
+    gain_dtod: float = Field(0.0, ge=0, description="spread of the gain, array to array, relative")

@@ -1,0 +1,36 @@
+"""Step with exponential saturation, different up and down, fitted to resistive RAM."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from mortalsim.checks import FloatArray
+from mortalsim.devices.base import Device
+
+
+class Exponential(Device):
+    """dG_up = D max(1 - A_up e^(gamma_up z), 0), dG_down = D max(1 - A_down e^(-gamma_down z), 0), z = a v + b, v = 2u - 1.
+
+    Here D is the step that the fit calls dw_min, not the step at mid range; the two differ by the response at v = 0.
+    """
+
+    source: ClassVar[str] = "fit to resistive RAM of Gong et al., Nature Communications 2018; voltages and times are assumptions"
+
+    a_up: float = Field(-1.18445, description="A_up")
+    a_down: float = Field(-0.081404, description="A_down")
+    gamma_up: float = Field(5.0, description="gamma_up")
+    gamma_down: float = Field(5.0, description="gamma_down")
+    scale: float = Field(-0.5, description="a")
+    shift: float = Field(-0.5, description="b")
+
+    def up(self, u: FloatArray) -> FloatArray:
+        return np.maximum(1 - self.a_up * np.exp(self.gamma_up * self._z(u)), 0)
+
+    def down(self, u: FloatArray) -> FloatArray:
+        return np.maximum(1 - self.a_down * np.exp(-self.gamma_down * self._z(u)), 0)
+
+    def _z(self, u: FloatArray) -> FloatArray:
+        return self.scale * (2 * u - 1) + self.shift

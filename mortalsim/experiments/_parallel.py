@@ -1,0 +1,67 @@
+"""Independent tasks over worker processes, with results in the order of the tasks."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import joblib
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def run_tasks(function: Callable[[T], R], tasks: Sequence[T], jobs: int, label: str) -> list[R]:
+    """Return ``[function(task) for task in tasks]``, computed by ``jobs`` processes of one thread each.
+
+    Parameters
+    ----------
+    function
+        A function that can be sent to another process; its result must depend on the task alone.
+    tasks
+        Arguments; the first ones are begun first.
+    jobs
+        Worker processes; 0: one for every core; 1: no other process.
+    label
+        What the progress bar is called. It is shown on terminals only.
+    """
+    jobs = min(jobs or joblib.cpu_count(), len(tasks))
+    results: list[Any] = [None] * len(tasks)
+    with progress_bar() as bar:
+        line = bar.add_task(label, total=len(tasks))
+        for place, result in _completed(function, tasks, jobs):
+            results[place] = result
+            bar.advance(line)
+    return results
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on standard error, silent where that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _completed(function: Callable[[T], R], tasks: Sequence[T], jobs: int) -> Any:
+    """Yield (place, result) of each task as it is done."""
+    if jobs == 1:
+        with threadpool_limits(1):
+            for place, task in enumerate(tasks):
+                yield place, function(task)
+        return
+    # Workers ignore Ctrl-C, which reaches them too: the parent hears it and ends them, without their tracebacks.
+    with joblib.parallel_config("loky", inner_max_num_threads=1, initializer=_ignore_interrupts):
+        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+        yield from pool(joblib.delayed(_numbered)(function, place, task) for place, task in enumerate(tasks))
+
+
+def _numbered(function: Callable[[T], R], place: int, task: T) -> tuple[int, R]:
+    return place, function(task)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

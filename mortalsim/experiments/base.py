@@ -1,0 +1,73 @@
+"""What every experiment has: fields that are its options, an expectation written down beforehand, and a way to run."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mortalsim.report.results import Results
+from mortalsim.report.runfolder import Record, new_folder, versions
+
+
+class Experiment(BaseModel, ABC):
+    """One question that can be asked of chips and learners.
+
+    A subclass adds fields, each with a description: they are the command's options. The first line of its module's
+    docstring is the question, as it stands in lists and on the report.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    expected: ClassVar[str]
+    """What was expected before the experiment was first run, with the source of the expectation."""
+
+    seed: int = Field(0, ge=0, description="seed of everything random: chips, data split, learners, noise")
+    out: Path | None = Field(None, description="run folder to write, which must not exist yet; default: runs/NAME-DATE-TIME")
+    jobs: int = Field(0, ge=0, description="worker processes, one computing thread each; 0: one for every core")
+
+    @abstractmethod
+    def run(self) -> Results:
+        """Do the work and return what was found; the same fields give the same results, whatever `jobs` is."""
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name of the experiment, which is that of its file."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def question(cls) -> str:
+        """Return the first line of the module's docstring."""
+        return (sys.modules[cls.__module__].__doc__ or "").partition("\n")[0]
+
+
+def execute(experiment: Experiment) -> tuple[Results, Path]:
+    """Run ``experiment`` and write its run folder; return what was found and where it lies.
+
+    Raises
+    ------
+    OutputError
+        The run folder exists already or cannot be written; this is said before any work is done.
+    """
+    started = datetime.datetime.now().astimezone().replace(microsecond=0)
+    out = experiment.out or Path("runs") / f"{experiment.name()}-{started:%Y%m%d-%H%M%S}"
+    with new_folder(out) as folder:
+        clock = time.perf_counter()
+        results = experiment.run()
+        record = Record(
+            experiment=experiment.name(),
+            question=experiment.question(),
+            expected=experiment.expected,
+            config=experiment.model_dump(mode="json"),
+            seed=experiment.seed,
+            versions=versions(),
+            started=started.isoformat(),
+            seconds=round(time.perf_counter() - clock, 1),
+        )
+        record.write(folder, results)
+    return results, out

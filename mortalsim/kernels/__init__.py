@@ -1,0 +1,24 @@
+"""The hot loops, compiled: random numbers from a counter, sign patterns, converters, the read's epilogue and write pulses.
+
+The only room that imports numba. Every kernel has a plain twin in ``tests/naive.py`` that it must equal.
+"""
+
+from mortalsim.kernels.dac import drive_lines
+from mortalsim.kernels.epilogue import read_epilogue
+from mortalsim.kernels.philox import fill_normal, fill_uniform, philox4x32
+from mortalsim.kernels.pulses import apply_pulses, drifted, fold
+from mortalsim.kernels.signs import add_signs, rank1_pattern, sign_pattern
+
+__all__ = [
+    "add_signs",
+    "apply_pulses",
+    "drifted",
+    "drive_lines",
+    "fill_normal",
+    "fill_uniform",
+    "fold",
+    "philox4x32",
+    "rank1_pattern",
+    "read_epilogue",
+    "sign_pattern",
+]

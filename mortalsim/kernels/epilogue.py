@@ -1,0 +1,139 @@
+"""What happens between an array's product and its digital output: noise, nudge, transfer curve, saturation, converter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mortalsim.kernels.dac import clip, clip_all, mismatch_all, round_all
+from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law
+from mortalsim.kernels.philox import CHUNK, new_scratch, normal_row
+
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+WORD = 0xFFFFFFFF
+
+
+@law
+def rectify(v, leak):  # type: ignore[no-untyped-def]
+    """Return v where positive, leak * v elsewhere."""
+    return v if v > ZERO else leak * v
+
+
+@law
+def along_table(v, start, step, values, slopes, t):  # type: ignore[no-untyped-def]
+    """Return `hardware.TransferCurve` number t at input v, in float32."""
+    place = (v - start) / step
+    # Bounded before it becomes an integer; a NaN looks at knot 0 and comes back through `inside` and `beyond`.
+    knot = place if place > ZERO else ZERO
+    k = int(min(knot, np.float32(values.shape[1] - 2)))
+    u = place - np.float32(k)
+    inside = min(u, ONE) if u > ZERO else ZERO
+    beyond = u - inside  # outside the table: end slopes
+    bend = HALF * (slopes[t, k + 1] - slopes[t, k]) * (inside * inside)
+    end = slopes[t, k] if u < ZERO else slopes[t, k + 1]
+    return values[t, k] + step * (slopes[t, k] * inside + bend + end * beyond)
+
+
+@law
+def add_noise(row, sigma, normals):  # type: ignore[no-untyped-def]
+    """Add sigma * normals (n,) to ``row`` (n,)."""
+    for j in range(row.size):
+        row[j] += sigma * normals[j]
+
+
+@law
+def add_own_noise(row, variance, common, normals):  # type: ignore[no-untyped-def]
+    """Add noise of variance ``variance`` (n,) + ``common`` to ``row`` (n,)."""
+    for j in range(row.size):
+        row[j] += np.sqrt(variance[j] + common) * normals[j]
+
+
+@law
+def add_nudge(row, nudge, nudge_gain):  # type: ignore[no-untyped-def]
+    """Add the nudge currents (n,), each through its own port's gain (n,), to ``row`` (n,)."""
+    for j in range(row.size):
+        row[j] += nudge[j] * nudge_gain[j]
+
+
+@law
+def rectify_all(row, gain, offset, leak, out):  # type: ignore[no-untyped-def]
+    """Write the rectified gain * row + offset (n,) to ``out``."""
+    for j in range(row.size):
+        out[j] = rectify(row[j] * gain[j] + offset[j], leak)
+
+
+@law
+def bend_all(row, gain, offset, start, step, values, slopes, out):  # type: ignore[no-untyped-def]
+    """Write the curve at gain * row + offset (n,) to ``out``; one table for all or one per neuron."""
+    each = 1 if values.shape[0] > 1 else 0
+    for j in range(row.size):
+        out[j] = along_table(row[j] * gain[j] + offset[j], start, step, values, slopes, j * each)
+
+
+@law
+def saturate_all(row, saturation):  # type: ignore[no-untyped-def]
+    """Hold each neuron of ``row`` (n,) within its own +-saturation (n,)."""
+    for j in range(row.size):
+        row[j] = clip(row[j], saturation[j])
+
+
+@kernel(
+    OUT_MATRIX, MATRIX, VECTOR, f8, f8, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR,
+    f8, f8, f8, MATRIX, MATRIX, f8, f8, VECTOR, VECTOR, KEY, i8, i8, OUT_MATRIX,
+)  # fmt: skip
+def read_epilogue(  # type: ignore[no-untyped-def]
+    z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
+    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, out,
+):  # fmt: skip
+    """Turn an array's products into what the taps measure.
+
+    Parameters
+    ----------
+    z
+        float32 (B, n): products; noise and nudge are added in place.
+    variance
+        float32 (B, n), noise variance of each product; (0, 0) if there is none.
+    power
+        float32 (B,), from `drive_lines`.
+    line_var, neuron_var
+        Noise variance at a neuron's input is variance[b, j] + line_var * power[b] + neuron_var; no noise is drawn if none is given.
+    nudge
+        float32 (B, n), currents added at the neurons' inputs; (0, 0) if there are none.
+    nudge_gain
+        float32 (n,): what each neuron's nudge port really adds per unit.
+    gain, offset, saturation
+        float32 (n,): neuron j gives clip(curve(gain_j z + offset_j), -saturation_j, saturation_j); infinity means no limit.
+    leak
+        Slope below 0 of the rectifier that serves as curve if the table has no knots: 0 rectified, 1 linear.
+    table_start, table_step, values, slopes
+        The curve as `hardware.TransferCurve`, values and slopes float32 (T, knots), knots 0 or at least 2; T is 1 or n.
+    adc_step, adc_limit, adc_gain, adc_offset
+        Converter: own gain and offset float32 (n,), then clipped to +-adc_limit (0: not), then rounded to adc_step (0: not).
+    key, read, array
+        Noise of sample b: block q of counter (q, b, read mod 2^32, array) gives neurons 4q to 4q + 3; key uint32 (2,).
+    out
+        float32 (B, n), written.
+    """
+    own = variance.shape[0] > 0
+    noisy = own or line_var != 0 or neuron_var != 0
+    scratch, normals = new_scratch(CHUNK), np.empty(z.shape[1], np.float32)
+    for b in range(z.shape[0]):
+        row, y = z[b], out[b]
+        if noisy:
+            normal_row(key, b, read & WORD, array, normals, scratch)
+            common = np.float32(line_var) * power[b] + np.float32(neuron_var)
+            if own:
+                add_own_noise(row, variance[b], common, normals)
+            else:
+                add_noise(row, np.sqrt(common), normals)
+        if nudge.shape[0] > 0:
+            add_nudge(row, nudge[b], nudge_gain)
+        if values.shape[1] == 0:
+            rectify_all(row, gain, offset, np.float32(leak), y)
+        else:
+            bend_all(row, gain, offset, np.float32(table_start), np.float32(table_step), values, slopes, y)
+        saturate_all(y, saturation)
+        mismatch_all(y, adc_gain, adc_offset)
+        if adc_limit > 0:
+            clip_all(y, np.float32(adc_limit))
+        if adc_step > 0:
+            round_all(y, np.float32(adc_step))

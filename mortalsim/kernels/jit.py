@@ -1,0 +1,54 @@
+"""How every kernel is compiled: the one place where numba's flags stand.
+
+No ``fastmath``: with it NaN would be optimised away and a kernel would no longer equal its plain twin bit for bit. Kernels are
+serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so we spread chips over processes instead.
+With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba as nb
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": False, "error_model": "numpy"}
+
+# Types for signatures. A read-only array type accepts writable arrays too, so inputs ask for no more than they need.
+f4, f8, i8, flag = nb.float32, nb.float64, nb.int64, nb.boolean
+KEY = nb.types.Array(nb.uint32, 1, "C", readonly=True)
+VECTOR = nb.types.Array(nb.float32, 1, "C", readonly=True)
+MATRIX = nb.types.Array(nb.float32, 2, "C", readonly=True)
+OUT_VECTOR = nb.types.Array(nb.float32, 1, "C")
+OUT_MATRIX = nb.types.Array(nb.float32, 2, "C")
+OUT_CELLS = nb.types.Array(nb.float32, 4, "C")
+CELLS = nb.types.Array(nb.float32, 4, "C", readonly=True)
+OUT_COUNTS = nb.types.Array(nb.int64, 1, "C")
+
+
+def law(function: F) -> F:
+    """Compile a scalar law or an inner loop, for the types that its callers bring."""
+    return cast(F, njit(**FLAGS)(function))
+
+
+def kernel(*signature: Any, returns: Any = nb.void) -> Callable[[F], F]:
+    """Compile a public kernel for exactly one signature, so that a wrong type is refused instead of compiled anew."""
+    return lambda function: cast(F, njit(returns(*signature), **FLAGS)(function))
+
+
+def drop_stale_cache(folder: Path) -> None:
+    """Remove cached machine code older than any source in ``folder``.
+
+    numba looks at a kernel's own file alone, so after an edit of a law in another file the old law would go on running.
+    """
+    newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
+    for cached in (folder / "__pycache__").glob("*.nb[ic]"):
+        if cached.stat().st_mtime < newest:
+            cached.unlink(missing_ok=True)
+
+
+drop_stale_cache(Path(__file__).parent)

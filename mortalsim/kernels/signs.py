@@ -1,0 +1,132 @@
+"""Sign patterns that are a pure function of a key: on-chip weight nudges, never stored.
+
+Element e = i * n_out + j of an array has bit e % 128 of the Philox block with counter (e // 128, array, 0, DOMAIN), bit 0 being
+the lowest of word 0; a set bit means +1. Rank-1 patterns take their row signs from counter (e // 128, array, 1, DOMAIN) and
+their column signs from (e // 128, array, 2, DOMAIN). The key's words are the low and the high half of a 64-bit whole number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law
+from mortalsim.kernels.philox import count_from, draw_words, new_scratch
+
+#: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
+DOMAIN = 0x5167
+
+FULL, ROWS, COLUMNS = 0, 1, 2
+BITS = 128
+BLOCKS = 64  # blocks made at a time: 8192 signs, 32 KiB
+
+
+def sign_pattern(key: int, array: int, n_in: int, n_out: int) -> FloatArray:
+    """Return the signs of every weight of an array, float32 (n_in, n_out) of +1 and -1.
+
+    Parameters
+    ----------
+    key
+        0 to 2^64 - 1.
+    array
+        The array's place in the chip; another array has other signs under the same key.
+    n_in, n_out
+        Its shape.
+    """
+    signs = np.empty(n_in * n_out, np.float32)
+    fill_signs(split_key(key), array, FULL, signs)
+    return signs.reshape(n_in, n_out)
+
+
+def rank1_pattern(key: int, array: int, n_in: int, n_out: int) -> tuple[FloatArray, FloatArray]:
+    """Return one sign per row (n_in,) and one per column (n_out,), float32; parameters as in `sign_pattern`."""
+    rows, columns = np.empty(n_in, np.float32), np.empty(n_out, np.float32)
+    fill_signs(split_key(key), array, ROWS, rows)
+    fill_signs(split_key(key), array, COLUMNS, columns)
+    return rows, columns
+
+
+def add_signs(
+    weights: FloatArray, amplitude: float, col_gain: FloatArray, key: int, array: int, out: FloatArray
+) -> None:
+    """Write ``weights`` plus the nudge ``amplitude * col_gain[j] * sign_ij`` to ``out``.
+
+    Parameters
+    ----------
+    weights, out
+        float32 (n_in, n_out), C-contiguous; they may be the same array.
+    amplitude
+        Size of the nudge in weight units.
+    col_gain
+        float32 (n_out,): what each column's nudge circuit really gives per unit asked for.
+    key, array
+        As in `sign_pattern`.
+    """
+    add_keyed_signs(weights, amplitude, col_gain, split_key(key), array, out)
+
+
+def split_key(key: int) -> np.ndarray:
+    """Return the low and the high word of a 64-bit key, uint32 (2,)."""
+    return np.array([key & 0xFFFFFFFF, key >> 32], dtype=np.uint32)
+
+
+@law
+def sign(word, bit):  # type: ignore[no-untyped-def]
+    """Return +1 if ``bit`` of ``word`` is set, else -1."""
+    return np.float32(1) if (np.uint32(word) >> np.uint32(bit)) & np.uint32(1) else np.float32(-1)
+
+
+@law
+def spread_bits(words, block, signs):  # type: ignore[no-untyped-def]
+    """Fill ``signs`` (128,) from the four words of one block."""
+    for k in range(4):
+        for bit in range(32):
+            signs[32 * k + bit] = sign(words[k, block], bit)
+
+
+@law
+def draw_signs(key, array, part, first, signs, scratch):  # type: ignore[no-untyped-def]
+    """Fill ``signs`` (128 m,) with the signs of blocks first, first + 1, ..., first + m - 1."""
+    counters, words, _ = scratch
+    m = signs.size // BITS
+    count_from(first, counters[:m])
+    draw_words(counters[:m], array, part, DOMAIN, key, words[0, :m], words[1, :m], words[2, :m], words[3, :m])
+    for block in range(m):
+        spread_bits(words, block, signs[BITS * block : BITS * (block + 1)])
+
+
+@law
+def add_scaled(weights, step, signs, out):  # type: ignore[no-untyped-def]
+    """Write weights + step * signs, all of shape (m,), to ``out``."""
+    for j in range(out.size):
+        out[j] = weights[j] + step[j] * signs[j]
+
+
+@kernel(KEY, i8, i8, OUT_VECTOR)
+def fill_signs(key, array, part, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (n,) with signs; ``part`` is FULL, ROWS or COLUMNS."""
+    scratch = new_scratch(BLOCKS)
+    signs = np.empty(BITS * BLOCKS, np.float32)
+    for start in range(0, out.size, signs.size):
+        m = min(signs.size, out.size - start)
+        draw_signs(key, array, part, start // BITS, signs[: BITS * ((m + BITS - 1) // BITS)], scratch)
+        out[start : start + m] = signs[:m]
+
+
+@kernel(MATRIX, f8, VECTOR, KEY, i8, OUT_MATRIX)
+def add_keyed_signs(weights, amplitude, col_gain, key, array, out):  # type: ignore[no-untyped-def]
+    """Do `add_signs`, the key given as two words."""
+    n_out = weights.shape[1]
+    scratch = new_scratch(BLOCKS)
+    signs = np.empty(BITS * BLOCKS, np.float32)
+    step = np.float32(amplitude) * col_gain
+    left, right = weights.reshape(-1), out.reshape(-1)
+    for start in range(0, right.size, signs.size):
+        stop = min(start + signs.size, right.size)
+        draw_signs(key, array, FULL, start // BITS, signs[: BITS * ((stop - start + BITS - 1) // BITS)], scratch)
+        e = start
+        while e < stop:  # row by row within the chunk
+            j = e % n_out
+            end = min(stop, e - j + n_out)
+            add_scaled(left[e:end], step[j : j + end - e], signs[e - start : end - start], right[e:end])
+            e = end

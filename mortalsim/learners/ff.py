@@ -1,0 +1,177 @@
+"""Forward-Forward: two forward passes, one of right labels and one of wrong, and an update local to each array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from mortalsim.checks import FloatArray, ShapeError, check_between, check_name
+from mortalsim.hardware import Chip, Datasheet, Delta, Outer, Port, Shrink, Tap
+from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
+from mortalsim.objectives import cross_entropy, goodness
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardForward(Learner):
+    """Forward-Forward with the label in the input, after Hinton's MATLAB (``ffnew.m``, 2022).
+
+    Every array but the last is trained to have a goodness (sum of squared activities) above its threshold for images that
+    carry the right label and below it for images that carry a wrong one. The last array is a softmax head, trained by the
+    delta rule on images that carry a neutral label; it also proposes the wrong labels.
+
+    Parameters
+    ----------
+    rate, head_rate
+        Step sizes of the hidden arrays and of the head, halving as `half_linear` says (0.01 and 0.1 in ``ffnew.m``).
+    momentum
+        Weight of the past in the running mean of the gradient, kept digitally and sent as `Delta`; 0 keeps nothing and
+        sends `Outer`.
+    decay, head_decay
+        Weight decay per unit of step size, of hidden arrays and head, asked for by `Shrink`.
+    shrink_every
+        Steps between two requests to shrink; the factor makes up for the steps between.
+    peer
+        Pull of each neuron's mean activity towards its array's mean, on positive data, also where the neuron is off.
+    label_lines
+        Input lines that carry the label, one per class; None takes the first ones.
+    label_strength
+        What the right label's line carries; in a neutral label it is shared by all lines.
+    threshold
+        ``"width"``: the array's number of neurons, as in ``ffnew.m``. ``"running"``: running mean of the goodness of
+        positive and negative data, which suits neurons whose activities are far from unit scale.
+    temperature
+        Of the logistic that turns goodness into a probability, in units of goodness (1 in ``ffnew.m``).
+    predict_by
+        ``"goodness"``: one read per class with its label, goodness summed over hidden arrays but the first (unless it is
+        the only one). ``"softmax"``: one read with a neutral label, the head's output.
+    """
+
+    name: ClassVar[str] = "ff"
+    ports: ClassVar[tuple[Port, ...]] = (Port.TAPS, Port.OUTER, Port.DELTA, Port.SHRINK)
+
+    epochs: int = 60
+    batch_size: int = 50
+    rate: float = 0.03
+    head_rate: float = 0.1
+    momentum: float = 0.9
+    decay: float = 1e-3
+    head_decay: float = 3e-3
+    shrink_every: int = 50
+    peer: float = 0.03
+    label_lines: tuple[int, ...] | None = None
+    label_strength: float = 1.0
+    threshold: Literal["width", "running"] = "width"
+    temperature: float = 1.0
+    predict_by: Literal["goodness", "softmax"] = "goodness"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_between("momentum", self.momentum, 0, 1)
+        check_between("shrink_every", self.shrink_every, 1)
+        check_name("threshold", self.threshold, ("width", "running"))
+        check_name("predict_by", self.predict_by, ("goodness", "softmax"))
+
+    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
+        datasheet.require(self.name, *self.ports)
+        classes = datasheet.n_outputs
+        lines = np.arange(classes) if self.label_lines is None else np.asarray(self.label_lines)
+        if len(datasheet.arrays) < 2 or lines.shape != (classes,) or lines.max() >= datasheet.n_inputs:
+            raise ShapeError(
+                f"label_lines: expected {classes} lines below n_inputs = {datasheet.n_inputs} on a chip of at least 2 arrays, "
+                f"found lines {lines.tolist()} on {len(datasheet.arrays)} arrays. Give one line per class."
+            )
+        state: State = {"lines": lines, "steps": np.zeros(1, np.int64), "due": np.zeros(1)}
+        for array, spec in enumerate(datasheet.arrays[:-1]):
+            state[f"mean{array}"] = np.full(spec.n_out, 0.5, np.float32)
+            state[f"threshold{array}"] = np.full(1, spec.n_out, np.float32)
+            if self.momentum:
+                state[f"gradient{array}"] = np.zeros(spec.shape, np.float32)
+        return state
+
+    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        classes = batch.targets.shape[1]
+        last = len(chip.datasheet.arrays) - 1
+        rate = half_linear(batch.progress)
+        labels = _draw(batch.targets, rng)
+        right = self._label(chip, batch.x, np.eye(classes, dtype=np.float32)[labels], state)
+        read = chip.read(np.concatenate([right, self._neutral(chip, batch.x, state)]))
+        half = len(right)
+        logits = read.output[half:]
+        loss, slope = cross_entropy(logits, batch.targets)
+        chip.write(Outer(last, read.taps[last].pre[half:], slope, -rate * self.head_rate / half))
+        wrong = _draw(softmax(np.where(np.arange(classes) == labels[:, None], -1000, logits), axis=1), rng)
+        negative = chip.read(self._label(chip, batch.x, np.eye(classes, dtype=np.float32)[wrong], state)).taps
+        state, mistakes = dict(state), 0.0
+        for array in range(last):
+            positive = Tap(array, read.taps[array].pre[:half], read.taps[array].post[:half])
+            mistakes += self._train_array(chip, positive, negative[array], state, rate * self.rate) / last
+        self._shrink(chip, state, rate)
+        return state, {"loss": float(loss.mean()), "pair_errors": mistakes}
+
+    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+        if self.predict_by == "softmax":
+            return chip.read(self._neutral(chip, x, state)).output
+        classes = chip.datasheet.n_outputs
+        hidden = len(chip.datasheet.arrays) - 1
+        scores = np.zeros((len(x), classes), np.float32)
+        for label, row in enumerate(np.eye(classes, dtype=np.float32)):
+            taps = chip.read(self._label(chip, x, np.tile(row, (len(x), 1)), state)).taps
+            scores[:, label] = sum(goodness(tap.post) for tap in taps[min(1, hidden - 1) : hidden])
+        return scores
+
+    def _train_array(self, chip: Chip, positive: Tap, negative: Tap, state: State, rate: float) -> float:
+        """Update one hidden array and its entries of ``state``; return the fraction of pairs in the wrong order."""
+        array, size = positive.array, len(positive.post)
+        good, bad = goodness(positive.post), goodness(negative.post)
+        mean = state[f"mean{array}"] = np.asarray(0.9 * state[f"mean{array}"] + 0.1 * positive.post.mean(axis=0))
+        threshold = state[f"threshold{array}"]
+        if self.threshold == "running":
+            level = 0.5 * (good.mean() + bad.mean())
+            threshold = 0.9 * threshold + 0.1 * level if state["steps"][0] else np.full(1, level, np.float32)
+            state[f"threshold{array}"] = threshold
+        up = expit((threshold - good) / self.temperature)[:, None] * positive.post + self.peer * (mean.mean() - mean)
+        down = -expit((bad - threshold) / self.temperature)[:, None] * negative.post
+        pre, post = np.concatenate([positive.pre, negative.pre]), np.concatenate([up, down])
+        if not self.momentum:
+            chip.write(Outer(array, pre, post, rate / size))
+        else:
+            fresh = np.float32((1 - self.momentum) / size) * (pre.T @ post)
+            gradient = state[f"gradient{array}"] = np.float32(self.momentum) * state[f"gradient{array}"] + fresh
+            chip.write(Delta(array, np.float32(rate) * gradient))
+        return float(np.mean(bad > good))
+
+    def _shrink(self, chip: Chip, state: State, rate: float) -> None:
+        """Ask for the weight decay that has come due, every ``shrink_every`` steps."""
+        state["steps"] = state["steps"] + 1
+        state["due"] = state["due"] + rate
+        if state["steps"][0] % self.shrink_every:
+            return
+        last = len(chip.datasheet.arrays) - 1
+        for array in range(last + 1):
+            decay = self.head_rate * self.head_decay if array == last else self.rate * self.decay
+            if decay:
+                chip.write(Shrink(array, float(np.exp(-decay * state["due"][0]))))
+        state["due"] = np.zeros(1)
+
+    def _neutral(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+        classes = chip.datasheet.n_outputs
+        return self._label(chip, x, np.full((len(x), classes), 1 / classes, np.float32), state)
+
+    def _label(self, chip: Chip, x: FloatArray, label: FloatArray, state: State) -> FloatArray:
+        """Return ``x`` with ``label`` (B, classes) written over the label lines."""
+        x = np.array(x, np.float32)
+        x[:, state["lines"]] = self.label_strength * label
+        if not chip.datasheet.normalised:  # then the first array's lines are at least of unit mean square, as in ffnew.m
+            x /= np.sqrt(np.mean(x * x, axis=1, keepdims=True)) + np.float32(1e-6)
+        return x
+
+
+def _draw(probabilities: FloatArray, rng: np.random.Generator) -> np.ndarray:
+    """Return one class per row of ``probabilities`` (B, classes)."""
+    cumulative = np.cumsum(probabilities, axis=1)
+    # Below the row's own last value, so that rounding cannot draw a class of probability 0 at the end.
+    place = rng.random((len(cumulative), 1)) * cumulative[:, -1:]
+    return np.asarray((place >= cumulative).sum(axis=1))

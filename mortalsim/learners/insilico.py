@@ -1,0 +1,58 @@
+"""Baseline: backprop on the data sheet's twin, in a computer; the weights are programmed onto the chip at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.hardware import Chip, Datasheet, Port, Program
+from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, random_weights
+from mortalsim.twin import Twin
+
+
+@dataclass(frozen=True, kw_only=True)
+class InSilico(Learner):
+    """Adam (Kingma and Ba 2015) on the nominal twin; the chip is neither read nor written before the last step.
+
+    Parameters
+    ----------
+    rate
+        Adam's step size, falling as `half_linear` says; its other constants are 0.9, 0.999 and 1e-8.
+    """
+
+    name: ClassVar[str] = "insilico"
+    ports: ClassVar[tuple[Port, ...]] = (Port.PROGRAM,)
+
+    epochs: int = 30
+    batch_size: int = 50
+    rate: float = 0.003
+
+    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
+        datasheet.require(self.name, *self.ports)
+        state: State = {"steps": np.zeros(1)}
+        for array, weights in enumerate(random_weights(datasheet, rng)):
+            state |= {f"weights{array}": weights, f"mean{array}": np.zeros_like(weights), f"square{array}": np.zeros_like(weights)}
+        return state
+
+    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        arrays = chip.datasheet.arrays
+        twin = Twin.nominal(chip.datasheet, [state[f"weights{array}"] for array in range(len(arrays))])
+        steps = state["steps"] + 1
+        rate = self.rate * half_linear(batch.progress) * np.sqrt(1 - 0.999 ** steps[0]) / (1 - 0.9 ** steps[0])
+        new: State = {"steps": steps}
+        loss, gradients = twin.loss_and_gradient(batch.x, batch.targets)
+        for array, (spec, gradient) in enumerate(zip(arrays, gradients, strict=True)):
+            mean = new[f"mean{array}"] = np.float32(0.9) * state[f"mean{array}"] + np.float32(0.1) * gradient
+            square = new[f"square{array}"] = np.float32(0.999) * state[f"square{array}"] + np.float32(0.001) * gradient**2
+            weights = state[f"weights{array}"] - np.float32(rate) * mean / (np.sqrt(square) + np.float32(1e-8))
+            new[f"weights{array}"] = np.clip(weights, -spec.weight_range, spec.weight_range)
+        if batch.progress >= 1:
+            for array in range(len(arrays)):
+                chip.write(Program(array, new[f"weights{array}"]))
+        return new, {"loss": loss}
+
+    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+        return chip.read(x).output

@@ -1,0 +1,79 @@
+"""Weight perturbation: shake all weights at once, keep what lowered the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from mortalsim.checks import FloatArray, check_between, check_name
+from mortalsim.hardware import Chip, Datasheet, Port, Replay, WeightNudge
+from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
+from mortalsim.objectives import cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightPerturbation(Learner):
+    """Weight perturbation by keyed sign patterns (simultaneous perturbation, Spall 1992; seed replay as in MeZO, 2023).
+
+    Parameters
+    ----------
+    rate
+        Step size per unit of slope of the loss, falling as `half_linear` says.
+    amplitude
+        Size of the disturbance of every weight.
+    probes
+        Patterns tried per step; their updates are averaged.
+    antithetic
+        True: each pattern is tried with both signs, which removes all even orders of the amplitude from the estimate.
+        False: it is compared with one undisturbed read.
+    pattern
+        ``"signs"``: one sign per weight. ``"rank1"``: one per row times one per column.
+    temperature
+        Softens the outputs; see `objectives.cross_entropy`.
+    """
+
+    name: ClassVar[str] = "wp"
+    ports: ClassVar[tuple[Port, ...]] = (Port.WEIGHT_NUDGE, Port.REPLAY)
+
+    epochs: int = 100
+    batch_size: int = 100
+    rate: float = 0.01
+    amplitude: float = 0.02
+    probes: int = 1
+    antithetic: bool = True
+    pattern: Literal["signs", "rank1"] = "signs"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_between("amplitude", self.amplitude, 1e-9)
+        check_between("probes", self.probes, 1)
+        check_name("pattern", self.pattern, ("signs", "rank1"))
+
+    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
+        datasheet.require(self.name, *self.ports)
+        return {}
+
+    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        rest = 0.0 if self.antithetic else self._loss(chip, batch, None)
+        requests, losses = [], []
+        for key in rng.integers(2**63, size=self.probes):
+            nudge = WeightNudge(int(key), self.amplitude, self.pattern)
+            plus = self._loss(chip, batch, nudge)
+            minus = self._loss(chip, batch, WeightNudge(int(key), -self.amplitude, self.pattern)) if self.antithetic else rest
+            slope = (plus - minus) / (self.amplitude * (1 + self.antithetic))
+            step = -self.rate * half_linear(batch.progress) * slope / self.probes
+            requests.append(Replay(nudge, step / self.amplitude))
+            losses.append(0.5 * (plus + minus))
+        for request in requests:  # only now: all probes are taken at the same weights
+            chip.write(request)
+        return state, {"loss": float(np.mean(losses))}
+
+    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+        return chip.read(x).output
+
+    def _loss(self, chip: Chip, batch: Batch, nudge: WeightNudge | None) -> float:
+        loss, _ = cross_entropy(chip.read(batch.x, nudge).output, batch.targets, self.temperature)
+        return float(loss.mean(dtype=np.float64))

@@ -1,0 +1,49 @@
+"""What learners try to improve: values, and derivatives with respect to the chip's OUTPUT or to one layer's goodness only."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax
+
+from mortalsim.checks import FloatArray
+
+
+def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 1.0) -> tuple[FloatArray, FloatArray]:
+    """Cross-entropy of softened outputs against target distributions, times ``temperature**2``.
+
+    The factor keeps the derivative's size as the temperature changes (Hinton, Vinyals and Dean 2015, section 2).
+
+    Parameters
+    ----------
+    logits
+        (B, classes).
+    targets
+        (B, classes), rows that sum to 1: one-hot labels or a teacher's soft targets.
+    temperature
+        At least 1 softens the outputs; the targets are taken as they are.
+
+    Returns
+    -------
+    loss
+        (B,), in nats.
+    slope
+        (B, classes), derivative of each sample's loss with respect to its logits.
+    """
+    scaled = logits / temperature
+    loss = -temperature**2 * (targets * log_softmax(scaled, axis=1)).sum(axis=1)
+    return loss, temperature * (softmax(scaled, axis=1) - targets)
+
+
+def goodness(post: FloatArray) -> FloatArray:
+    """Sum of squared activities, (B, n) to (B,) (Hinton 2022, section 2)."""
+    return np.einsum("bn,bn->b", post, post)
+
+
+def positive_probability(post: FloatArray, threshold: float, temperature: float = 1.0) -> FloatArray:
+    """Probability that each row of activities (B, n) is of positive data: logistic((goodness - threshold) / temperature)."""
+    return np.asarray(expit((goodness(post) - threshold) / temperature), dtype=np.float32)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> FloatArray:
+    """Turn labels (B,) into rows of 0 and 1, (B, classes)."""
+    return np.eye(classes, dtype=np.float32)[labels]

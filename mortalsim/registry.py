@@ -1,0 +1,89 @@
+"""Finding what a folder offers: one variant a file, known by the file's name."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Generic, TypeVar
+
+# mortalsim.checks brings numpy with it and is imported only where it is needed, so that `mortalsim --help` answers at once.
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The variants in one package: every module ``NAME.py`` holds one final subclass of the package's base class.
+
+    Modules whose names start with an underscore or with ``base`` are not variants. Nothing is imported before `get`.
+
+    Parameters
+    ----------
+    package
+        Dotted name of the package, such as ``"mortalsim.learners"``.
+    base
+        The class of which each variant is a subclass.
+
+    Examples
+    --------
+    >>> from mortalsim.learners import LEARNERS
+    >>> "ff" in LEARNERS.names()
+    True
+    """
+
+    def __init__(self, package: str, base: type[T]) -> None:
+        self.package = package
+        self.base = base
+
+    def names(self) -> list[str]:
+        """Return the variants' names in alphabetical order."""
+        return sorted(self._files())
+
+    def summary(self, name: str) -> str:
+        """Return the first line of the variant's module docstring; the module is read, not run."""
+        from mortalsim.checks import check_name
+
+        files = self._files()
+        return _first_line(files[check_name(self.package, name, files)])
+
+    def summaries(self) -> dict[str, str]:
+        """Return every variant's name and summary."""
+        return {name: _first_line(path) for name, path in sorted(self._files().items())}
+
+    def get(self, name: str) -> type[T]:
+        """Return the variant's class.
+
+        Raises
+        ------
+        UnknownName
+            No file of that name; the nearest name is suggested.
+        DesignError
+            The file does not define exactly one subclass of the base class.
+        """
+        from mortalsim.checks import DesignError, check_name
+
+        check_name(self.package, name, self._files())
+        module = importlib.import_module(f"{self.package}.{name}")
+        found = [
+            item
+            for item in vars(module).values()
+            if isinstance(item, type) and issubclass(item, self.base) and item.__module__ == module.__name__
+        ]
+        if len(found) != 1:
+            has = ", ".join(item.__name__ for item in found) or "none"
+            raise DesignError(
+                f"{module.__file__}: expected exactly one subclass of {self.base.__name__}, found {has}. "
+                "Give every variant its own file; helpers go into a file whose name starts with an underscore."
+            )
+        return found[0]
+
+    def _files(self) -> dict[str, Path]:
+        spec = importlib.util.find_spec(self.package)
+        folders = (spec.submodule_search_locations if spec else None) or []
+        paths = [path for folder in folders for path in Path(folder).glob("*.py")]
+        return {path.stem: path for path in paths if not path.stem.startswith(("_", "base"))}
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]

@@ -1,0 +1,127 @@
+"""Pictures drawn from the numbers of a run; matplotlib is imported only when one is drawn."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from mortalsim.report.results import Figure, Panel, Series
+from mortalsim.report.table import engineering
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Distinguishable also with colour-blind eyes (Okabe and Ito 2008); repeated if there are more names.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6BB1", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+ROOT_TICKS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+DPI = 110
+
+
+def draw(figure: Figure) -> bytes:
+    """Return the picture as a PNG file's bytes."""
+    from matplotlib.figure import Figure as Canvas
+
+    across = min(figure.across, len(figure.panels))
+    down = -(-len(figure.panels) // across)
+    height = 3.6 if not figure.panels[0].categories else 1.3 + 0.42 * len(figure.panels[0].categories)
+    canvas = Canvas(figsize=(1.6 + 4.4 * across, height * down), dpi=DPI, layout="constrained")
+    axes = canvas.subplots(down, across, squeeze=False, sharex=figure.share, sharey=figure.share)
+    names = list(dict.fromkeys(series.name for panel in figure.panels for series in panel.series))
+    look = {name: (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(names)}
+    for axis, panel in zip(axes.flat, figure.panels, strict=False):
+        _draw_panel(axis, panel, look)
+    for axis in axes.flat[len(figure.panels) :]:
+        axis.set_visible(False)
+    _legend(canvas, axes)
+    for axis in axes.flat:
+        axis.label_outer()  # labels and ticks shared by the panels stand once, at the border
+    content = io.BytesIO()
+    canvas.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _draw_panel(axis: Axes, panel: Panel, look: dict[str, tuple[str, str]]) -> None:
+    axis.set_title(panel.title, fontsize=11, loc="left")
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    axis.grid(True, color="#e4e4e4", linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    _set_scale(axis.xaxis, axis.set_xscale, panel.x_scale, panel.x_unit)
+    if panel.categories:
+        axis.set_yticks(range(len(panel.categories)), panel.categories)
+        axis.set_ylim(len(panel.categories) - 0.5, -0.5)
+    else:
+        _set_scale(axis.yaxis, axis.set_yscale, panel.y_scale, panel.y_unit)
+    for series in panel.series:
+        colour, marker = look[series.name]
+        if panel.categories:
+            _draw_values(axis, series, colour)
+        else:
+            _draw_points(axis, series, colour, marker)
+    _floor(axis, panel)
+
+
+def _draw_points(axis: Axes, series: Series, colour: str, marker: str) -> None:
+    if series.style == "dots":
+        spread = series.spread or None
+        axis.errorbar(
+            series.x, series.y, yerr=spread, fmt=marker, color=colour, markersize=5, capsize=2, label=series.name, linewidth=1
+        )
+        return
+    width, dash, alpha = {"line": (1.8, "-", 1.0), "thin": (0.9, "-", 0.55), "dashed": (1.6, "--", 1.0), "rings": (1, ":", 1)}[series.style]
+    axis.plot(series.x, series.y, dash, color=colour, linewidth=width, alpha=alpha, label=series.name)
+    if series.spread:
+        low = [y - s for y, s in zip(series.y, series.spread, strict=True)]
+        high = [y + s for y, s in zip(series.y, series.spread, strict=True)]
+        axis.fill_between(series.x, low, high, color=colour, alpha=0.13, linewidth=0)
+
+
+def _draw_values(axis: Axes, series: Series, colour: str) -> None:
+    # One dot a value beside its category's name, moved up or down a little so that equal ones can be told apart.
+    face = colour if series.style == "dots" else "none"
+    seen: dict[float, int] = {}
+    places = []
+    for row in series.y:
+        seen[row] = seen.get(row, 0) + 1
+        places.append(row + 0.09 * ((seen[row] % 5) - 2))
+    axis.scatter(series.x, places, s=26, facecolors=face, edgecolors=colour, linewidths=1.1, alpha=0.85, label=series.name)
+    for row in seen:
+        values = [x for x, y in zip(series.x, series.y, strict=True) if y == row]
+        mean = sum(values) / len(values)
+        axis.plot([mean, mean], [row - 0.34, row + 0.34], color=colour, linewidth=1.6)
+
+
+def _floor(axis: Axes, panel: Panel) -> None:
+    # Errors are read against 0, which only the linear and root scales have.
+    if panel.x_scale == "root":
+        axis.set_xlim(left=0)
+    if panel.y_scale == "root":
+        axis.set_ylim(bottom=0)
+
+
+def _set_scale(ticks: Any, set_scale: Any, scale: str, unit: str) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+    if scale == "root":  # spreads small numbers apart as a logarithm does, and has a place for 0
+        set_scale("function", functions=(lambda v: abs(v) ** 0.5, lambda v: v**2))
+        ticks.set_major_locator(FixedLocator(ROOT_TICKS))
+        ticks.set_minor_locator(NullLocator())
+    elif scale == "log":
+        set_scale("log")
+        ticks.set_minor_formatter(NullFormatter())
+    if unit == "percent":
+        ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    elif unit in ("count", "joules", "seconds"):
+        symbol = {"count": "", "joules": "J", "seconds": "s"}[unit]
+        ticks.set_major_formatter(FuncFormatter(lambda value, _: engineering(value, symbol)))
+
+
+def _legend(canvas: Any, axes: Any) -> None:
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if len(handles) > 1:
+        canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)

@@ -1,0 +1,66 @@
+"""The data of a finished run: rows of a table and figures described by their numbers, so that a run folder can be drawn again."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scale: TypeAlias = Literal["linear", "log", "root"]
+Unit: TypeAlias = Literal["text", "number", "percent", "count", "joules", "seconds"]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Series(_Data):
+    """One named set of points; the same name has the same colour throughout a run."""
+
+    name: str = Field(description="what the legend says")
+    x: tuple[float, ...] = Field(description="horizontal places; in a panel with categories the values themselves")
+    y: tuple[float, ...] = Field(description="vertical places; in a panel with categories the index of each value's category")
+    spread: tuple[float, ...] = Field((), description="half height of a band around y; empty: no band")
+    style: Literal["line", "thin", "dashed", "dots", "rings"] = Field("line", description="how the points are drawn")
+
+
+class Panel(_Data):
+    """One pair of axes."""
+
+    title: str
+    x_label: str
+    y_label: str = ""
+    x_unit: Unit = "number"
+    y_unit: Unit = "number"
+    x_scale: Scale = "linear"
+    y_scale: Scale = "linear"
+    categories: tuple[str, ...] = Field((), description="names down the vertical axis; empty: numbers")
+    series: tuple[Series, ...] = ()
+
+
+class Figure(_Data):
+    """One picture of one or more panels; the file is called after its name."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    caption: str
+    panels: tuple[Panel, ...]
+    across: int = Field(2, ge=1, description="panels side by side")
+    share: bool = Field(True, description="the same range of numbers in all panels")
+
+
+class Column(_Data):
+    """One column of the table: which key of a row it shows, and how."""
+
+    key: str
+    heading: str
+    unit: Unit = "text"
+    spread: str = Field("", description="key of the standard deviation printed behind the value; empty: none")
+
+
+class Results(_Data):
+    """What an experiment found."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[dict[str, Any], ...] = Field(description="one table row each; may hold more keys than there are columns")
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = Field((), description="sentences printed under the table")

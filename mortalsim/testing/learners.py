@@ -1,0 +1,85 @@
+"""What every learning rule must keep to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import is_dataclass
+
+import numpy as np
+
+from mortalsim.checks import MissingPort
+from mortalsim.hardware import Chip
+from mortalsim.learners.base import Batch, Learner, State
+from mortalsim.objectives import one_hot
+from mortalsim.streams import Streams
+from mortalsim.testing.proxies import SeamOnly, WithoutPort, expect
+
+
+def check_learner(learner: Learner, make: Callable[[], Chip], steps: int = 3, seed: int = 0) -> None:
+    """Check one learning rule.
+
+    Parameters
+    ----------
+    learner
+        The rule with its hyper-parameters.
+    make
+        Returns the same fresh chip at every call; it must have every port that the rule declares.
+    steps
+        Training steps to take.
+    seed
+        Of the made-up data and of the rule's own draws.
+
+    Raises
+    ------
+    NotConforming
+        The rule reaches behind the seam, needs a port that it does not declare, does not refuse a chip without a declared
+        one, keeps anything but arrays, changes the state given to it, reports no finite loss, or is not reproducible.
+    """
+    name = type(learner).__name__
+    frozen = is_dataclass(learner) and type(learner).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    expect(frozen, f"{name}: hyper-parameters are a frozen dataclass")
+    for port in type(learner).ports:
+        try:
+            learner.init(WithoutPort(make(), port).datasheet, np.random.Generator(np.random.Philox(seed)))
+        except MissingPort:
+            continue
+        expect(False, f"{name}: declares the port {port.value} and accepts a chip without it")
+    first, second = (_train(learner, make(), steps, seed) for _ in range(2))
+    expect(np.array_equal(first, second), f"{name}: the same chip, data and seed gave different predictions")
+
+
+def _train(learner: Learner, whole: Chip, steps: int, seed: int) -> np.ndarray:
+    chip, name, streams = SeamOnly(_only_declared(learner, whole)), type(learner).__name__, Streams(seed)
+    sheet = chip.datasheet
+    rng = streams.generator("data")
+    state = learner.init(sheet, streams.generator("init"))
+    draws = streams.generator("learner")
+    batch_size = 4
+    x = rng.random((steps, batch_size, sheet.n_inputs), dtype=np.float32)
+    labels = rng.integers(sheet.n_outputs, size=(steps, batch_size))
+    for i in range(steps):
+        _check_state(name, state)
+        kept = {key: array.copy() for key, array in state.items()}
+        batch = Batch(x[i], one_hot(labels[i], sheet.n_outputs), (i + 1) / steps)
+        after, info = learner.step(chip, batch, state, draws)
+        same = kept.keys() == state.keys() and all(np.array_equal(kept[key], state[key]) for key in kept)
+        expect(same, f"{name}.step: changed the state given to it; return a new one")
+        expect(bool(np.isfinite(info.get("loss", np.nan))), f"{name}.step: info needs a finite 'loss'")
+        state = after
+    scores = learner.predict(chip, x[0], state)
+    wanted = (batch_size, sheet.n_outputs)
+    expect(scores.shape == wanted, f"{name}.predict: expected scores (B, classes) = {wanted}, found {scores.shape}")
+    expect(bool(np.isfinite(scores).all()), f"{name}.predict: scores are not finite")
+    return np.asarray(scores)
+
+
+def _only_declared(learner: Learner, chip: Chip) -> Chip:
+    # Ports that the rule does not declare are taken away, so that using one shows.
+    for port in chip.datasheet.ports - set(type(learner).ports):
+        chip = WithoutPort(chip, port)
+    return chip
+
+
+def _check_state(name: str, state: State) -> None:
+    plain = all(isinstance(array, np.ndarray) and array.dtype != object for array in state.values())
+    expect(plain, f"{name}: state holds something else than plain arrays")
