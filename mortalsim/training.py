@@ -1,4 +1,4 @@
-"""One training loop for every learning rule: shuffled mini-batches, validation, checkpoints, and a stop when numbers break."""
+"""One training loop for every learning rule: shuffled mini-batches, validation, checkpoints, a stop when numbers break."""
 
 from __future__ import annotations
 
@@ -171,7 +171,9 @@ def train(
     return Result(run.state, tuple(run.history))
 
 
-def error_rate(chip: Chip, learner: Learner, x: FloatArray, labels: np.ndarray, state: State, batch_size: int = 100) -> float:
+def error_rate(
+    chip: Chip, learner: Learner, x: FloatArray, labels: np.ndarray, state: State, batch_size: int = 100
+) -> float:
     """Return the fraction of samples ``x`` (N, n_inputs) whose largest score is not at ``labels`` (N,); costs reads."""
     cuts = range(0, len(x), batch_size)
     guesses = [np.argmax(learner.predict(chip, x[cut : cut + batch_size], state), axis=1) for cut in cuts]
@@ -249,7 +251,7 @@ def _save(checkpoint: Checkpoint, run: _Run, signature: dict[str, Any]) -> None:
         finally:
             Path(name).unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"checkpoint {path}: cannot be written ({error}). Choose a folder that exists and is writable.") from error
+        raise OutputError(f"checkpoint {path}: cannot be written ({error}). Choose a folder that is writable.") from error
 
 
 def _resume(checkpoint: Checkpoint, run: _Run, signature: dict[str, Any]) -> None:

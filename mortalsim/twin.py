@@ -93,8 +93,8 @@ class Twin:
         wanted = [spec.shape for spec in datasheet.arrays]
         if [matrix.shape for matrix in weights] != wanted:
             raise ShapeError(
-                f"weights: expected one matrix (n_in, n_out) per array = {wanted}, found {[matrix.shape for matrix in weights]}. "
-                "The last row of each belongs to the bias line."
+                f"weights: expected one matrix (n_in, n_out) per array = {wanted}, "
+                f"found {[matrix.shape for matrix in weights]}. The last row of each belongs to the bias line."
             )
         layers = tuple(Layer(matrix, spec.curve) for matrix, spec in zip(weights, datasheet.arrays, strict=True))
         return cls(layers, datasheet.normalised, input_range=datasheet.input_range)
@@ -115,7 +115,7 @@ class Twin:
         Parameters
         ----------
         taps
-            The model's own taps of that read, or those measured on a chip: then the derivative is taken at the measured values.
+            The model's own taps of that read, or those measured on a chip: the derivative is taken at their values.
         slope
             (B, n_outputs), derivative of the loss with respect to the output.
 
@@ -134,7 +134,7 @@ class Twin:
         return errors[::-1]
 
     def gradient(self, x: Array, targets: Array) -> list[Array]:
-        """Return the derivative of the mean cross-entropy (nats) with respect to every weight, one (n_in, n_out) per array."""
+        """Return the derivative of the mean cross-entropy (nats) by every weight: one (n_in, n_out) per array."""
         return self.loss_and_gradient(x, targets)[1]
 
     def loss_and_gradient(self, x: Array, targets: Array) -> tuple[float, list[Array]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from importlib import resources
@@ -19,6 +18,7 @@ from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
 from mortalsim.devices import AnyDevice
 from mortalsim.hardware import ArraySpec, Datasheet, Port
+from mortalsim.settings import explain
 
 
 class Costs(BaseModel):
@@ -156,22 +156,9 @@ def build_design(fields: dict[str, Any], where: str) -> Design:
     try:
         return Design(**fields)
     except ValidationError as error:
-        raise DesignError("; ".join(f"{where}: {_explain(problem)}" for problem in error.errors())) from error
-
-
-def _explain(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"]) or "fields"
-    if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r}"
-    near = difflib.get_close_matches(str(problem["loc"][-1]), _field_names(), n=1)
-    return f"{place}: no such field" + (f"; did you mean {near[0]!r}?" if near else "")
-
-
-def _field_names() -> list[str]:
-    from mortalsim.devices import DEVICES
-
-    groups = [Design, Neurons, Converters, NudgePorts, Normaliser, Costs, *map(DEVICES.get, DEVICES.names())]
-    return sorted({name for group in groups for name in group.model_fields})
+        groups = (Design, Neurons, Converters, NudgePorts, Normaliser, Costs)
+        known = {name for group in groups for name in group.model_fields}
+        raise DesignError(f"{where}: {explain(error, known)}") from error
 
 
 def initial_weights(design: Design, n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ from mortalsim.checks import FloatArray
 from mortalsim.chips.layer import Layer
 from mortalsim.chips.simulated import SimulatedChip
 from mortalsim.hardware import BIAS
+from mortalsim.objectives import cross_entropy
 from mortalsim.twin import Layer as ModelLayer
 from mortalsim.twin import Twin
 
@@ -34,11 +35,14 @@ def model(chip: SimulatedChip) -> Twin:
     return Twin(layers, design.normaliser.present, design.normaliser.epsilon, design.converters.input_range)
 
 
-def gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> list[np.ndarray]:
-    """Return the true gradient of the mean cross-entropy (nats) with respect to the chip's weights, (n_in, n_out) per array."""
-    scales = [_line_gain(layer) for layer in chip.layers]
-    grads = model(chip).gradient(x.astype(np.float64), targets.astype(np.float64))
-    return [scale[:, None] * grad for scale, grad in zip(scales, grads, strict=True)]
+def loss_and_gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> tuple[float, list[np.ndarray]]:
+    """Return the mean cross-entropy (nats) and its true gradient with respect to the chip's weights, (n_in, n_out) per array."""
+    twin = model(chip)
+    trace = twin.forward(x.astype(np.float64))
+    loss, slope = cross_entropy(trace.output, targets)
+    errors = twin.backward(trace.taps, slope / len(x))
+    pres = [tap.pre * _line_gain(layer) + _line_offset(layer) for tap, layer in zip(trace.taps, chip.layers, strict=True)]
+    return float(loss.mean()), [pre.T @ error for pre, error in zip(pres, errors, strict=True)]
 
 
 def transfer_curves(chip: SimulatedChip, array: int, z: FloatArray) -> np.ndarray:
@@ -65,8 +69,12 @@ def _line_gain(layer: Layer) -> np.ndarray:
     return np.append(layer.dac.gain.astype(np.float64) * layer.normaliser_gain, BIAS)
 
 
+def _line_offset(layer: Layer) -> np.ndarray:
+    return np.append(layer.dac.offset.astype(np.float64), 0.0)
+
+
 def _layer(layer: Layer, w: np.ndarray) -> ModelLayer:
     gain, offset = (values.astype(np.float64) for values in (layer.neurons.gain, layer.neurons.offset))
     # A DAC's offset adds the same current to a column whatever the input: it belongs to the neuron's offset.
-    shift = layer.dac.offset.astype(np.float64) @ w[:-1]
+    shift = _line_offset(layer) @ w
     return ModelLayer(_line_gain(layer)[:, None] * w, _Response(layer), gain, offset + gain * shift)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import joblib
+from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+#: The field of experiments that use several processes; it never changes what is found.
+Jobs: TypeAlias = Annotated[int, Field(ge=0, description="worker processes, one computing thread each; 0: one for every core")]
 
 
 def run_tasks(function: Callable[[T], R], tasks: Sequence[T], jobs: int, label: str) -> list[R]:

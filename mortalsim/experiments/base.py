@@ -29,11 +29,10 @@ class Experiment(BaseModel, ABC):
 
     seed: int = Field(0, ge=0, description="seed of everything random: chips, data split, learners, noise")
     out: Path | None = Field(None, description="run folder to write, which must not exist yet; default: runs/NAME-DATE-TIME")
-    jobs: int = Field(0, ge=0, description="worker processes, one computing thread each; 0: one for every core")
 
     @abstractmethod
     def run(self) -> Results:
-        """Do the work and return what was found; the same fields give the same results, whatever `jobs` is."""
+        """Do the work and return what was found; the same fields give the same results."""
 
     @classmethod
     def name(cls) -> str:

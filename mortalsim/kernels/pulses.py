@@ -144,7 +144,9 @@ def apply_pulses(  # type: ignore[no-untyped-def]
     """
     n_in, n_out = change.shape
     tables = np.empty((2, up_table.size), np.float32)
-    tables[0], tables[1] = up_table, down_table
+    for k in range(up_table.size):
+        tables[0, k] = up_table[k]
+        tables[1, k] = down_table[k]
     limit = np.float32(min(cap, MOST) if cap > 0 else MOST)
     scratch, landing, counts = new_scratch(CHUNK), np.empty(n_out, np.float32), np.empty((2, n_out), np.int32)
     total = 0

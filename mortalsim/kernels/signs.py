@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.checks import FloatArray
+from mortalsim.kernels.dac import scale
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law
 from mortalsim.kernels.philox import count_from, draw_words, new_scratch
 
@@ -110,7 +111,8 @@ def fill_signs(key, array, part, out):  # type: ignore[no-untyped-def]
     for start in range(0, out.size, signs.size):
         m = min(signs.size, out.size - start)
         draw_signs(key, array, part, start // BITS, signs[: BITS * ((m + BITS - 1) // BITS)], scratch)
-        out[start : start + m] = signs[:m]
+        for e in range(m):
+            out[start + e] = signs[e]
 
 
 @kernel(MATRIX, f8, VECTOR, KEY, i8, OUT_MATRIX)
@@ -119,7 +121,8 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, out):  # type: ign
     n_out = weights.shape[1]
     scratch = new_scratch(BLOCKS)
     signs = np.empty(BITS * BLOCKS, np.float32)
-    step = np.float32(amplitude) * col_gain
+    step = np.empty(n_out, np.float32)
+    scale(col_gain, np.float32(amplitude), step)
     left, right = weights.reshape(-1), out.reshape(-1)
     for start in range(0, right.size, signs.size):
         stop = min(start + signs.size, right.size)

@@ -101,7 +101,7 @@ class ActivityPerturbation(Learner):
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """One side of a comparison: each sample's loss (B,), its slope at the output (B, classes), and every array's input lines."""
+    """One side of a comparison: losses (B,), their slopes at the output (B, classes), and every array's input lines."""
 
     loss: FloatArray
     slope: FloatArray

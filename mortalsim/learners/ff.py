@@ -80,8 +80,8 @@ class ForwardForward(Learner):
         lines = np.arange(classes) if self.label_lines is None else np.asarray(self.label_lines)
         if len(datasheet.arrays) < 2 or lines.shape != (classes,) or lines.max() >= datasheet.n_inputs:
             raise ShapeError(
-                f"label_lines: expected {classes} lines below n_inputs = {datasheet.n_inputs} on a chip of at least 2 arrays, "
-                f"found lines {lines.tolist()} on {len(datasheet.arrays)} arrays. Give one line per class."
+                f"label_lines: expected {classes} lines below n_inputs = {datasheet.n_inputs} on a chip of at least 2 "
+                f"arrays, found lines {lines.tolist()} on {len(datasheet.arrays)} arrays. Give one line per class."
             )
         state: State = {"lines": lines, "steps": np.zeros(1, np.int64), "due": np.zeros(1)}
         for array, spec in enumerate(datasheet.arrays[:-1]):

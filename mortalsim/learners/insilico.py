@@ -34,7 +34,8 @@ class InSilico(Learner):
         datasheet.require(self.name, *self.ports)
         state: State = {"steps": np.zeros(1)}
         for array, weights in enumerate(random_weights(datasheet, rng)):
-            state |= {f"weights{array}": weights, f"mean{array}": np.zeros_like(weights), f"square{array}": np.zeros_like(weights)}
+            state[f"weights{array}"] = weights
+            state[f"mean{array}"], state[f"square{array}"] = np.zeros_like(weights), np.zeros_like(weights)
         return state
 
     def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:

@@ -18,7 +18,7 @@ from mortalsim.twin import Twin
 class PhysicsAware(Learner):
     """Physics-aware training (Wright et al. 2022): what happened is measured, how it would change is taken from the twin.
 
-    A digital shadow holds the weights that were asked for, since a chip's own cannot be read back; the twin computes with it.
+    A digital shadow holds the weights that were asked for, since a chip's own cannot be read back; the twin uses it.
 
     Parameters
     ----------

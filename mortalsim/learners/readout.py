@@ -37,7 +37,7 @@ class Readout(Learner):
     def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
         datasheet.require(self.name, *self.ports)
         if len(datasheet.arrays) < 2:
-            raise ShapeError("arrays: expected a chip of at least 2 arrays, found 1; readout needs hidden neurons to read from.")
+            raise ShapeError("arrays: expected a chip of at least 2 arrays, found 1; readout reads hidden neurons.")
         n = sum(spec.n_out for spec in datasheet.arrays[:-1]) + 1
         classes = datasheet.n_outputs
         return {"squares": np.zeros((n, n)), "products": np.zeros((n, classes)), "head": np.zeros((n, classes), np.float32)}

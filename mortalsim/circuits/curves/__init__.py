@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeAlias
 
-from mortalsim.choice import choice
+from mortalsim.settings import choice
 from mortalsim.circuits.curves.base import Curve, CurveTables
 from mortalsim.registry import Registry
 

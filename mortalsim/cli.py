@@ -1,0 +1,186 @@
+"""The command line: ``mortalsim NAME [--field value]``, one command for every experiment, its options made from its fields.
+
+Help must answer at once, so nothing that computes is imported before a command is chosen.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
+
+import typer
+
+import mortalsim
+from mortalsim.registry import Registry
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
+    from rich.console import Console
+
+    from mortalsim.experiments import Experiment
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Run the command that the program's arguments name."""
+    try:
+        build(sys.argv[1:])()
+    except KeyboardInterrupt:
+        _stop("interrupted, nothing was written", INTERRUPTED)
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """Return the application; of the experiments only the one that ``arguments`` name is imported."""
+    app = typer.Typer(
+        help=mortalsim.__doc__,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in Registry("mortalsim.experiments", object).summaries().items():
+        body = _command(name) if name == chosen else _placeholder
+        app.command(name, help=summary)(body)
+    app.command("list", help="Name the designs, devices, learners, data sets and experiments that there are.")(_list)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mortalsim {mortalsim.__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")]
+
+
+def _options(version: _Version = False) -> None:
+    """Hold the options that come before a command."""
+
+
+def _placeholder() -> None:
+    """Stand for a command that was not chosen, in the list of commands."""
+
+
+def _command(name: str) -> Callable[..., None]:
+    """Return a function with one keyword option for each field of the experiment called ``name``."""
+    from mortalsim.experiments import EXPERIMENTS, Experiment
+
+    kind = EXPERIMENTS.get(name)
+    # An experiment's own fields first, then those that all experiments have.
+    ordered = sorted(kind.model_fields.items(), key=lambda item: item[0] in Experiment.model_fields)
+    parameters = [_parameter(field_name, field) for field_name, field in ordered]
+
+    def command(**given: str | list[str] | None) -> None:
+        _guarded(lambda: _run(kind, {key: value for key, value in given.items() if value}))
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = sys.modules[kind.__module__].__doc__
+    return command
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    """Return a field as an option that takes text: the experiment itself turns it into numbers and complains."""
+    default = field.get_default(call_default_factory=True)
+    many = get_origin(field.annotation) is tuple
+    shown = ",".join(map(str, default)) if many else default
+    described = f"{field.description}" + ("" if shown in (None, "") else f" (default: {shown})")
+    if isinstance(default, bool):
+        choice: Any = typer.Option(f"--{name.replace('_', '-')}", help=field.description, show_default=False)
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, choice])
+    option = typer.Option(f"--{name.replace('_', '-')}", help=described, metavar="A,B,..." if many else "VALUE", show_default=False)
+    annotation: Any = Annotated[list[str] | None if many else str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from mortalsim.experiments import execute
+    from mortalsim.report.table import rich_table
+
+    fields = {key: _split(value) if isinstance(value, list) else value for key, value in given.items()}
+    try:
+        experiment = kind(**fields)
+    except ValidationError as error:
+        _stop(_explain(error), BAD_INPUT)
+    results, folder = execute(experiment)
+    console = _console()
+    console.print(rich_table(results, f"{kind.name()}: {kind.question()}"))
+    for note in results.notes:
+        console.print(note, markup=False, highlight=False)
+    console.print(f"Everything is in {folder}, to be read in {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _split(values: list[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _list() -> None:
+    _guarded(_print_lists)
+
+
+def _print_lists() -> None:
+    from rich.table import Table
+
+    from mortalsim.data import SUMMARIES
+
+    files = sorted((Path(__file__).parent / "chips" / "designs").glob("*.toml"))
+    groups = {"designs": {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("summary", "") for file in files}}
+    groups |= {room: Registry(f"mortalsim.{room}", object).summaries() for room in ("devices", "learners", "experiments")}
+    groups["data sets"] = dict(SUMMARIES)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for group, members in groups.items():
+        table.add_row(f"[bold]{group}[/bold]", "")
+        for name, summary in members.items():
+            table.add_row(f"  {name}", summary)
+    _console().print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    # In a pipe or a file there is no window to fit into, and a cut-off table would be of no use.
+    return console if console.is_terminal else Console(width=160)
+
+
+def _guarded(body: Callable[[], None]) -> None:
+    """Run ``body``; say what was wrong in one message and end with the fitting exit code."""
+    try:
+        body()
+    except KeyboardInterrupt:
+        _stop("interrupted, nothing was written", INTERRUPTED)
+    except Exception as error:
+        from mortalsim.checks import MortalsimError
+
+        if not isinstance(error, MortalsimError):
+            raise
+        _stop(str(error), BAD_INPUT)
+
+
+def _explain(error: ValidationError) -> str:
+    """Return what pydantic found wrong, option by option."""
+    complaints = []
+    for problem in error.errors():
+        option = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else "options"
+        text = problem["msg"].removeprefix("Value error, ")
+        # Our own validators' messages say what was found; pydantic's do not.
+        found = "" if problem["type"] == "value_error" else f", found {problem['input']!r}"
+        complaints.append(f"{option}: {text}{found}")
+    return "; ".join(complaints)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"mortalsim: {message}", err=True)
+    raise SystemExit(code)

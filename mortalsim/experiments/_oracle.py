@@ -1,0 +1,52 @@
+"""The bound that no hardware can reach: backprop through one simulated chip's own true weights, gains and curves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.hardware import Chip, Datasheet, Delta, Port
+from mortalsim.learners import Batch, Info, Learner, State
+from mortalsim.learners.base import half_linear
+from mortalsim.objectives import cross_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oracle(Learner):
+    """Gradient descent with the true, noise-free gradient, written through the chip's own devices.
+
+    It looks inside the chip, which no learner may, and serves as a yardstick in experiments only.
+
+    Parameters
+    ----------
+    rate
+        Step size, falling as `half_linear` says.
+    """
+
+    name: ClassVar[str] = "oracle"
+    ports: ClassVar[tuple[Port, ...]] = (Port.DELTA,)
+
+    epochs: int = 30
+    batch_size: int = 50
+    rate: float = 0.1
+
+    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
+        datasheet.require(self.name, *self.ports)
+        return {}
+
+    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        if not isinstance(chip, SimulatedChip):
+            raise ShapeError(f"chip: expected a SimulatedChip, into which an oracle can look, found {type(chip).__name__}.")
+        loss, _ = cross_entropy(chip.read(batch.x).output, batch.targets)  # read once, so that its cost compares with others'
+        _, gradients = oracle.loss_and_gradient(chip, batch.x, batch.targets)
+        rate = self.rate * half_linear(batch.progress)
+        for array, gradient in enumerate(gradients):
+            chip.write(Delta(array, (-rate * gradient).astype(np.float32)))
+        return state, {"loss": float(loss.mean())}
+
+    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+        return chip.read(x).output

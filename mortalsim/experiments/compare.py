@@ -1,0 +1,174 @@
+"""Which learning rule trains unknown hardware best, and what does it cost?
+
+Every learner trains the same few chips of every design, from scratch and with its defaults; each chip is tested once. The
+weights that it then holds, as an oracle sees them, are also programmed onto a different chip of the same design.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from mortalsim import data
+from mortalsim.chips import Design, SimulatedChip, oracle
+from mortalsim.data import Dataset
+from mortalsim.experiments import _trial
+from mortalsim.experiments._parallel import Jobs, run_tasks
+from mortalsim.experiments._trial import LEARNER_NAMES, DatasetName, DesignName, Hidden, LearnerName, Outcome
+from mortalsim.experiments.base import Experiment
+from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.streams import Streams
+
+COLUMNS = (
+    Column(key="design", heading="design"),
+    Column(key="learner", heading="learner"),
+    Column(key="chips", heading="chips", unit="count"),
+    Column(key="test_error", heading="test error", unit="percent", spread="test_error_sd"),
+    Column(key="copied_error", heading="copied", unit="percent", spread="copied_error_sd"),
+    Column(key="reads", heading="reads", unit="count"),
+    Column(key="pulses", heading="pulses", unit="count"),
+    Column(key="joules", heading="energy", unit="joules"),
+    Column(key="seconds", heading="chip time", unit="seconds"),
+)
+NOTES = (
+    "Errors: mean ± standard deviation over chips. Copied: the same weights programmed onto a different chip of the same design. "
+    "Reads, pulses, energy and chip time are those of training one chip, without validation and test.",
+)
+SHOWN_NEURONS = 16
+
+
+class Compare(Experiment):
+    """Every learner on the same chips of every design."""
+
+    expected: ClassVar[str] = (
+        "On mild chips Forward-Forward, which needs no model and no probing, should come close to backprop with full knowledge "
+        "(oracle) and to physics-aware training; activity perturbation should follow, and weight perturbation last, because its "
+        "estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild chips the rules that look "
+        "only at the chip (ff, ap, wp, readout) should lose little, while insilico, which trusts the data sheet, should lose much. "
+        "Copied weights should lose something on mild chips and more on wild ones: that is what makes the hardware mortal."
+    )
+
+    designs: tuple[DesignName, ...] = Field(("mild", "wild"), min_length=1, description="designs, or paths of design files")
+    learners: tuple[LearnerName, ...] = Field(LEARNER_NAMES, min_length=1, description="learners, and oracle for true backprop")
+    chips: int = Field(5, ge=1, description="different chips of each design")
+    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
+    hidden: Hidden = ()
+    epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
+    jobs: Jobs = 0
+
+    def run(self) -> Results:
+        tasks = [_Task(self, d, n, k) for d in self.designs for k in range(self.chips) for n in self.learners]
+        outcomes = dict(zip(((t.design, t.learner, t.chip) for t in tasks), run_tasks(_work, tasks, self.jobs, "compare"), strict=True))
+        groups = {(d, n): [outcomes[d, n, k] for k in range(self.chips)] for d in self.designs for n in self.learners}
+        figures = (_error_per_chip(self, groups), _error_vs_reads(self, groups), _transfer_curves(self))
+        rows = tuple(_row(design, learner, found) for (design, learner), found in groups.items())
+        return Results(columns=COLUMNS, rows=rows, figures=figures, notes=NOTES)
+
+    def load(self) -> tuple[Dataset, Streams]:
+        """Return the data and the streams of this run."""
+        streams = Streams(self.seed)
+        return data.load(self.dataset, streams), streams
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One trial of one learner on one chip."""
+
+    compare: Compare
+    design: str
+    learner: str
+    chip: int
+
+
+def _work(task: _Task) -> Outcome:
+    dataset, streams = task.compare.load()
+    design = _trial.fitted_design(task.design, dataset, task.compare.hidden)
+    chip, other = (SimulatedChip(design, _trial.chip_seed(streams, number)) for number in (task.chip, task.chip + 1))
+    learner = _trial.make_learner(task.learner, dataset, task.compare.epochs_scale)
+    return _trial.trial(chip, other, learner, dataset, streams.child("trial", task.learner, task.chip))
+
+
+def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
+    tests, copies = [trial.test_error for trial in found], [trial.copied_error for trial in found]
+    several = len(found) > 1
+    return {
+        "design": design,
+        "learner": learner,
+        "chips": len(found),
+        "test_error": statistics.fmean(tests),
+        "test_error_sd": statistics.stdev(tests) if several else None,
+        "copied_error": statistics.fmean(copies),
+        "copied_error_sd": statistics.stdev(copies) if several else None,
+        **{key: statistics.fmean(getattr(trial, key) for trial in found) for key in ("reads", "pulses", "joules", "seconds")},
+        "test_errors": tests,
+        "copied_errors": copies,
+    }
+
+
+_Groups = dict[tuple[str, str], list[Outcome]]
+
+
+def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
+    panels = []
+    for design in compare.designs:
+        series = []
+        for name, key, style in (("own chip", "test_error", "dots"), ("copied to another chip", "copied_error", "rings")):
+            dots = [(getattr(trial, key), place) for place, n in enumerate(compare.learners) for trial in groups[design, n]]
+            x, y = zip(*dots, strict=True)
+            series.append(Series(name=name, x=x, y=y, style=style))
+        panel = Panel(title=design, x_label="test error", x_unit="percent", x_scale="root", categories=compare.learners, series=tuple(series))
+        panels.append(panel)
+    caption = "Test error, one dot a chip, bars at the means: on the chip that was trained, and with its weights on another chip."
+    return Figure(name="error-per-chip", caption=caption, panels=tuple(panels))
+
+
+def _error_vs_reads(compare: Compare, groups: _Groups) -> Figure:
+    panels = []
+    for design in compare.designs:
+        lines = {learner: _mean_curve(groups[design, learner]) for learner in compare.learners}
+        reads = [x for curve in lines.values() for x in curve[0] if x > 0]
+        span = (min(reads), max(reads)) if reads else (1.0, 10.0)
+        series = tuple(_line(learner, curve, span) for learner, curve in lines.items())
+        axes: dict[str, Any] = {"x_unit": "count", "x_scale": "log", "y_unit": "percent", "y_scale": "root"}
+        panels.append(Panel(title=design, x_label="samples read for training", y_label="validation error", series=series, **axes))
+    caption = (
+        "Validation error against samples read for training: mean over chips, band one standard deviation. "
+        "A dashed line marks where a learner ends that reads nothing."
+    )
+    return Figure(name="error-vs-reads", caption=caption, panels=tuple(panels))
+
+
+def _mean_curve(found: list[Outcome]) -> np.ndarray:
+    """Return reads, mean error and its standard deviation over chips at every validation, shape (3, validations)."""
+    curves = np.array([[(point.reads, point.error) for point in trial.curve] for trial in found])
+    return np.stack([*curves.mean(axis=0).T, curves[:, :, 1].std(axis=0)])
+
+
+def _line(learner: str, curve: np.ndarray, span: tuple[float, float]) -> Series:
+    x, y, spread = (tuple(values) for values in curve[:, curve[0] > 0])
+    if not x:
+        return Series(name=learner, x=span, y=(curve[1, -1], curve[1, -1]), style="dashed")
+    return Series(name=learner, x=x, y=y, spread=spread)
+
+
+def _transfer_curves(compare: Compare) -> Figure:
+    dataset, streams = compare.load()
+    z = np.linspace(-4, 4, 81)
+    panels = []
+    for name in compare.designs:
+        design = _trial.fitted_design(name, dataset, compare.hidden)
+        panels += [_curves_of(design, SimulatedChip(design, _trial.chip_seed(streams, number)), number, z) for number in (0, 1)]
+    caption = f"Transfer curves of the first {SHOWN_NEURONS} neurons of two chips of each design, and what the data sheet says."
+    return Figure(name="transfer-curves", caption=caption, panels=tuple(panels))
+
+
+def _curves_of(design: Design, chip: SimulatedChip, number: int, z: np.ndarray) -> Panel:
+    curves = oracle.transfer_curves(chip, 0, z).T[:SHOWN_NEURONS]
+    series = [Series(name="single neurons", x=tuple(z), y=tuple(curve), style="thin") for curve in curves]
+    nominal = chip.datasheet.arrays[0].curve(z)
+    series.append(Series(name="data sheet", x=tuple(z), y=tuple(nominal), style="dashed"))
+    return Panel(title=f"{design.name}, chip {number}", x_label="neuron's input", y_label="neuron's output", series=tuple(series))

@@ -1,0 +1,55 @@
+"""What configuration files share: fields that name one variant of a family, and errors in one readable line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError
+
+from mortalsim.registry import Registry
+
+
+def choice(registry: Registry[Any], key: str) -> tuple[BeforeValidator, PlainSerializer]:
+    """Return the annotations of a field that holds ``"relu"`` or ``{family = "leaky", leak = 0.2}``, with ``key`` "family".
+
+    Reading it raises `UnknownName` for a name that is not in ``registry`` and `ValueError` for anything but a name or table.
+    """
+
+    def build(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value
+        fields = {key: value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
+        if key not in fields:
+            raise ValueError(f"expected a name or a table with the field {key!r}, one of {', '.join(registry.names())}")
+        variant = registry.get(fields.pop(key))
+        try:
+            return variant(**fields)
+        except ValidationError as error:
+            raise ValueError(explain(error, variant.model_fields)) from error
+
+    def dump(variant: BaseModel) -> dict[str, Any]:
+        return {key: type(variant).__module__.rpartition(".")[2], **variant.model_dump()}
+
+    return BeforeValidator(build), PlainSerializer(dump)
+
+
+def explain(error: ValidationError, known: Iterable[str]) -> str:
+    """Return all problems of ``error`` in one line; unknown fields get the nearest of the ``known`` names."""
+    names = sorted(known)
+    return "; ".join(_explain_one(problem, names) for problem in error.errors())
+
+
+def _explain_one(problem: Any, names: list[str]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    start = f"{place}: " if place else ""
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
+        return f"{start}no such field" + (f"; did you mean {near[0]!r}?" if near else "")
+    # What our own validators say names what was found already.
+    if problem["type"] == "value_error":
+        return start + str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{start}missing; it has no default"
+    return f"{start}{problem['msg']}, found {problem['input']!r}"

@@ -1,0 +1,217 @@
+"""Plain-numpy twins of the kernels, one for each, written another way: what every kernel must equal.
+
+Shapes as in the kernels. Counters are Python whole numbers, logarithms take exponents by `frexp`, angles by division, and whole
+arrays are handled at once where the kernels loop; only the polynomials' coefficients are shared. All float work is float32.
+"""
+
+import numpy as np
+
+from mortalsim.kernels import philox
+from mortalsim.kernels.cells import DOWN, ERROR, G, HIGH, LOW, NU, UP, WRITTEN
+
+F = np.float32
+
+
+def philox4x32(c0, c1, c2, c3, k0, k1):
+    """Four words of one block, in unbounded whole numbers."""
+    x = [c0, c1, c2, c3]
+    for r in range(10):
+        high0, low0 = divmod(0xD2511F53 * x[0], 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * x[2], 2**32)
+        x = [high1 ^ x[1] ^ (k0 + r * 0x9E3779B9) % 2**32, low1, high0 ^ x[3] ^ (k1 + r * 0xBB67AE85) % 2**32, low0]
+    return tuple(x)
+
+
+def words(key, c1, c2, c3, n):
+    """Words 0 to n - 1 of the stream, block q in elements 4q to 4q + 3."""
+    blocks = [philox4x32(q, c1, c2, c3, int(key[0]), int(key[1])) for q in range((n + 3) // 4)]
+    return np.array(blocks, dtype=np.uint64).reshape(-1)
+
+
+def fill_uniform(key, c1, c2, c3, out):
+    """(m + 1/2) / 2^23 of the top 23 bits, exact in float64 and in float32."""
+    out[:] = (((words(key, c1, c2, c3, out.size) // 512) + 0.5) / 2**23)[: out.size]
+
+
+def horner(x, *coefficients):
+    """c0 + c1 x + ..., in float32."""
+    total = np.full_like(x, coefficients[-1])
+    for c in coefficients[-2::-1]:
+        total = c + x * total
+    return total
+
+
+def natural_log(x):
+    """Ln x of positive float32."""
+    mantissa, exponent = np.frexp(np.asarray(x, F))
+    small = mantissa < F(np.sqrt(0.5))  # bring the mantissa from 1/2..1 to sqrt(1/2)..sqrt(2)
+    f = np.where(small, mantissa * 2, mantissa) - F(1)
+    e = (exponent - small).astype(F)
+    tail = horner(f, *(getattr(philox, f"L{k}") for k in range(8)))
+    return (f + ((f * f) * f * tail - F(0.5) * (f * f) + e * philox.LN2_LOW)) + e * philox.LN2_HIGH
+
+
+def cos_sin(word):
+    """Cosine and sine of word / 2^32 turns."""
+    word = np.asarray(word).astype(np.int64)
+    quarter = np.floor_divide(word + 2**29, 2**30)
+    t = F(1) * (word - quarter * 2**30).astype(F) / F(2**30)
+    sine = t * horner(t * t, philox.S0, philox.S1, philox.S2, philox.S3)
+    cosine = F(1) + t * t * horner(t * t, philox.C0, philox.C1, philox.C2, philox.C3)
+    q = quarter % 4
+    return np.choose(q, [cosine, -sine, -cosine, sine]), np.choose(q, [sine, cosine, -sine, -cosine])
+
+
+def fill_normal(key, c1, c2, c3, out):
+    """Box-Muller over word pairs (0, 1) and (2, 3)."""
+    a, b = words(key, c1, c2, c3, out.size).reshape(-1, 2).T
+    radius = np.sqrt(F(-2) * natural_log(((a // 2).astype(F) + F(0.5)) / F(2**31)))
+    out[:] = (radius[:, None] * np.stack(cos_sin(b), axis=1)).reshape(-1)[: out.size]
+
+
+def signs(key, array, part, n):
+    """Signs 0 to n - 1 of one pattern, read from one long binary number a block."""
+    out = []
+    for q in range((n + 127) // 128):
+        w = philox4x32(q, array, part, 0x5167, key % 2**32, key >> 32)
+        number = w[0] + (w[1] << 32) + (w[2] << 64) + (w[3] << 96)
+        out += [1 if digit == "1" else -1 for digit in reversed(f"{number:0128b}")]
+    return np.array(out[:n], F)
+
+
+def sign_pattern(key, array, n_in, n_out):
+    """One sign a weight."""
+    return signs(key, array, 0, n_in * n_out).reshape(n_in, n_out)
+
+
+def rank1_pattern(key, array, n_in, n_out):
+    """One sign a row, one a column."""
+    return signs(key, array, 1, n_in), signs(key, array, 2, n_out)
+
+
+def add_signs(weights, amplitude, col_gain, key, array, out):
+    """Weights plus scaled signs."""
+    out[:] = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, *weights.shape)
+
+
+def sum_of_squares(x):
+    """Row sums of squares, 16 running sums side by side."""
+    squares = np.pad(x * x, ((0, 0), (0, -x.shape[1] % 16)))
+    lanes = np.zeros((x.shape[0], 16), F)
+    for start in range(0, squares.shape[1], 16):
+        lanes = lanes + squares[:, start : start + 16]
+    total = np.zeros(x.shape[0], F)
+    for lane in range(16):
+        total = total + lanes[:, lane]
+    return total
+
+
+def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
+    """Normaliser and digital-to-analog converter."""
+    x = v
+    if normalise:
+        x = v * (F(norm_gain) / (F(eps) + np.sqrt(sum_of_squares(v) / F(v.shape[1]))))[:, None]
+    x = np.clip(x, -F(limit), F(limit)) if limit else x
+    x = np.rint(x / F(step)) * F(step) if step else x
+    pre[:, :-1], pre[:, -1] = x * gain + offset, 1
+    power[:] = sum_of_squares(pre)
+
+
+def transfer(v, start, step, values, slopes):
+    """`TransferCurve` in float32, table (T, knots) and T = 1 or v.shape[1]."""
+    place = (v - F(start)) / F(step)
+    k = np.clip(np.floor(np.nan_to_num(place)), 0, values.shape[1] - 2).astype(int)
+    t = place - k.astype(F)
+    neuron = np.broadcast_to(np.arange(v.shape[1]) if len(values) > 1 else 0, v.shape)
+    left, right = slopes[neuron, k], slopes[neuron, k + 1]
+    inside = np.clip(t, 0, 1)
+    beyond = np.where(t < 0, t, np.maximum(t - F(1), 0))
+    return values[neuron, k] + F(step) * (left * inside + F(0.5) * (right - left) * inside**2 + np.where(t < 0, left, right) * beyond)
+
+
+def read_epilogue(
+    z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
+    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, out,
+):  # fmt: skip
+    """Noise, nudge, curve, saturation, converter."""
+    if variance.size or line_var or neuron_var:
+        normals = np.empty_like(z)
+        for b in range(len(z)):
+            fill_normal(key, b, read % 2**32, array, normals[b])
+        common = (F(line_var) * power + F(neuron_var))[:, None]
+        z += np.sqrt(variance + common if variance.size else common) * normals
+    if nudge.size:
+        z += nudge * nudge_gain
+    v = z * gain + offset
+    y = transfer(v, table_start, table_step, values, slopes) if values.shape[1] else np.where(v > 0, v, F(leak) * v)
+    y = np.clip(y, -saturation, saturation) * adc_gain + adc_offset
+    y = np.clip(y, -F(adc_limit), F(adc_limit)) if adc_limit else y
+    out[:] = np.rint(y / F(adc_step)) * F(adc_step) if adc_step else y
+
+
+def drifted(g, nu, written, now, t0):
+    """Power-law drift, any shape."""
+    age = np.maximum(now - np.asarray(written, float), 0)
+    return np.where(nu == 0, g, (g * (1 + age / t0) ** -np.asarray(nu, float)).astype(F))
+
+
+def apply_pulses(
+    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
+    weights, variance, row_pulses,
+):  # fmt: skip
+    """Pulse after pulse, device after device."""
+    n_in, n_out = change.shape
+    sent = np.zeros((2, n_in, n_out), np.int64)
+    for device, i in np.ndindex(2, n_in):
+        landing = np.empty(n_out, F)
+        fill_uniform(key, i, write % 2**32, 4 * array + device, landing)
+        for j in range(n_out):
+            size = abs(change[i, j] * F(per_weight))
+            count = int(size) + int(landing[j] < size - np.floor(size))
+            sent[device, i, j] = min(count, cap) if cap else count
+            if sent[device, i, j]:
+                up = (change[i, j] > 0) == (device == 0)
+                normals = np.zeros(int(sent[device, i, j]), F)
+                for p in range(normals.size):
+                    block = np.empty(4, F)
+                    fill_normal_block(key, i * n_out + j, p // 4, write % 2**32, 4 * array + 2 + device, block)
+                    normals[p] = block[p % 4]
+                pulse(cells[device, :, i, j], normals, up, up_table if up else down_table, ctoc, now, t0)
+    touched = sent.sum(0) > 0
+    all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
+    fold(cells, now, t0, unit, read_rel, all_weights, all_variance)
+    weights[touched] = all_weights[touched]
+    if variance.size:
+        variance[touched] = all_variance[touched]
+    row_pulses[:] = sent.max(axis=(0, 2), initial=0)
+    return int(sent.sum())
+
+
+def fill_normal_block(key, c0, c1, c2, c3, out):
+    """The four normals of one counter."""
+    w = np.array(philox4x32(c0, c1, c2, c3, int(key[0]), int(key[1])), np.uint64)
+    radius = np.sqrt(F(-2) * natural_log(((w[::2] // 2).astype(F) + F(0.5)) / F(2**31)))
+    out[:] = (radius[:, None] * np.stack(cos_sin(w[1::2]), axis=1)).reshape(-1)
+
+
+def pulse(cell, normals, up, table, ctoc, now, t0):
+    """Send one device (8,) one pulse for each normal."""
+    if cell[UP] == 0 and cell[DOWN] == 0:
+        return
+    g = drifted(cell[G], cell[NU], cell[WRITTEN], now, t0)[()]
+    for normal in normals:
+        u = np.clip((g - cell[LOW]) / (cell[HIGH] - cell[LOW]), F(0), F(1)) if cell[HIGH] > cell[LOW] else F(0)
+        place = u * F(len(table) - 1)
+        k = min(int(place), len(table) - 2)
+        h = table[k] + (table[k + 1] - table[k]) * (place - F(k))
+        wobble = F(1) + F(ctoc) * normal
+        g = np.clip(g + (cell[UP] if up else -cell[DOWN]) * h * wobble, cell[LOW], cell[HIGH])
+    cell[G], cell[WRITTEN] = g, now
+
+
+def fold(cells, now, t0, unit, read_rel, weights, variance):
+    """Weights and variances from conductances."""
+    plus, minus = drifted(cells[:, G], cells[:, NU], cells[:, WRITTEN], now, t0) * (F(1) + cells[:, ERROR]) / F(unit)
+    weights[:] = plus - minus
+    if variance.size:
+        variance[:] = F(read_rel) * F(read_rel) * (plus * plus + minus * minus)

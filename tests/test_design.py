@@ -1,0 +1,85 @@
+"""Design files: what can be written in them and what is refused, in one clear message."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mortalsim.checks import DesignError, UnknownName
+from mortalsim.chips import design_names, load_design
+from mortalsim.chips.design import Design, build_design
+from mortalsim.circuits.curves import CURVES
+from mortalsim.devices import DEVICES
+
+GOOD = 'name = "mine"\nsizes = [4, 3]\n[device]\ntechnology = "soft_bounds"\n'
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", design_names())
+def test_shipped_designs_say_what_they_are_and_survive_a_round_trip(name):
+    design = load_design(name)
+    assert design.name == name
+    assert design.summary
+    assert build_design(design.model_dump(mode="json"), "copy") == design
+
+
+def test_a_user_file_is_read(tmp_path):
+    assert load_design(written(tmp_path, GOOD)).sizes == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "read_nose = 1e-6\n", r"device: .*no such field; did you mean 'read_noise'"),
+        (GOOD + "step_dtod = -0.1\n", "step_dtod.*greater than or equal to 0, found -0.1"),
+        (GOOD.replace("soft_bounds", "soft_bound"), "expected one of .*Did you mean 'soft_bounds'"),
+        (GOOD + '[neurons]\ncurve = "rely"\n', "Did you mean 'relu'"),
+        (GOOD + "[neurons]\ngain_dtd = 0.1\n", r"neurons.gain_dtd: no such field; did you mean 'gain_dtod'"),
+        (GOOD + "[converters]\nadc_bits = 8\n", "a converter needs at least 2 bits and a range"),
+        (GOOD.replace("[4, 3]", "[4]"), "expected at least an input and an output size"),
+        (GOOD.replace('technology = "soft_bounds"', "pulses = 3"), "expected a name or a table with the field 'technology'"),
+        (GOOD + "g_min = 1\n", "g_min must be below g_max"),
+        ("name = ", "not valid TOML"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path, text, message):
+    with pytest.raises(DesignError, match=message) as caught:
+        load_design(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_names_and_paths_that_lead_nowhere(tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'harsh'"):
+        load_design("hash")
+    with pytest.raises(DesignError, match="cannot be read"):
+        load_design(tmp_path / "none.toml")
+
+
+def test_revised_changes_what_is_named_and_checks_it():
+    design = load_design("mild")
+    other = design.revised(device={"stuck": 0.5}, neurons={"curve": {"family": "leaky", "leak": 0.2}})
+    assert other.device.stuck == 0.5
+    assert other.device.pulses == design.device.pulses
+    assert other.neurons.curve == CURVES.get("leaky")(leak=0.2)
+    with pytest.raises(DesignError, match="less than or equal to 1, found 2"):
+        design.revised(device={"stuck": 2})
+
+
+def test_every_field_says_what_it_means():
+    groups = [type(getattr(load_design("mild"), name)) for name in ("normaliser", "neurons", "converters", "nudges", "costs")]
+    groups += [*map(DEVICES.get, DEVICES.names()), *map(CURVES.get, CURVES.names())]
+    silent = [f"{group.__name__}.{name}" for group in groups for name, field in group.model_fields.items() if not field.description]
+    assert not silent
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.floats(0.1, 10), st.integers(1, 2000))
+def test_weights_and_siemens_are_two_sides_of_one_number(n_in, n_out, weight_range, pulses):
+    """The unit takes a full swing of the pair to the weight range, and pulses to the data sheet's weight step."""
+    design = Design(name="d", sizes=(n_in, n_out), weight_range=weight_range, device={"technology": "linear", "pulses": pulses})
+    assert design.unit * weight_range == pytest.approx(design.device.g_max - design.device.g_min)
+    # One pulse on each device of the pair, in opposite directions, is two weight steps.
+    assert 1 / design.pulses_per_weight == pytest.approx(2 * design.datasheet().weight_step)

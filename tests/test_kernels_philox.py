@@ -1,0 +1,107 @@
+"""Random numbers from a counter: known answers, equality with the twin, accuracy of the polynomials, distribution."""
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mortalsim import kernels
+from mortalsim.kernels import philox
+
+WORDS = st.integers(0, 2**32 - 1)
+KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint32)
+
+# Random123 1.14, tests/kat_vectors, philox4x32 with 10 rounds: counter, key, answer.
+KNOWN = [
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+]
+
+
+def hexadecimal(text):
+    return [int(word, 16) for word in text.split()]
+
+
+@pytest.mark.parametrize("philox4x32", [kernels.philox4x32, naive.philox4x32], ids=["kernel", "twin"])
+@pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
+def test_philox_gives_the_known_answers(philox4x32, counter, key, answer):
+    assert [int(word) for word in philox4x32(*hexadecimal(counter), *hexadecimal(key))] == hexadecimal(answer)
+
+
+@pytest.mark.parametrize("fill", ["fill_uniform", "fill_normal"])
+@given(key=st.tuples(WORDS, WORDS), counter=st.tuples(WORDS, WORDS, WORDS), n=st.integers(0, 40))
+def test_fill_equals_its_twin_bit_for_bit(fill, key, counter, n):
+    key = np.array(key, np.uint32)
+    got, want = np.empty(n, np.float32), np.empty(n, np.float32)
+    getattr(kernels, fill)(key, *counter, got)
+    getattr(naive, fill)(key, *counter, want)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("fill", [kernels.fill_uniform, kernels.fill_normal])
+def test_fill_of_several_chunks_is_a_longer_fill_of_one(fill):
+    long, short = np.empty(4 * philox.CHUNK + 7, np.float32), np.empty(9, np.float32)
+    fill(KEY, 1, 2, 3, long)
+    fill(KEY, 1, 2, 3, short)
+    np.testing.assert_array_equal(long[:9], short)
+    assert np.unique(long).size > 0.99 * long.size
+
+
+@pytest.mark.parametrize("word", [0, 1, 511, 2**31, 2**32 - 1])
+def test_uniform_never_reaches_0_or_1(word):
+    assert 0 < philox.uniform(np.uint64(word)) < 1
+
+
+@pytest.mark.parametrize("word", [0, 1, 2**31, 2**32 - 1])
+def test_normals_of_extreme_words_are_finite(word):
+    assert np.isfinite(philox.normal_pair(np.uint64(word), np.uint64(word))).all()
+
+
+def test_logarithm_agrees_with_numpy_in_float64():
+    x = np.concatenate([np.geomspace(2.0**-32, 1, 400), 1 - np.geomspace(2.0**-24, 0.5, 400)]).astype(np.float32)
+    got = np.array([philox.natural_log(value) for value in x])
+    np.testing.assert_array_equal(got, naive.natural_log(x))
+    np.testing.assert_allclose(got, np.log(x.astype(float)), rtol=2e-7)
+
+
+def test_cosine_and_sine_agree_with_numpy_in_float64():
+    word = np.random.default_rng(1).integers(0, 2**32, 800, dtype=np.uint64)
+    word[:6] = 0, 2**29, 2**30, 2**31, 3 * 2**30, 2**32 - 1
+    got = np.array([philox.cos_sin(w) for w in word])
+    np.testing.assert_array_equal(got, np.stack(naive.cos_sin(word), axis=1))
+    # Towards a zero float64's own argument 2 pi w / 2^32 carries 1e-16, so the relative bound holds there too.
+    angle = 2 * np.pi * word.astype(float) / 2**32
+    np.testing.assert_allclose(got, np.stack([np.cos(angle), np.sin(angle)], axis=1), rtol=2e-7, atol=1e-15)
+
+
+# Statistical tests, seeds fixed: each rejects a perfect generator with probability 1e-3.
+N = 4000
+
+
+@pytest.mark.parametrize(("fill", "law"), [(kernels.fill_uniform, stats.uniform), (kernels.fill_normal, stats.norm)])
+def test_fill_follows_its_law(fill, law):
+    sample = np.empty(N, np.float32)
+    fill(KEY, 0, 0, 0, sample)
+    assert stats.kstest(sample, law.cdf).pvalue > 1e-3
+
+
+def test_normals_have_the_moments_of_a_normal_and_no_correlation_within_a_block():
+    sample = np.empty(N, np.float32)
+    kernels.fill_normal(KEY, 7, 0, 0, sample)
+    bound = stats.norm.isf(0.5e-3 / 8)  # two sided, eight comparisons share the false-alarm rate
+    assert abs(sample.mean()) < bound / np.sqrt(N)
+    assert abs((sample**2).mean() - 1) < bound * np.sqrt(2 / N)
+    blocks = sample.reshape(-1, 4)
+    correlation = (blocks.T @ blocks / len(blocks))[np.triu_indices(4, 1)]
+    assert np.abs(correlation).max() < bound / np.sqrt(len(blocks))
+
+
+@pytest.mark.parametrize("counter", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_every_counter_word_gives_another_independent_stream(counter):
+    a, b = np.empty(N // 4, np.float32), np.empty(N // 4, np.float32)
+    kernels.fill_normal(KEY, 0, 0, 0, a)
+    kernels.fill_normal(KEY, *counter, b)
+    assert abs(stats.pearsonr(a, b).statistic) < stats.norm.isf(0.5e-3) / np.sqrt(a.size)
