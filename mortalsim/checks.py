@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+#: Real numbers; float32 in the hot path, float64 in oracles.
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
 class MortalsimError(Exception):
@@ -110,7 +111,7 @@ def check_between(name: str, value: float, low: float, high: float = np.inf, *, 
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
         bound = f"at least {low:g}{unit}" if high == np.inf else f"between {low:g} and {high:g}{unit}"
-        raise RangeError(f"{name}: expected a number {bound}, found {value!r}. Write {name} = {np.clip(low, low, high):g} or more.")
+        raise RangeError(f"{name}: expected a number {bound}, found {value!r}. Write {name}={low:g}, for example.")
     return value
 
 

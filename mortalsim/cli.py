@@ -92,7 +92,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     """Return a field as an option that takes text: the experiment itself turns it into numbers and complains."""
     default = field.get_default(call_default_factory=True)
     many = get_origin(field.annotation) is tuple
-    shown = ",".join(map(str, default)) if many else default
+    shown = ", ".join(map(str, default)) if many else default
     described = f"{field.description}" + ("" if shown in (None, "") else f" (default: {shown})")
     if isinstance(default, bool):
         choice: Any = typer.Option(f"--{name.replace('_', '-')}", help=field.description, show_default=False)
@@ -104,7 +104,6 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
     from pydantic import ValidationError
-    from rich.console import Console
 
     from mortalsim.experiments import execute
     from mortalsim.report.table import rich_table

@@ -26,7 +26,7 @@ class Costs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    read_seconds: float = Field(100e-9, gt=0, description="one array answering one sample, conversion included, seconds (assumption)")
+    read_seconds: float = Field(100e-9, gt=0, description="one array answering one sample, seconds (assumption)")
     dac_joules: float = Field(0.1e-12, ge=0, description="one input conversion, joules (assumption)")
     adc_joules: float = Field(1e-12, ge=0, description="one output conversion, joules (assumption)")
 
@@ -72,8 +72,9 @@ class Design(BaseModel):
         for name, value in fields.items():
             old = merged.get(name)
             # Another technology has other fields: then nothing of the old one is kept.
-            keep = isinstance(old, dict) and isinstance(value, dict) and "technology" not in value
-            merged[name] = {**old, **value} if keep else value
+            if isinstance(old, dict) and isinstance(value, dict) and "technology" not in value:
+                value = {**old, **value}
+            merged[name] = value
         return build_design(merged, f"design {self.name!r}")
 
     @property
@@ -145,7 +146,8 @@ def load_design(name: str | Path) -> Design:
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DesignError(f"{where}: cannot be read ({error.strerror}). Write a shipped name ({', '.join(design_names())}) or a path.") from error
+        advice = f"Write a shipped name ({', '.join(design_names())}) or a path."
+        raise DesignError(f"{where}: cannot be read ({error.strerror}). {advice}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DesignError(f"{where}: not valid TOML: {error}") from error
     return build_design(fields, where)

@@ -36,7 +36,7 @@ def model(chip: SimulatedChip) -> Twin:
 
 
 def loss_and_gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> tuple[float, list[np.ndarray]]:
-    """Return the mean cross-entropy (nats) and its true gradient with respect to the chip's weights, (n_in, n_out) per array."""
+    """Return the mean cross-entropy (nats) and its true gradient by the chip's weights, one (n_in, n_out) per array."""
     twin = model(chip)
     trace = twin.forward(x.astype(np.float64))
     loss, slope = cross_entropy(trace.output, targets)
@@ -57,11 +57,11 @@ class _Response:
     def __init__(self, layer: Layer) -> None:
         self._neurons, self._adc = layer.neurons, layer.adc
 
-    def __call__(self, v: FloatArray) -> FloatArray:
-        return self._neurons.respond(v)[0] * self._adc.gain + self._adc.offset
+    def __call__(self, z: FloatArray) -> FloatArray:
+        return self._neurons.respond(z)[0] * self._adc.gain + self._adc.offset
 
-    def derivative(self, v: FloatArray) -> FloatArray:
-        return self._neurons.respond(v)[1] * self._adc.gain
+    def derivative(self, z: FloatArray) -> FloatArray:
+        return self._neurons.respond(z)[1] * self._adc.gain
 
 
 def _line_gain(layer: Layer) -> np.ndarray:

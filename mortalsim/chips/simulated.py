@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from mortalsim.hardware import (
     WriteRequest,
 )
 from mortalsim.streams import Streams
+
 
 @dataclass
 class Ledger:
@@ -109,7 +110,8 @@ class SimulatedChip:
         self._read_number += 1
         self._account(reads=len(v), nudged=len(v) if nudge is not None else 0)
         if not np.isfinite(v).all():
-            raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. Lower the learning rate or limit the converters' range.")
+            advice = "Lower the learning rate or limit the converters' range."
+            raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. {advice}")
         return Trace(v, tuple(taps) if Port.TAPS in self._datasheet.ports else ())
 
     def write(self, request: WriteRequest) -> None:
@@ -173,8 +175,8 @@ class SimulatedChip:
                     )
             layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in layer.crossbar.state()})
         self.clock = float(state["clock"][0])
-        values = zip(fields(Ledger), state["ledger"], strict=True)
-        self.ledger = Ledger(**{field.name: type(field.default)(value) for field, value in values})
+        reads, nudged, requests, pulses, seconds, joules = (float(value) for value in state["ledger"])
+        self.ledger = Ledger(int(reads), int(nudged), int(requests), int(pulses), seconds, joules)
         self._read_number = int(state["read_number"][0])
 
     def _account(self, reads: int = 0, nudged: int = 0, pulses: int = 0, slots: int = 0) -> None:
@@ -194,12 +196,15 @@ class SimulatedChip:
             raise ShapeError(f"nudge: expected CurrentNudge, WeightNudge or None, found {type(nudge).__name__}.")
         self._datasheet.require(f"a {type(nudge).__name__}", NUDGE_PORTS[type(nudge)])
         if isinstance(nudge, CurrentNudge):
-            if len(nudge.currents) != len(self.layers):
-                raise ShapeError(f"currents: expected {len(self.layers)} entries, one per array, found {len(nudge.currents)}. Write None for no current.")
-            shapes = [{"B": samples, "n_out": layer.crossbar.shape[1]} for layer in self.layers]
-            pairs = enumerate(zip(nudge.currents, shapes, strict=True))
-            return CurrentNudge(tuple(None if c is None else check_array(f"currents[{i}]", c, shape) for i, (c, shape) in pairs))
+            found, wanted = len(nudge.currents), len(self.layers)
+            if found != wanted:
+                raise ShapeError(f"currents: expected {wanted} entries, one per array, found {found}. Write None for no current.")
+            return CurrentNudge(tuple(self._current(i, current, samples) for i, current in enumerate(nudge.currents)))
         return nudge
+
+    def _current(self, index: int, current: FloatArray | None, samples: int) -> FloatArray | None:
+        n_out = self.layers[index].crossbar.shape[1]
+        return None if current is None else check_array(f"currents[{index}]", current, {"B": samples, "n_out": n_out})
 
     def _array(self, index: int) -> Crossbar:
         if not 0 <= index < len(self.layers):

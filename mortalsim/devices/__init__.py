@@ -2,9 +2,9 @@
 
 from typing import Annotated, TypeAlias
 
-from mortalsim.settings import choice
 from mortalsim.devices.base import Device
 from mortalsim.registry import Registry
+from mortalsim.settings import choice
 
 __all__ = ["DEVICES", "AnyDevice", "Device"]
 

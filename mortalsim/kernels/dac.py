@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.kernels.jit import MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, flag, kernel, law
+from mortalsim.kernels.jit import MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, flag, kernel, law, loop
 
 BIAS = np.float32(1)  # hardware.BIAS, which stands above this room
 
@@ -19,7 +19,7 @@ def clip(y, limit):  # type: ignore[no-untyped-def]
     return limit if y > limit else y
 
 
-@law
+@loop
 def sum_of_squares(row, lanes):  # type: ignore[no-untyped-def]
     """Return the sum of row^2 (n,); ``lanes`` (LANES,) is scratch."""
     for k in range(LANES):
@@ -36,28 +36,28 @@ def sum_of_squares(row, lanes):  # type: ignore[no-untyped-def]
     return total
 
 
-@law
+@loop
 def scale(row, factor, out):  # type: ignore[no-untyped-def]
     """Write row * factor (n,) to ``out``."""
     for i in range(row.size):
         out[i] = row[i] * factor
 
 
-@law
+@loop
 def clip_all(row, limit):  # type: ignore[no-untyped-def]
     """Hold every element of ``row`` (n,) within +-limit."""
     for i in range(row.size):
         row[i] = clip(row[i], limit)
 
 
-@law
+@loop
 def round_all(row, step):  # type: ignore[no-untyped-def]
     """Round every element of ``row`` (n,) to a whole number of steps, halves to even."""
     for i in range(row.size):
         row[i] = np.rint(row[i] / step) * step
 
 
-@law
+@loop
 def mismatch_all(row, gain, offset):  # type: ignore[no-untyped-def]
     """Give every line of ``row`` (n,) its own gain and offset."""
     for i in range(row.size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.dac import clip, clip_all, mismatch_all, round_all
-from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law
+from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import CHUNK, new_scratch, normal_row
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -33,35 +33,35 @@ def along_table(v, start, step, values, slopes, t):  # type: ignore[no-untyped-d
     return values[t, k] + step * (slopes[t, k] * inside + bend + end * beyond)
 
 
-@law
+@loop
 def add_noise(row, sigma, normals):  # type: ignore[no-untyped-def]
     """Add sigma * normals (n,) to ``row`` (n,)."""
     for j in range(row.size):
         row[j] += sigma * normals[j]
 
 
-@law
+@loop
 def add_own_noise(row, variance, common, normals):  # type: ignore[no-untyped-def]
     """Add noise of variance ``variance`` (n,) + ``common`` to ``row`` (n,)."""
     for j in range(row.size):
         row[j] += np.sqrt(variance[j] + common) * normals[j]
 
 
-@law
+@loop
 def add_nudge(row, nudge, nudge_gain):  # type: ignore[no-untyped-def]
     """Add the nudge currents (n,), each through its own port's gain (n,), to ``row`` (n,)."""
     for j in range(row.size):
         row[j] += nudge[j] * nudge_gain[j]
 
 
-@law
+@loop
 def rectify_all(row, gain, offset, leak, out):  # type: ignore[no-untyped-def]
     """Write the rectified gain * row + offset (n,) to ``out``."""
     for j in range(row.size):
         out[j] = rectify(row[j] * gain[j] + offset[j], leak)
 
 
-@law
+@loop
 def bend_all(row, gain, offset, start, step, values, slopes, out):  # type: ignore[no-untyped-def]
     """Write the curve at gain * row + offset (n,) to ``out``; one table for all or one per neuron."""
     each = 1 if values.shape[0] > 1 else 0
@@ -69,7 +69,7 @@ def bend_all(row, gain, offset, start, step, values, slopes, out):  # type: igno
         out[j] = along_table(row[j] * gain[j] + offset[j], start, step, values, slopes, j * each)
 
 
-@law
+@loop
 def saturate_all(row, saturation):  # type: ignore[no-untyped-def]
     """Hold each neuron of ``row`` (n,) within its own +-saturation (n,)."""
     for j in range(row.size):

@@ -31,7 +31,12 @@ OUT_COUNTS = nb.types.Array(nb.int64, 1, "C")
 
 
 def law(function: F) -> F:
-    """Compile a scalar law or an inner loop, for the types that its callers bring."""
+    """Compile a scalar law into whatever calls it: a call left standing in a loop keeps it from becoming vector instructions."""
+    return cast(F, njit(forceinline=True, **FLAGS)(function))
+
+
+def loop(function: F) -> F:
+    """Compile an inner loop, for the types that its callers bring."""
     return cast(F, njit(**FLAGS)(function))
 
 

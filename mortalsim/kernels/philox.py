@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.kernels.jit import KEY, OUT_VECTOR, i8, kernel, law
+from mortalsim.kernels.jit import KEY, OUT_VECTOR, i8, kernel, law, loop
 
 WORD = np.uint64(0xFFFFFFFF)
 HALF_WORD = np.uint64(32)
 MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 BUMP_0, BUMP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+
+ROUNDS = 10
 
 #: Blocks of four numbers made at a time: the scratch of one chunk stays in the nearest cache.
 CHUNK = 128
@@ -40,22 +42,15 @@ C0, C1, C2, C3 = np.float32(-1.2337005), np.float32(0.25366941), np.float32(-0.0
 
 
 @law
-def one_round(state):  # type: ignore[no-untyped-def]
-    """Return (w0, w1, w2, w3, k0, k1) after one round: two products crossed with the other words, and the key bumped."""
-    w0, w1, w2, w3, a, b = state
-    left, right = w0 * MULTIPLY_0, w2 * MULTIPLY_1
-    words = (right >> HALF_WORD) ^ w1 ^ a, right & WORD, (left >> HALF_WORD) ^ w3 ^ b, left & WORD
-    return words[0], words[1], words[2], words[3], (a + BUMP_0) & WORD, (b + BUMP_1) & WORD
-
-
-@law
 def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     """Return the four 32-bit words (as uint64) that belong to counter (c0, c1, c2, c3) and key (k0, k1)."""
-    state = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3), np.uint64(k0), np.uint64(k1)
-    # Ten rounds written out: around an inner loop the loop over counters would not become vector instructions.
-    state = one_round(one_round(one_round(one_round(one_round(state)))))
-    state = one_round(one_round(one_round(one_round(one_round(state)))))
-    return state[0], state[1], state[2], state[3]
+    w0, w1, w2, w3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
+    a, b = np.uint64(k0), np.uint64(k1)
+    for _ in range(ROUNDS):
+        left, right = w0 * MULTIPLY_0, w2 * MULTIPLY_1
+        w0, w1, w2, w3 = (right >> HALF_WORD) ^ w1 ^ a, right & WORD, (left >> HALF_WORD) ^ w3 ^ b, left & WORD
+        a, b = (a + BUMP_0) & WORD, (b + BUMP_1) & WORD
+    return w0, w1, w2, w3
 
 
 @law
@@ -101,84 +96,89 @@ def normal_pair(word_a, word_b):  # type: ignore[no-untyped-def]
     return radius * x, radius * y
 
 
-@law
-def draw_words(counters, c1, c2, c3, key, w0, w1, w2, w3):  # type: ignore[no-untyped-def]
-    """Fill four contiguous uint32 vectors (m,) with the words of counters (counters[i], c1, c2, c3)."""
-    # Contiguous vectors in and out, one expression within: this is the form that compilers vectorise.
+@loop
+def draw_words(w0, w1, w2, w3, c1, c2, c3, key):  # type: ignore[no-untyped-def]
+    """Replace the counters in w0 (m,) by the first words of (w0[i], c1, c2, c3); w1 to w3 (m,) get the others."""
+    # Contiguous vectors and as few as can be: with five, compilers give up proving them apart and the loop stays scalar.
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
-    for i in range(counters.size):
-        a, b, c, d = philox4x32(counters[i], c1, c2, c3, k0, k1)
+    for i in range(w0.size):
+        a, b, c, d = philox4x32(w0[i], c1, c2, c3, k0, k1)
         w0[i] = a
         w1[i] = b
         w2[i] = c
         w3[i] = d
 
 
-@law
+@loop
 def pair_up(words_a, words_b, x, y):  # type: ignore[no-untyped-def]
     """Turn two vectors of words (m,) into two vectors of normals (m,)."""
     for i in range(words_a.size):
         x[i], y[i] = normal_pair(np.uint64(words_a[i]), np.uint64(words_b[i]))
 
 
-@law
+@loop
 def new_scratch(blocks):  # type: ignore[no-untyped-def]
-    """Return room for ``blocks`` blocks: counters (blocks,), words (4, blocks) and numbers (4, blocks)."""
-    return np.empty(blocks, np.uint32), np.empty((4, blocks), np.uint32), np.empty((4, blocks), np.float32)
+    """Return room for ``blocks`` blocks: words (4, blocks) and numbers (4, blocks)."""
+    return np.empty((4, blocks), np.uint32), np.empty((4, blocks), np.float32)
 
 
-@law
-def draw_normals(counters, c1, c2, c3, key, words, normals):  # type: ignore[no-untyped-def]
-    """Fill normals[0..3, :m] with the four normals of each counter (counters[i], c1, c2, c3), m = counters.size."""
-    m = counters.size
-    draw_words(counters, c1, c2, c3, key, words[0, :m], words[1, :m], words[2, :m], words[3, :m])
+@loop
+def draw_normals(m, c1, c2, c3, key, words, normals):  # type: ignore[no-untyped-def]
+    """Fill normals[:, :m] with the four normals of each counter (words[0, i], c1, c2, c3), i below m; uses up ``words``."""
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c1, c2, c3, key)
     pair_up(words[0, :m], words[1, :m], normals[0, :m], normals[1, :m])
     pair_up(words[2, :m], words[3, :m], normals[2, :m], normals[3, :m])
 
 
-@law
+@loop
+def draw_uniforms(m, c1, c2, c3, key, words, uniforms):  # type: ignore[no-untyped-def]
+    """Fill uniforms[:, :m] as `draw_normals` does."""
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c1, c2, c3, key)
+    for k in range(4):
+        for i in range(m):
+            uniforms[k, i] = uniform(np.uint64(words[k, i]))
+
+
+@loop
 def count_from(first, counters):  # type: ignore[no-untyped-def]
-    """Fill ``counters`` with first, first + 1, ..."""
+    """Fill ``counters`` (m,) with first, first + 1, ..."""
     for i in range(counters.size):
         counters[i] = first + i
 
 
-@law
+@loop
 def interleave(quads, m, out):  # type: ignore[no-untyped-def]
-    """Lay quads (4, >= m) out as out[4 i + k] = quads[k, i]; ``out`` may end within the last block."""
-    whole = min(m, out.size // 4)
+    """Lay quads[:, :m] out as out[4 i + k] = quads[k, i]; ``out`` may end within the last block."""
+    whole = out.size // 4
     for i in range(whole):
         for k in range(4):
             out[4 * i + k] = quads[k, i]
     for e in range(4 * whole, out.size):
-        out[e] = quads[e % 4, e // 4]
+        out[e] = quads[e % 4, m - 1]
 
 
-@law
+@loop
 def normal_row(key, c1, c2, c3, out, scratch):  # type: ignore[no-untyped-def]
     """Do `fill_normal` with ``scratch`` from `new_scratch`."""
-    counters, words, quads = scratch
-    for first in range(0, (out.size + 3) // 4, counters.size):
-        part = out[4 * first : min(out.size, 4 * (first + counters.size))]
-        m = (part.size + 3) // 4
-        count_from(first, counters[:m])
-        draw_normals(counters[:m], c1, c2, c3, key, words, quads)
-        interleave(quads, m, part)
+    words, quads = scratch
+    blocks, room = (out.size + 3) // 4, words.shape[1]
+    for first in range(0, blocks, room):
+        m = min(room, blocks - first)
+        count_from(first, words[0, :m])
+        draw_normals(m, c1, c2, c3, key, words, quads)
+        interleave(quads, m, out[4 * first : min(out.size, 4 * (first + m))])
 
 
-@law
+@loop
 def uniform_row(key, c1, c2, c3, out, scratch):  # type: ignore[no-untyped-def]
     """Do `fill_uniform` with ``scratch`` from `new_scratch`."""
-    counters, words, quads = scratch
-    for first in range(0, (out.size + 3) // 4, counters.size):
-        part = out[4 * first : min(out.size, 4 * (first + counters.size))]
-        m = (part.size + 3) // 4
-        count_from(first, counters[:m])
-        draw_words(counters[:m], c1, c2, c3, key, words[0, :m], words[1, :m], words[2, :m], words[3, :m])
-        for k in range(4):
-            for i in range(m):
-                quads[k, i] = uniform(np.uint64(words[k, i]))
-        interleave(quads, m, part)
+    words, quads = scratch
+    blocks, room = (out.size + 3) // 4, words.shape[1]
+    for first in range(0, blocks, room):
+        m = min(room, blocks - first)
+        count_from(first, words[0, :m])
+        draw_uniforms(m, c1, c2, c3, key, words, quads)
+        interleave(quads, m, out[4 * first : min(out.size, 4 * (first + m))])
 
 
 @kernel(KEY, i8, i8, i8, OUT_VECTOR)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.cells import DOWN, ERROR, G, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN
-from mortalsim.kernels.jit import CELLS, KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, law
+from mortalsim.kernels.jit import CELLS, KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import CHUNK, draw_normals, new_scratch, uniform_row
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -70,29 +70,29 @@ def weigh(cells, i, j, now, t0, unit, read_rel, weights, variance):  # type: ign
         variance[i, j] = read_rel * read_rel * (plus * plus + minus * minus)
 
 
-@law
+@loop
 def pulse_device(cells, device, i, j, count, rising, tables, ctoc, now, t0, key, write, array, scratch):  # type: ignore[no-untyped-def]
     """Send ``count`` pulses to one device; a stuck one does not move."""
     up, down = cells[device, UP, i, j], cells[device, DOWN, i, j]
     if up == ZERO and down == ZERO:
         return
-    counters, words, normals = scratch
+    words, normals = scratch
     g = device_now(cells, device, i, j, now, t0)
     low, high = cells[device, LOW, i, j], cells[device, HIGH, i, j]
     step, direction = (up, 0) if rising else (-down, 1)
-    counters[0] = i * cells.shape[3] + j
     for p in range(count):
         wobble = ONE
         if ctoc > ZERO:
             if p % 4 == 0:
-                draw_normals(counters[:1], p // 4, write & WORD, 4 * array + 2 + device, key, words, normals)
+                words[0, 0] = i * cells.shape[3] + j
+                draw_normals(1, p // 4, write & WORD, 4 * array + 2 + device, key, words, normals)
             wobble = ONE + ctoc * normals[p % 4, 0]
         g = pulsed(g, low, high, step, direction, tables, wobble)
     cells[device, G, i, j] = g
     cells[device, WRITTEN, i, j] = now
 
 
-@law
+@loop
 def count_row(change, per_weight, landing, limit, counts):  # type: ignore[no-untyped-def]
     """Fill ``counts`` int32 (n,) with the pulses that each device of a row is sent."""
     for j in range(change.size):

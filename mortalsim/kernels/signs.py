@@ -11,7 +11,7 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.kernels.dac import scale
-from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law
+from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import count_from, draw_words, new_scratch
 
 #: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
@@ -77,7 +77,7 @@ def sign(word, bit):  # type: ignore[no-untyped-def]
     return np.float32(1) if (np.uint32(word) >> np.uint32(bit)) & np.uint32(1) else np.float32(-1)
 
 
-@law
+@loop
 def spread_bits(words, block, signs):  # type: ignore[no-untyped-def]
     """Fill ``signs`` (128,) from the four words of one block."""
     for k in range(4):
@@ -85,18 +85,18 @@ def spread_bits(words, block, signs):  # type: ignore[no-untyped-def]
             signs[32 * k + bit] = sign(words[k, block], bit)
 
 
-@law
+@loop
 def draw_signs(key, array, part, first, signs, scratch):  # type: ignore[no-untyped-def]
     """Fill ``signs`` (128 m,) with the signs of blocks first, first + 1, ..., first + m - 1."""
-    counters, words, _ = scratch
+    words, _ = scratch
     m = signs.size // BITS
-    count_from(first, counters[:m])
-    draw_words(counters[:m], array, part, DOMAIN, key, words[0, :m], words[1, :m], words[2, :m], words[3, :m])
+    count_from(first, words[0, :m])
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], array, part, DOMAIN, key)
     for block in range(m):
         spread_bits(words, block, signs[BITS * block : BITS * (block + 1)])
 
 
-@law
+@loop
 def add_scaled(weights, step, signs, out):  # type: ignore[no-untyped-def]
     """Write weights + step * signs, all of shape (m,), to ``out``."""
     for j in range(out.size):

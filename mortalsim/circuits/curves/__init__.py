@@ -2,9 +2,9 @@
 
 from typing import Annotated, TypeAlias
 
-from mortalsim.settings import choice
 from mortalsim.circuits.curves.base import Curve, CurveTables
 from mortalsim.registry import Registry
+from mortalsim.settings import choice
 
 __all__ = ["CURVES", "AnyCurve", "Curve", "CurveTables"]
 

@@ -1,4 +1,4 @@
-"""What every family of neuron transfer curves offers: tables for the read kernel and the nominal curve for the data sheet."""
+"""What every family of transfer curves offers: tables for the read kernel, the nominal curve for the data sheet."""
 
 from __future__ import annotations
 

@@ -1,0 +1,235 @@
+"""How noisy is each rule's estimate of the gradient, how does that grow with the network, and does it obey theory?
+
+A learner takes many steps on one batch while its write requests are only recorded, so that the chip's weights stay. The average of
+K recorded updates is compared with the true gradient of what the learner descends: the cross-entropy for weight and activity
+perturbation, its own layers' goodness for Forward-Forward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+from scipy.special import expit
+
+from mortalsim import data
+from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.checks import FloatArray
+from mortalsim.experiments import _trial
+from mortalsim.experiments._parallel import Jobs, run_tasks
+from mortalsim.experiments._trial import DatasetName, DesignName
+from mortalsim.experiments.base import Experiment
+from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Trace, WriteRequest
+from mortalsim.learners import Batch, Learner
+from mortalsim.objectives import cross_entropy, goodness, one_hot
+from mortalsim.streams import Streams
+from mortalsim.report.results import Column, Figure, Panel, Results, Series
+
+COLUMNS = (
+    Column(key="width", heading="width", unit="count"),
+    Column(key="learner", heading="learner"),
+    Column(key="weights", heading="weights", unit="count"),
+    Column(key="cosine_one", heading="cosine, 1 probe", unit="number"),
+    Column(key="cosine_all", heading="cosine, most probes", unit="number"),
+    Column(key="p_measured", heading="P measured", unit="count"),
+    Column(key="p_theory", heading="P theory", unit="count"),
+    Column(key="p_quiet", heading="P without read noise", unit="count"),
+    Column(key="probes_15", heading="probes to 15°", unit="count"),
+)
+NOTES = (
+    "cos² = K / (K + P) after K independent probes; P counts the directions over which an estimate spreads. P theory holds the chip's read "
+    "noise as measured on repeated reads. P measured is taken at one probe. 15° from the true gradient need 13.9 P probes.",
+)
+QUIET: dict[str, dict[str, Any]] = {  # the bare rules: one probe, nothing remembered from earlier steps, every array probed
+    "ff": {"momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
+    "ap": {"probes": 1, "exact_output": False},
+    "wp": {"probes": 1},
+}
+REPEATS = 32  # reads that estimate the noise of a sample's loss
+
+
+class Variance(Experiment):
+    """Cosine of averaged updates with the true gradient, against the number of probes."""
+
+    expected: ClassVar[str] = (
+        "cos² = K / (K + P). For weight perturbation P is the number of weights less one; for activity perturbation with one sample P "
+        "is about the number of neurons, and a batch divides it by about its size (Werfel et al. 2005; Ren et al. 2023). Read noise adds to P "
+        "in proportion to its variance over that of the probe's effect. Mismatch of the nudge ports lets the cosine end a little "
+        "below 1. Forward-Forward probes nothing: only its draw of wrong labels and the read noise make its update vary, and "
+        "since it does not know the neurons' slopes its cosine may end below 1 where these are not those of a relu."
+    )
+
+    learners: tuple[Literal["ff", "ap", "wp"], ...] = Field(("ff", "wp", "ap"), min_length=1, description="learners to look at: ff, ap, wp")
+    design: DesignName = Field("mild", description="design, or path of a design file")
+    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
+    widths: tuple[int, ...] = Field((16, 48, 144), min_length=1, description="neurons of each of the two hidden arrays")
+    probes: int = Field(1024, ge=4, description="most probes averaged")
+    batch: int = Field(50, ge=1, description="samples in the batch on which all updates are made")
+    chip: int = Field(0, ge=0, description="seed of the chip: which individual of the design is probed")
+    jobs: Jobs = 0
+
+    def run(self) -> Results:
+        tasks = [_Task(self, width, learner) for width in self.widths for learner in self.learners]
+        rows = tuple(run_tasks(_work, tasks, self.jobs, "variance"))
+        panels = tuple(_panel(f"width {width}", [row for row in rows if row["width"] == width]) for width in self.widths)
+        caption = (
+            "Cosine of the average of K updates with the true gradient, on one chip at three widths. Dots: measured, bars one standard deviation "
+            "over groups of K. Dashed: theory, read noise included."
+        )
+        figure = Figure(name="cosine-vs-probes", caption=caption, panels=panels, across=3)
+        return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One learner at one width."""
+
+    variance: Variance
+    width: int
+    learner: str
+
+
+class _Recorder:
+    """A chip whose write requests are added up instead of carried out."""
+
+    def __init__(self, chip: SimulatedChip) -> None:
+        self.chip = chip
+        self.inputs: list[FloatArray] = []
+        self.clear()
+
+    @property
+    def datasheet(self) -> Datasheet:
+        return self.chip.datasheet
+
+    def clear(self) -> None:
+        """Forget all requests and inputs."""
+        self.inputs = []
+        self.changes = [np.zeros(spec.shape) for spec in self.chip.datasheet.arrays]
+
+    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+        self.inputs.append(x)
+        return self.chip.read(x, nudge)
+
+    def write(self, request: WriteRequest) -> None:
+        if isinstance(request, Outer):
+            self.changes[request.array] += request.rate * (request.pre.T @ request.post)
+        elif isinstance(request, Delta):
+            self.changes[request.array] += request.matrix
+        elif isinstance(request, Replay):
+            scale = request.scale * request.nudge.amplitude
+            for change, layer in zip(self.changes, self.chip.layers, strict=True):
+                change += scale * layer.pattern(request.nudge)
+
+
+def _work(task: _Task) -> dict[str, Any]:
+    variance = task.variance
+    streams = Streams(variance.seed)
+    dataset = data.load(variance.dataset, streams)
+    design = _trial.fitted_design(variance.design, dataset, (task.width, task.width))
+    chip = SimulatedChip(design, variance.chip)
+    learner = _trial.make_learner(task.learner, dataset, settings=QUIET[task.learner])
+    rows = slice(variance.batch)
+    batch = Batch(dataset.train_x[rows], one_hot(dataset.train_y[rows], dataset.classes), 0.0)
+    updates, truth = _updates(_Recorder(chip), learner, batch, variance.probes, streams.child("variance", task.learner, task.width))
+    counts = [2**k for k in range(variance.probes.bit_length())]
+    groups = [_cosines(updates, truth, count) for count in counts]
+    theory, quiet = _theory(chip, learner, batch, task.learner)
+    measured = max(1 / float(np.mean(groups[0])) ** 2 - 1, 0.0)
+    return {
+        "design": variance.design,
+        "learner": task.learner,
+        "chips": 1,
+        "width": task.width,
+        "weights": int(updates.shape[1]),
+        "probes": counts,
+        "cosine": [float(group.mean()) for group in groups],
+        "cosine_sd": [float(group.std()) for group in groups],
+        "cosine_one": float(groups[0].mean()),
+        "cosine_all": float(groups[-1].mean()),
+        "p_measured": measured,
+        "p_theory": theory,
+        "p_quiet": quiet,
+        "probes_15": measured / math.tan(math.radians(15)) ** 2,
+    }
+
+
+def _updates(recorder: _Recorder, learner: Learner, batch: Batch, probes: int, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
+    """Return what ``probes`` steps asked for, (probes, weights), and the true direction of descent, (weights,)."""
+    state = learner.init(recorder.datasheet, streams.generator("init"))
+    forward = learner.name == "ff"
+    updates, truths = [], []
+    for probe in range(probes):
+        recorder.clear()
+        learner.step(recorder, batch, state, streams.generator("step", probe))
+        changes = recorder.changes[:-1] if forward else recorder.changes  # ff trains its head by another rule
+        updates.append(_flat(changes).astype(np.float32))
+        if forward:
+            truths.append(_goodness_ascent(recorder.chip, recorder.inputs[0][: len(batch.x)], recorder.inputs[1]))
+    if forward:  # its objective holds the wrong labels that it draws: the mean over all draws is what it descends
+        return np.array(updates), np.mean(truths, axis=0)
+    return np.array(updates), -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.targets)[1])
+
+
+def _goodness_ascent(chip: SimulatedChip, positive: FloatArray, negative: FloatArray) -> np.ndarray:
+    """Return the exact derivative of the hidden arrays' log-likelihoods of being right about ``positive`` and ``negative``."""
+    model = oracle.model(chip)
+    total = [np.zeros(spec.shape) for spec in chip.datasheet.arrays[:-1]]
+    for x, sign in ((positive, 1.0), (negative, -1.0)):
+        for tap, layer in zip(model.forward(x).taps[:-1], model.layers, strict=False):
+            wrongness = expit(sign * (tap.post.shape[1] - goodness(tap.post)))
+            slope = 2 * sign * wrongness[:, None] * tap.post * layer.curve.derivative(layer.drive(tap.pre)) * layer.gain
+            total[tap.array] += tap.pre.T @ slope
+    return _flat(total)
+
+
+def _cosines(updates: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
+    """Return the cosines of the means of disjoint groups of ``count`` updates with the truth."""
+    groups = updates[: len(updates) // count * count].reshape(-1, count, updates.shape[1]).sum(axis=1)
+    return np.asarray(groups @ truth / (np.linalg.norm(groups, axis=1) * np.linalg.norm(truth)))
+
+
+def _theory(chip: SimulatedChip, learner: Learner, batch: Batch, name: str) -> tuple[float | None, float | None]:
+    """Return P of cos² = K / (K + P), with the read noise and without it; None where no theory is known.
+
+    Antithetic probes with independent signs. Weight perturbation: P = N - 1 for N weights. Activity perturbation with errors d_bl of sample
+    b and array l, inputs x_bl and n_l neurons: P = sum_bl (n_l |d_b|^2 - |d_bl|^2) |x_bl|^2 / |B g|^2, g being the gradient of the mean
+    loss. A standard deviation v of the loss read adds v^2 / (2 s^2) to the squared slope, s being the amplitude.
+    """
+    if name == "ff":
+        return None, None
+    model = oracle.model(chip)
+    trace = model.forward(batch.x)
+    errors = model.backward(trace.taps, cross_entropy(trace.output, batch.targets)[1])
+    gradient = _flat(oracle.loss_and_gradient(chip, batch.x, batch.targets)[1])
+    losses = np.array([cross_entropy(chip.read(batch.x).output, batch.targets)[0] for _ in range(REPEATS)])
+    amplitude: float = learner.amplitude  # type: ignore[attr-defined]
+    noise = losses.var(axis=0, ddof=1) / (2 * amplitude**2)
+    strength = float(gradient @ gradient)
+    if name == "wp":
+        return len(gradient) * (1 + float(noise.sum()) / (len(noise) ** 2 * strength)) - 1, len(gradient) - 1.0
+    inputs = [np.square(tap.pre).sum(axis=1) for tap in trace.taps]
+    own = [np.square(error).sum(axis=1) for error in errors]
+    scale = strength * len(noise) ** 2
+    probed = sum(x * error.shape[1] for x, error in zip(inputs, errors, strict=True))
+    quiet = float((probed * sum(own) - sum(x * d for x, d in zip(inputs, own, strict=True))).sum()) / scale
+    return quiet + float((probed * noise).sum()) / scale, quiet
+
+
+def _panel(title: str, rows: Iterable[dict[str, Any]]) -> Panel:
+    series = []
+    for row in rows:
+        x = tuple(float(count) for count in row["probes"])
+        series.append(Series(name=row["learner"], x=x, y=tuple(row["cosine"]), spread=tuple(row["cosine_sd"]), style="dots"))
+        if row["p_theory"] is not None:
+            y = tuple((k / (k + row["p_theory"])) ** 0.5 for k in x)
+            series.append(Series(name=row["learner"], x=x, y=y, style="dashed"))
+    axes: dict[str, Any] = {"x_scale": "log", "x_unit": "count", "y_scale": "log"}
+    return Panel(title=title, x_label="probes averaged, K", y_label="cosine with the true gradient", series=tuple(series), **axes)
+
+
+def _flat(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in arrays])
