@@ -59,7 +59,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")]
+_Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+]
 
 
 def _options(version: _Version = False) -> None:
@@ -97,7 +99,9 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if isinstance(default, bool):
         choice: Any = typer.Option(f"--{name.replace('_', '-')}", help=field.description, show_default=False)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, choice])
-    option = typer.Option(f"--{name.replace('_', '-')}", help=described, metavar="A,B,..." if many else "VALUE", show_default=False)
+    option = typer.Option(
+        f"--{name.replace('_', '-')}", help=described, metavar="A,B,..." if many else "VALUE", show_default=False
+    )
     annotation: Any = Annotated[list[str] | None if many else str | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
@@ -118,7 +122,9 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
     console.print(rich_table(results, f"{kind.name()}: {kind.question()}"))
     for note in results.notes:
         console.print(note, markup=False, highlight=False)
-    console.print(f"Everything is in {folder}, to be read in {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"Everything is in {folder}, to be read in {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def _split(values: list[str]) -> list[str]:

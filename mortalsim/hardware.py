@@ -58,12 +58,12 @@ class TransferCurve:
         inside = np.clip(t, 0, 1)
         bend = 0.5 * (self.slope[k + 1] - self.slope[k]) * inside**2
         end = np.where(t < 0, self.slope[k], self.slope[k + 1])
-        return self.value[k] + self.step * (self.slope[k] * inside + bend + end * beyond)
+        return np.asarray(self.value[k] + self.step * (self.slope[k] * inside + bend + end * beyond))
 
     def derivative(self, z: FloatArray) -> FloatArray:
         """Return the slope at input ``z``, any shape."""
         k, t = self._locate(z)
-        return self.slope[k] + (self.slope[k + 1] - self.slope[k]) * np.clip(t, 0, 1)
+        return np.asarray(self.slope[k] + (self.slope[k + 1] - self.slope[k]) * np.clip(t, 0, 1))
 
     def _locate(self, z: FloatArray) -> tuple[np.ndarray, np.ndarray]:
         place = (np.asarray(z) - self.start) / self.step

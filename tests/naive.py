@@ -1,13 +1,13 @@
 """Plain-numpy twins of the kernels, one for each, written another way: what every kernel must equal.
 
-Shapes as in the kernels. Counters are Python whole numbers, logarithms take exponents by `frexp`, angles by division, and whole
-arrays are handled at once where the kernels loop; only the polynomials' coefficients are shared. All float work is float32.
+Shapes as in the kernels. Counters are Python whole numbers, logarithms take exponents by `frexp`, angles by division, and
+whole arrays are handled at once where the kernels loop; only the polynomials' coefficients are shared. Floats are float32.
 """
 
 import numpy as np
 
 from mortalsim.kernels import philox
-from mortalsim.kernels.cells import DOWN, ERROR, G, HIGH, LOW, NU, UP, WRITTEN
+from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 
 F = np.float32
 
@@ -125,8 +125,9 @@ def transfer(v, start, step, values, slopes):
     neuron = np.broadcast_to(np.arange(v.shape[1]) if len(values) > 1 else 0, v.shape)
     left, right = slopes[neuron, k], slopes[neuron, k + 1]
     inside = np.clip(t, 0, 1)
-    beyond = np.where(t < 0, t, np.maximum(t - F(1), 0))
-    return values[neuron, k] + F(step) * (left * inside + F(0.5) * (right - left) * inside**2 + np.where(t < 0, left, right) * beyond)
+    bend = F(0.5) * (right - left) * inside**2
+    beyond = np.where(t < 0, left * t, right * np.maximum(t - F(1), 0))
+    return values[neuron, k] + F(step) * (left * inside + bend + beyond)
 
 
 def read_epilogue(
@@ -162,12 +163,12 @@ def apply_pulses(
     """Pulse after pulse, device after device."""
     n_in, n_out = change.shape
     sent = np.zeros((2, n_in, n_out), np.int64)
+    landing = np.empty((2, n_in * n_out), F)
     for device, i in np.ndindex(2, n_in):
-        landing = np.empty(n_out, F)
-        fill_uniform(key, i, write % 2**32, 4 * array + device, landing)
+        fill_uniform(key, 0, write % 2**32, 4 * array + device, landing[device])
         for j in range(n_out):
             size = abs(change[i, j] * F(per_weight))
-            count = int(size) + int(landing[j] < size - np.floor(size))
+            count = int(size) + int(landing[device, i * n_out + j] < size - np.floor(size))
             sent[device, i, j] = min(count, cap) if cap else count
             if sent[device, i, j]:
                 up = (change[i, j] > 0) == (device == 0)
@@ -200,7 +201,8 @@ def pulse(cell, normals, up, table, ctoc, now, t0):
         return
     g = drifted(cell[G], cell[NU], cell[WRITTEN], now, t0)[()]
     for normal in normals:
-        u = np.clip((g - cell[LOW]) / (cell[HIGH] - cell[LOW]), F(0), F(1)) if cell[HIGH] > cell[LOW] else F(0)
+        per_range = F(1) / (cell[HIGH] - cell[LOW]) if cell[HIGH] > cell[LOW] else F(0)
+        u = np.clip((g - cell[LOW]) * per_range, F(0), F(1))
         place = u * F(len(table) - 1)
         k = min(int(place), len(table) - 2)
         h = table[k] + (table[k + 1] - table[k]) * (place - F(k))

@@ -22,7 +22,9 @@ from mortalsim.streams import Streams
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+    )
 
 
 def test_digits_split_is_stratified_disjoint_and_repeatable():
@@ -32,7 +34,7 @@ def test_digits_split_is_stratified_disjoint_and_repeatable():
     assert sum(len(y) for _, y in parts) == 1797
     assert abs(len(one.test_y) - 0.2 * 1797) <= 5
     for x, y in parts:
-        assert x.dtype == np.float32 and 0 <= x.min() and x.max() == 1
+        assert x.dtype == np.float32 and x.min() >= 0 and x.max() == 1
         assert y.dtype == np.int64 and np.ptp(np.bincount(y)) <= 0.06 * len(y)
     np.testing.assert_array_equal(one.test_x, same.test_x)
     assert not np.array_equal(one.test_x[:100], other.test_x[:100])
@@ -113,7 +115,7 @@ def test_mnist_is_found_flat_or_in_its_subfolder(tiny_mnist: Path):
 
 
 def test_mnist_refuses_other_files(tiny_mnist: Path):
-    with pytest.raises(DataError, match="fashion-mnist.*SHA-256 sum differs.*unset MORTALSIM_DATA"):
+    with pytest.raises(DataError, match=r"fashion-mnist.*SHA-256 sum differs.*unset MORTALSIM_DATA"):
         data.load("fashion-mnist", Streams(0))
     (tiny_mnist / mnist.TEST_Y).unlink()
     with pytest.raises(DataError, match=f"{mnist.TEST_Y} does not exist"):

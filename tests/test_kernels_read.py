@@ -32,7 +32,7 @@ def assert_equal(kernel, inputs, outputs):
     return got
 
 
-# --- signs ---------------------------------------------------------------------------------------------------------------------
+# --- signs ---
 
 
 @given(key=KEYS, array=st.integers(0, 9), n_in=st.integers(1, 9), n_out=st.integers(1, 40))
@@ -75,7 +75,7 @@ def test_signs_are_fair_and_differ_between_keys_and_arrays():
         assert abs(product.sum()) < bound
 
 
-# --- converters at the input ---------------------------------------------------------------------------------------------------
+# --- converters at the input ---
 
 
 def drive(v, gain=None, offset=None, **options):
@@ -122,7 +122,7 @@ def test_nan_at_the_input_comes_out_of_the_converter(normalise):
     assert np.isfinite(outputs["pre"][1]).all() and np.isfinite(outputs["power"][1])
 
 
-# --- epilogue ------------------------------------------------------------------------------------------------------------------
+# --- epilogue ---
 
 
 def tanh_curve(knots=9):
@@ -197,9 +197,7 @@ def test_nan_comes_out_as_nan_and_touches_nobody_else(curve):
     z = np.zeros((3, 5), F)
     z[1, 2] = np.nan
     extra = {} if curve == "relu" else tables(tanh_curve(), 5 if curve == "own" else 1, np.random.default_rng(0))
-    inputs, outputs = epilogue(
-        z, leak=0.0, neuron_var=0.1, adc_step=0.1, adc_limit=1.0, saturation=np.ones(5, F), **extra
-    )
+    inputs, outputs = epilogue(z, leak=0.0, neuron_var=0.1, adc_step=0.1, adc_limit=1.0, saturation=np.ones(5, F), **extra)
     kernels.read_epilogue(**inputs, **outputs)
     np.testing.assert_array_equal(np.isnan(outputs["out"]), np.arange(15).reshape(3, 5) == 7)
 

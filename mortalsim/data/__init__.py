@@ -13,8 +13,8 @@ from mortalsim.streams import Streams
 SUMMARIES = MappingProxyType(
     {
         "digits": "1,797 real handwritten digits of 8 x 8 pixels, shipped with scikit-learn; nothing to download",
-        "mnist": "70,000 handwritten digits of 28 x 28 pixels; downloaded once, or read from the folder MORTALSIM_DATA",
-        "fashion-mnist": "70,000 pictures of clothes of 28 x 28 pixels; downloaded once, or read from the folder MORTALSIM_DATA",
+        "mnist": "70,000 handwritten digits of 28 x 28 pixels; downloaded once, or read from MORTALSIM_DATA",
+        "fashion-mnist": "70,000 pictures of clothes of 28 x 28 pixels; downloaded once, or read from MORTALSIM_DATA",
     }
 )
 

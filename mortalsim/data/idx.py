@@ -35,14 +35,16 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: expected a gzipped IDX file, but it cannot be read ({error}). Fetch it again.") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE:
-        raise DataError(f"{path}: expected an IDX file of bytes, which begins with 00 00 08; found {content[:4].hex(' ') or 'nothing'}.")
+        raise DataError(
+            f"{path}: expected an IDX file of bytes, which begins with 00 00 08; found {content[:4].hex(' ') or 'nothing'}."
+        )
     dims = content[3]
     start = 4 + 4 * dims
     shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(4 * dims, b"\0"), dtype=">u4"))
     expected = int(np.prod(shape, dtype=np.int64))
     if len(content) - start != expected:
         raise DataError(
-            f"{path}: the header promises {' x '.join(map(str, shape))} = {expected} bytes, found {max(len(content) - start, 0)}. "
-            "The file was cut short or damaged; fetch it again."
+            f"{path}: the header promises {' x '.join(map(str, shape))} = {expected} bytes, "
+            f"found {max(len(content) - start, 0)}. The file was cut short or damaged; fetch it again."
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

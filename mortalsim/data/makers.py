@@ -10,11 +10,13 @@ from mortalsim.checks import FloatArray, check_array, check_between
 BLUR = np.array([0.25, 0.5, 0.25], dtype=np.float32)
 
 
-def hybrid(a: FloatArray, b: FloatArray, image_shape: tuple[int, int], rng: np.random.Generator, blurs: int = 6) -> FloatArray:
+def hybrid(
+    a: FloatArray, b: FloatArray, image_shape: tuple[int, int], rng: np.random.Generator, blurs: int = 6
+) -> FloatArray:
     """Return images that agree with ``a`` in some regions and with ``b`` in the others: negative data without labels.
 
-    A mask of random bits is blurred again and again with [1/4, 1/2, 1/4] along both directions and cut at one half; the hybrid
-    is mask * a + (1 - mask) * b (Hinton 2022, section 3.2). Borders are periodic, so the mask has no bias there.
+    A mask of random bits is blurred again and again with [1/4, 1/2, 1/4] along both directions and cut at one half; the
+    hybrid is mask * a + (1 - mask) * b (Hinton 2022, section 3.2). Borders are periodic, so the mask has no bias there.
 
     Parameters
     ----------

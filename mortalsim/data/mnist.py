@@ -1,7 +1,7 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 28 x 28 pixels, 60,000 + 10,000 images.
 
 The four files are taken from the folder named by the environment variable MORTALSIM_DATA (its subfolder ``mnist`` or
-``fashion-mnist``, or the folder itself), or else downloaded once into the user's cache. Either way their SHA-256 sums are checked.
+``fashion-mnist``, or the folder itself), or else downloaded once into the user's cache. Their SHA-256 sums are checked.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VALID_SHARE = 6  # one of six training images validates: 10,000 of 60,000
 
 
 def load(name: str, streams: Streams) -> Dataset:
-    """Return MNIST or Fashion-MNIST: 50,000 images to train, 10,000 of the published training part to validate, 10,000 to test."""
+    """Return MNIST or Fashion-MNIST: 50,000 and 10,000 of the published training images, and the 10,000 test images."""
     folder = find(name)
     x, y = _images(folder / TRAIN_X), read_idx(folder / TRAIN_Y).astype(np.int64)
     order = streams.generator("data", name, "valid").permutation(len(y))
@@ -69,8 +69,8 @@ def find(name: str) -> Path:
             return folder
         complaints.append(complaint)
     raise DataError(
-        f"MORTALSIM_DATA: found no complete copy of {name}: {'; '.join(complaints)}. Put the four files from {URLS[name]} there, "
-        "or unset MORTALSIM_DATA to have them downloaded."
+        f"MORTALSIM_DATA: found no complete copy of {name}: {'; '.join(complaints)}. "
+        f"Put the four files from {URLS[name]} there, or unset MORTALSIM_DATA to have them downloaded."
     )
 
 
@@ -89,7 +89,9 @@ def _download(name: str) -> Path:
     import pooch  # type: ignore[import-untyped, unused-ignore]
 
     cache = Path(platformdirs.user_cache_dir("mortalsim")) / name
-    store = pooch.create(path=cache, base_url=URLS[name], registry={file: f"sha256:{sha}" for file, sha in SHA256[name].items()})
+    store = pooch.create(
+        path=cache, base_url=URLS[name], registry={file: f"sha256:{sha}" for file, sha in SHA256[name].items()}
+    )
     pooch.get_logger().setLevel("ERROR")
     try:
         for file in SHA256[name]:

@@ -17,7 +17,7 @@ class Exponential(Device):
     Here D is the step that the fit calls dw_min, not the step at mid range; the two differ by the response at v = 0.
     """
 
-    source: ClassVar[str] = "fit to resistive RAM of Gong et al., Nature Communications 2018; voltages and times are assumptions"
+    source: ClassVar[str] = "fit to resistive RAM: Gong et al., Nature Communications 2018; voltages and times are assumptions"
 
     a_up: float = Field(-1.18445, description="A_up")
     a_down: float = Field(-0.081404, description="A_down")
@@ -27,10 +27,10 @@ class Exponential(Device):
     shift: float = Field(-0.5, description="b")
 
     def up(self, u: FloatArray) -> FloatArray:
-        return np.maximum(1 - self.a_up * np.exp(self.gamma_up * self._z(u)), 0)
+        return np.asarray(np.maximum(1 - self.a_up * np.exp(self.gamma_up * self._z(u)), 0))
 
     def down(self, u: FloatArray) -> FloatArray:
-        return np.maximum(1 - self.a_down * np.exp(-self.gamma_down * self._z(u)), 0)
+        return np.asarray(np.maximum(1 - self.a_down * np.exp(-self.gamma_down * self._z(u)), 0))
 
     def _z(self, u: FloatArray) -> FloatArray:
         return self.scale * (2 * u - 1) + self.shift

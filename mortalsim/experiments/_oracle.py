@@ -41,7 +41,9 @@ class Oracle(Learner):
     def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         if not isinstance(chip, SimulatedChip):
             raise ShapeError(f"chip: expected a SimulatedChip, into which an oracle can look, found {type(chip).__name__}.")
-        loss, _ = cross_entropy(chip.read(batch.x).output, batch.targets)  # read once, so that its cost compares with others'
+        loss, _ = cross_entropy(
+            chip.read(batch.x).output, batch.targets
+        )  # read once, so that its cost compares with others'
         _, gradients = oracle.loss_and_gradient(chip, batch.x, batch.targets)
         rate = self.rate * half_linear(batch.progress)
         for array, gradient in enumerate(gradients):

@@ -16,7 +16,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 #: The field of experiments that use several processes; it never changes what is found.
-Jobs: TypeAlias = Annotated[int, Field(ge=0, description="worker processes, one computing thread each; 0: one for every core")]
+Jobs: TypeAlias = Annotated[
+    int, Field(ge=0, description="worker processes, one computing thread each; 0: one for every core")
+]
 
 
 def run_tasks(function: Callable[[T], R], tasks: Sequence[T], jobs: int, label: str) -> list[R]:
@@ -46,7 +48,14 @@ def run_tasks(function: Callable[[T], R], tasks: Sequence[T], jobs: int, label: 
 def progress_bar() -> Progress:
     """Return a progress bar on standard error, silent where that is not a terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -45,7 +45,8 @@ DesignName: TypeAlias = Annotated[str, AfterValidator(_known_design)]
 LearnerName: TypeAlias = Annotated[str, AfterValidator(_known_learner)]
 DatasetName: TypeAlias = Annotated[str, AfterValidator(_known_dataset)]
 Hidden: TypeAlias = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], Field(description="neurons of each hidden array; empty: as many as the design has")
+    tuple[Annotated[int, Field(ge=1)], ...],
+    Field(description="neurons of each hidden array; empty: as many as the design has"),
 ]
 
 
@@ -92,7 +93,9 @@ def make_learner(name: str, data: Dataset, scale: float = 1.0, settings: Mapping
         try:
             chosen[key] = TypeAdapter(types[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
         except ValidationError as error:
-            raise DesignError(f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {known[key]!r}.") from error
+            raise DesignError(
+                f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {known[key]!r}."
+            ) from error
     return kind(**chosen)
 
 
@@ -171,6 +174,11 @@ def trial(
 
 def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float:
     """Return the test error of ``other`` once it is programmed with the true weights of ``chip``."""
+    copy_weights(chip, other)
+    return error_rate(other, learner, data.test_x, data.test_y, state)
+
+
+def copy_weights(chip: SimulatedChip, other: SimulatedChip) -> None:
+    """Program ``other`` with the true weights of ``chip``, which only an oracle can see."""
     for array, weights in enumerate(oracle.weights(chip)):
         other.write(Program(array, weights))
-    return error_rate(other, learner, data.test_x, data.test_y, state)

@@ -35,8 +35,8 @@ COLUMNS = (
     Column(key="seconds", heading="chip time", unit="seconds"),
 )
 NOTES = (
-    "Errors: mean ± standard deviation over chips. Copied: the same weights programmed onto a different chip of the same design. "
-    "Reads, pulses, energy and chip time are those of training one chip, without validation and test.",
+    "Errors: mean ± standard deviation over chips. Copied: the same weights programmed onto a different chip of the same "
+    "design. Reads, pulses, energy and chip time are those of training one chip, without validation and test.",
 )
 SHOWN_NEURONS = 16
 
@@ -45,15 +45,18 @@ class Compare(Experiment):
     """Every learner on the same chips of every design."""
 
     expected: ClassVar[str] = (
-        "On mild chips Forward-Forward, which needs no model and no probing, should come close to backprop with full knowledge "
-        "(oracle) and to physics-aware training; activity perturbation should follow, and weight perturbation last, because its "
-        "estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild chips the rules that look "
-        "only at the chip (ff, ap, wp, readout) should lose little, while insilico, which trusts the data sheet, should lose much. "
-        "Copied weights should lose something on mild chips and more on wild ones: that is what makes the hardware mortal."
+        "On mild chips Forward-Forward, which needs no model and no probing, should come close to backprop with full "
+        "knowledge (oracle) and to physics-aware training; activity perturbation should follow, and weight perturbation last, "
+        "because its estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild chips the "
+        "rules that look only at the chip (ff, ap, wp, readout) should lose little, while insilico, which trusts the data "
+        "sheet, should lose much. Copied weights should lose something on mild chips and more on wild ones: that is what "
+        "makes the hardware mortal."
     )
 
     designs: tuple[DesignName, ...] = Field(("mild", "wild"), min_length=1, description="designs, or paths of design files")
-    learners: tuple[LearnerName, ...] = Field(LEARNER_NAMES, min_length=1, description="learners, and oracle for true backprop")
+    learners: tuple[LearnerName, ...] = Field(
+        LEARNER_NAMES, min_length=1, description="learners, and oracle for true backprop"
+    )
     chips: int = Field(5, ge=1, description="different chips of each design")
     dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
     hidden: Hidden = ()
@@ -62,7 +65,9 @@ class Compare(Experiment):
 
     def run(self) -> Results:
         tasks = [_Task(self, d, n, k) for d in self.designs for k in range(self.chips) for n in self.learners]
-        outcomes = dict(zip(((t.design, t.learner, t.chip) for t in tasks), run_tasks(_work, tasks, self.jobs, "compare"), strict=True))
+        outcomes = dict(
+            zip(((t.design, t.learner, t.chip) for t in tasks), run_tasks(_work, tasks, self.jobs, "compare"), strict=True)
+        )
         groups = {(d, n): [outcomes[d, n, k] for k in range(self.chips)] for d in self.designs for n in self.learners}
         figures = (_error_per_chip(self, groups), _error_vs_reads(self, groups), _transfer_curves(self))
         rows = tuple(_row(design, learner, found) for (design, learner), found in groups.items())
@@ -103,7 +108,9 @@ def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
         "test_error_sd": statistics.stdev(tests) if several else None,
         "copied_error": statistics.fmean(copies),
         "copied_error_sd": statistics.stdev(copies) if several else None,
-        **{key: statistics.fmean(getattr(trial, key) for trial in found) for key in ("reads", "pulses", "joules", "seconds")},
+        **{
+            key: statistics.fmean(getattr(trial, key) for trial in found) for key in ("reads", "pulses", "joules", "seconds")
+        },
         "test_errors": tests,
         "copied_errors": copies,
     }
@@ -120,9 +127,18 @@ def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
             dots = [(getattr(trial, key), place) for place, n in enumerate(compare.learners) for trial in groups[design, n]]
             x, y = zip(*dots, strict=True)
             series.append(Series(name=name, x=x, y=y, style=style))
-        panel = Panel(title=design, x_label="test error", x_unit="percent", x_scale="root", categories=compare.learners, series=tuple(series))
+        panel = Panel(
+            title=design,
+            x_label="test error",
+            x_unit="percent",
+            x_scale="root",
+            categories=compare.learners,
+            series=tuple(series),
+        )
         panels.append(panel)
-    caption = "Test error, one dot a chip, bars at the means: on the chip that was trained, and with its weights on another chip."
+    caption = (
+        "Test error, one dot a chip, bars at the means: on the chip that was trained, and with its weights on another chip."
+    )
     return Figure(name="error-per-chip", caption=caption, panels=tuple(panels))
 
 
@@ -134,7 +150,9 @@ def _error_vs_reads(compare: Compare, groups: _Groups) -> Figure:
         span = (min(reads), max(reads)) if reads else (1.0, 10.0)
         series = tuple(_line(learner, curve, span) for learner, curve in lines.items())
         axes: dict[str, Any] = {"x_unit": "count", "x_scale": "log", "y_unit": "percent", "y_scale": "root"}
-        panels.append(Panel(title=design, x_label="samples read for training", y_label="validation error", series=series, **axes))
+        panels.append(
+            Panel(title=design, x_label="samples read for training", y_label="validation error", series=series, **axes)
+        )
     caption = (
         "Validation error against samples read for training: mean over chips, band one standard deviation. "
         "A dashed line marks where a learner ends that reads nothing."
@@ -161,8 +179,12 @@ def _transfer_curves(compare: Compare) -> Figure:
     panels = []
     for name in compare.designs:
         design = _trial.fitted_design(name, dataset, compare.hidden)
-        panels += [_curves_of(design, SimulatedChip(design, _trial.chip_seed(streams, number)), number, z) for number in (0, 1)]
-    caption = f"Transfer curves of the first {SHOWN_NEURONS} neurons of two chips of each design, and what the data sheet says."
+        panels += [
+            _curves_of(design, SimulatedChip(design, _trial.chip_seed(streams, number)), number, z) for number in (0, 1)
+        ]
+    caption = (
+        f"Transfer curves of the first {SHOWN_NEURONS} neurons of two chips of each design, and what the data sheet says."
+    )
     return Figure(name="transfer-curves", caption=caption, panels=tuple(panels))
 
 
@@ -171,4 +193,6 @@ def _curves_of(design: Design, chip: SimulatedChip, number: int, z: np.ndarray) 
     series = [Series(name="single neurons", x=tuple(z), y=tuple(curve), style="thin") for curve in curves]
     nominal = chip.datasheet.arrays[0].curve(z)
     series.append(Series(name="data sheet", x=tuple(z), y=tuple(nominal), style="dashed"))
-    return Panel(title=f"{design.name}, chip {number}", x_label="neuron's input", y_label="neuron's output", series=tuple(series))
+    return Panel(
+        title=f"{design.name}, chip {number}", x_label="neuron's input", y_label="neuron's output", series=tuple(series)
+    )

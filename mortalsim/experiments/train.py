@@ -42,7 +42,9 @@ NOTES = ("Copied: the same weights programmed onto a different chip of the same 
 class Train(Experiment):
     """One learner, one chip."""
 
-    expected: ClassVar[str] = "Nothing in particular: this is the bench on which a learner, a design or a hyper-parameter is tried."
+    expected: ClassVar[str] = (
+        "Nothing in particular: this is the bench on which a learner, a design or a hyper-parameter is tried."
+    )
 
     learner: LearnerName = Field("ff", description="learner, or oracle for true backprop")
     design: DesignName = Field("mild", description="design, or path of a design file")
@@ -51,7 +53,9 @@ class Train(Experiment):
     hidden: Hidden = ()
     epochs: int = Field(0, ge=0, description="passes through the training data; 0: the learner's own number")
     set: tuple[str, ...] = Field((), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20")
-    checkpoint: Path | None = Field(None, description="file ending in .safetensors that keeps the training's state after every epoch")
+    checkpoint: Path | None = Field(
+        None, description="file ending in .safetensors that keeps the training's state after every epoch"
+    )
     resume: bool = Field(False, description="go on from the checkpoint")
 
     @field_validator("set")
@@ -91,16 +95,30 @@ class Train(Experiment):
         if self.checkpoint.suffix != ".safetensors":
             raise DesignError(f"checkpoint: expected a file name that ends in .safetensors, found {self.checkpoint}.")
         if self.checkpoint.exists() and not self.resume:
-            raise OutputError(f"checkpoint: {self.checkpoint} exists already. Add --resume to go on from it, or name another file.")
+            raise OutputError(
+                f"checkpoint: {self.checkpoint} exists already. Add --resume to go on from it, or name another file."
+            )
         return Checkpoint(self.checkpoint, chip.snapshot, chip.restore)
 
     def _row(self, found: Outcome) -> dict[str, Any]:
         costs = {key: getattr(found, key) for key in ("test_error", "copied_error", "reads", "pulses", "joules", "seconds")}
-        return {"design": self.design, "learner": self.learner, "chip": self.chip, "chips": 1, "test_error_sd": None, **costs}
+        return {
+            "design": self.design,
+            "learner": self.learner,
+            "chip": self.chip,
+            "chips": 1,
+            "test_error_sd": None,
+            **costs,
+        }
 
     def _figures(self, found: Outcome) -> tuple[Figure, ...]:
         epochs = tuple(float(epoch) for epoch in range(1, len(found.losses) + 1))
-        loss = Panel(title="loss", x_label="epoch", y_label="loss of the learner, nats", series=(Series(name=self.learner, x=epochs, y=found.losses),))
+        loss = Panel(
+            title="loss",
+            x_label="epoch",
+            y_label="loss of the learner, nats",
+            series=(Series(name=self.learner, x=epochs, y=found.losses),),
+        )
         x, y = tuple(float(point.reads) for point in found.curve), tuple(point.error for point in found.curve)
         error = Panel(
             title="error", x_label="samples read", y_label="validation error", x_unit="count", y_unit="percent", y_scale="root",

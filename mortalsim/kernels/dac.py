@@ -8,19 +8,19 @@ from mortalsim.kernels.jit import MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, fl
 
 BIAS = np.float32(1)  # hardware.BIAS, which stands above this room
 
-#: Running sums kept side by side when squares are added: element i goes to sum i % LANES, so the order is fixed and still fast.
+#: Running sums kept side by side when squares are added, element i in sum i % LANES: a fixed order that is still fast.
 LANES = 16
 
 
 @law
-def clip(y, limit):  # type: ignore[no-untyped-def]
+def clip(y, limit):
     """Return ``y`` held within +-limit; NaN stays NaN."""
     y = -limit if y < -limit else y
     return limit if y > limit else y
 
 
 @loop
-def sum_of_squares(row, lanes):  # type: ignore[no-untyped-def]
+def sum_of_squares(row, lanes):
     """Return the sum of row^2 (n,); ``lanes`` (LANES,) is scratch."""
     for k in range(LANES):
         lanes[k] = np.float32(0)
@@ -37,35 +37,35 @@ def sum_of_squares(row, lanes):  # type: ignore[no-untyped-def]
 
 
 @loop
-def scale(row, factor, out):  # type: ignore[no-untyped-def]
+def scale(row, factor, out):
     """Write row * factor (n,) to ``out``."""
     for i in range(row.size):
         out[i] = row[i] * factor
 
 
 @loop
-def clip_all(row, limit):  # type: ignore[no-untyped-def]
+def clip_all(row, limit):
     """Hold every element of ``row`` (n,) within +-limit."""
     for i in range(row.size):
         row[i] = clip(row[i], limit)
 
 
 @loop
-def round_all(row, step):  # type: ignore[no-untyped-def]
+def round_all(row, step):
     """Round every element of ``row`` (n,) to a whole number of steps, halves to even."""
     for i in range(row.size):
         row[i] = np.rint(row[i] / step) * step
 
 
 @loop
-def mismatch_all(row, gain, offset):  # type: ignore[no-untyped-def]
+def mismatch_all(row, gain, offset):
     """Give every line of ``row`` (n,) its own gain and offset."""
     for i in range(row.size):
         row[i] = row[i] * gain[i] + offset[i]
 
 
 @kernel(MATRIX, flag, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
-def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):  # type: ignore[no-untyped-def]
+def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
     """Turn digital inputs into what the input lines carry: normalise, clip, round, then each line's own mismatch.
 
     Parameters

@@ -13,13 +13,13 @@ WORD = 0xFFFFFFFF
 
 
 @law
-def rectify(v, leak):  # type: ignore[no-untyped-def]
+def rectify(v, leak):
     """Return v where positive, leak * v elsewhere."""
     return v if v > ZERO else leak * v
 
 
 @law
-def along_table(v, start, step, values, slopes, t):  # type: ignore[no-untyped-def]
+def along_table(v, start, step, values, slopes, t):
     """Return `hardware.TransferCurve` number t at input v, in float32."""
     place = (v - start) / step
     # Bounded before it becomes an integer; a NaN looks at knot 0 and comes back through `inside` and `beyond`.
@@ -34,35 +34,35 @@ def along_table(v, start, step, values, slopes, t):  # type: ignore[no-untyped-d
 
 
 @loop
-def add_noise(row, sigma, normals):  # type: ignore[no-untyped-def]
+def add_noise(row, sigma, normals):
     """Add sigma * normals (n,) to ``row`` (n,)."""
     for j in range(row.size):
         row[j] += sigma * normals[j]
 
 
 @loop
-def add_own_noise(row, variance, common, normals):  # type: ignore[no-untyped-def]
+def add_own_noise(row, variance, common, normals):
     """Add noise of variance ``variance`` (n,) + ``common`` to ``row`` (n,)."""
     for j in range(row.size):
         row[j] += np.sqrt(variance[j] + common) * normals[j]
 
 
 @loop
-def add_nudge(row, nudge, nudge_gain):  # type: ignore[no-untyped-def]
+def add_nudge(row, nudge, nudge_gain):
     """Add the nudge currents (n,), each through its own port's gain (n,), to ``row`` (n,)."""
     for j in range(row.size):
         row[j] += nudge[j] * nudge_gain[j]
 
 
 @loop
-def rectify_all(row, gain, offset, leak, out):  # type: ignore[no-untyped-def]
+def rectify_all(row, gain, offset, leak, out):
     """Write the rectified gain * row + offset (n,) to ``out``."""
     for j in range(row.size):
         out[j] = rectify(row[j] * gain[j] + offset[j], leak)
 
 
 @loop
-def bend_all(row, gain, offset, start, step, values, slopes, out):  # type: ignore[no-untyped-def]
+def bend_all(row, gain, offset, start, step, values, slopes, out):
     """Write the curve at gain * row + offset (n,) to ``out``; one table for all or one per neuron."""
     each = 1 if values.shape[0] > 1 else 0
     for j in range(row.size):
@@ -70,7 +70,7 @@ def bend_all(row, gain, offset, start, step, values, slopes, out):  # type: igno
 
 
 @loop
-def saturate_all(row, saturation):  # type: ignore[no-untyped-def]
+def saturate_all(row, saturation):
     """Hold each neuron of ``row`` (n,) within its own +-saturation (n,)."""
     for j in range(row.size):
         row[j] = clip(row[j], saturation[j])
@@ -80,7 +80,7 @@ def saturate_all(row, saturation):  # type: ignore[no-untyped-def]
     OUT_MATRIX, MATRIX, VECTOR, f8, f8, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR,
     f8, f8, f8, MATRIX, MATRIX, f8, f8, VECTOR, VECTOR, KEY, i8, i8, OUT_MATRIX,
 )  # fmt: skip
-def read_epilogue(  # type: ignore[no-untyped-def]
+def read_epilogue(
     z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
     leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, out,
 ):  # fmt: skip
@@ -95,7 +95,7 @@ def read_epilogue(  # type: ignore[no-untyped-def]
     power
         float32 (B,), from `drive_lines`.
     line_var, neuron_var
-        Noise variance at a neuron's input is variance[b, j] + line_var * power[b] + neuron_var; no noise is drawn if none is given.
+        Noise variance at a neuron's input: variance[b, j] + line_var * power[b] + neuron_var; all zero: no noise is drawn.
     nudge
         float32 (B, n), currents added at the neurons' inputs; (0, 0) if there are none.
     nudge_gain

@@ -1,13 +1,17 @@
 """How every kernel is compiled: the one place where numba's flags stand.
 
-No ``fastmath``: with it NaN would be optimised away and a kernel would no longer equal its plain twin bit for bit. Kernels are
-serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so we spread chips over processes instead.
-With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+No ``fastmath``: with it NaN would be optimised away and a kernel would no longer equal its plain twin bit for bit. Kernels
+are serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so chips are spread over processes
+instead. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+
+Three floors: a `law` is scalar and reads like its equation, a `loop` runs a law over contiguous vectors and nothing else, a
+`kernel` is what other rooms call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -31,7 +35,7 @@ OUT_COUNTS = nb.types.Array(nb.int64, 1, "C")
 
 
 def law(function: F) -> F:
-    """Compile a scalar law into whatever calls it: a call left standing in a loop keeps it from becoming vector instructions."""
+    """Compile a scalar law into whatever calls it; a call left standing would keep a loop from using vector instructions."""
     return cast(F, njit(forceinline=True, **FLAGS)(function))
 
 
@@ -42,7 +46,11 @@ def loop(function: F) -> F:
 
 def kernel(*signature: Any, returns: Any = nb.void) -> Callable[[F], F]:
     """Compile a public kernel for exactly one signature, so that a wrong type is refused instead of compiled anew."""
-    return lambda function: cast(F, njit(returns(*signature), **FLAGS)(function))
+
+    def compiled(function: F) -> F:
+        return cast(F, njit(returns(*signature), **FLAGS)(function))
+
+    return compiled
 
 
 def drop_stale_cache(folder: Path) -> None:
@@ -52,8 +60,9 @@ def drop_stale_cache(folder: Path) -> None:
     """
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
     for cached in (folder / "__pycache__").glob("*.nb[ic]"):
-        if cached.stat().st_mtime < newest:
-            cached.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process may be doing the same
+            if cached.stat().st_mtime < newest:
+                cached.unlink()
 
 
 drop_stale_cache(Path(__file__).parent)

@@ -35,14 +35,14 @@ L4, L5, L6, L7 = np.float32(0.14202175), np.float32(-0.12972239), np.float32(0.1
 LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 ROOT_HALF_BITS = np.int32(0x3F3504F3)
 
-# sin(t pi/2) = t (S0 + S1 t^2 + S2 t^4 + S3 t^6) and cos(t pi/2) = 1 + t^2 (C0 + ... + C3 t^6) for |t| <= 1/2, fitted as above;
-# relative errors 3.5e-8 and 1.3e-8.
+# sin(t pi/2) = t (S0 + S1 t^2 + S2 t^4 + S3 t^6) and cos(t pi/2) = 1 + t^2 (C0 + ... + C3 t^6) for |t| <= 1/2, fitted as
+# above; relative errors 3.5e-8 and 1.3e-8.
 S0, S1, S2, S3 = np.float32(1.5707964), np.float32(-0.6459635), np.float32(0.07968022), np.float32(-0.004602163)
 C0, C1, C2, C3 = np.float32(-1.2337005), np.float32(0.25366941), np.float32(-0.02086153), np.float32(0.00090674165)
 
 
 @law
-def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox4x32(c0, c1, c2, c3, k0, k1):
     """Return the four 32-bit words (as uint64) that belong to counter (c0, c1, c2, c3) and key (k0, k1)."""
     w0, w1, w2, w3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
     a, b = np.uint64(k0), np.uint64(k1)
@@ -54,13 +54,13 @@ def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @law
-def uniform(word):  # type: ignore[no-untyped-def]
+def uniform(word):
     """Return (m + 1/2) / 2^23, m the word's top 23 bits: float32 holds it exactly, so 0 and 1 never come."""
     return (np.float32(np.int32(word >> np.uint64(9))) + HALF) * TWO_TO_23
 
 
 @law
-def natural_log(x):  # type: ignore[no-untyped-def]
+def natural_log(x):
     """Return ln x of a positive, normal float32."""
     bits = np.float32(x).view(np.int32)
     exponent = np.int32(np.int32(bits - ROOT_HALF_BITS) >> np.int32(23))
@@ -72,7 +72,7 @@ def natural_log(x):  # type: ignore[no-untyped-def]
 
 
 @law
-def cos_sin(word):  # type: ignore[no-untyped-def]
+def cos_sin(word):
     """Return cosine and sine of ``word`` / 2^32 turns."""
     # The nearest quarter turn and what is left of the angle, -1/2 to 1/2 quarter turns.
     quarter = ((word + np.uint64(1 << 29)) >> np.uint64(30)) & np.uint64(3)
@@ -88,7 +88,7 @@ def cos_sin(word):  # type: ignore[no-untyped-def]
 
 
 @law
-def normal_pair(word_a, word_b):  # type: ignore[no-untyped-def]
+def normal_pair(word_a, word_b):
     """Return two independent standard normals (Box and Muller 1958); 31 bits of radius reach 6.7 standard deviations."""
     u = (np.float32(np.int32(word_a >> np.uint64(1))) + HALF) * TWO_TO_31
     radius = np.sqrt(np.float32(-2) * natural_log(u))
@@ -97,7 +97,7 @@ def normal_pair(word_a, word_b):  # type: ignore[no-untyped-def]
 
 
 @loop
-def draw_words(w0, w1, w2, w3, c1, c2, c3, key):  # type: ignore[no-untyped-def]
+def draw_words(w0, w1, w2, w3, c1, c2, c3, key):
     """Replace the counters in w0 (m,) by the first words of (w0[i], c1, c2, c3); w1 to w3 (m,) get the others."""
     # Contiguous vectors and as few as can be: with five, compilers give up proving them apart and the loop stays scalar.
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
@@ -110,20 +110,20 @@ def draw_words(w0, w1, w2, w3, c1, c2, c3, key):  # type: ignore[no-untyped-def]
 
 
 @loop
-def pair_up(words_a, words_b, x, y):  # type: ignore[no-untyped-def]
+def pair_up(words_a, words_b, x, y):
     """Turn two vectors of words (m,) into two vectors of normals (m,)."""
     for i in range(words_a.size):
         x[i], y[i] = normal_pair(np.uint64(words_a[i]), np.uint64(words_b[i]))
 
 
 @loop
-def new_scratch(blocks):  # type: ignore[no-untyped-def]
+def new_scratch(blocks):
     """Return room for ``blocks`` blocks: words (4, blocks) and numbers (4, blocks)."""
     return np.empty((4, blocks), np.uint32), np.empty((4, blocks), np.float32)
 
 
 @loop
-def draw_normals(m, c1, c2, c3, key, words, normals):  # type: ignore[no-untyped-def]
+def draw_normals(m, c1, c2, c3, key, words, normals):
     """Fill normals[:, :m] with the four normals of each counter (words[0, i], c1, c2, c3), i below m; uses up ``words``."""
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c1, c2, c3, key)
     pair_up(words[0, :m], words[1, :m], normals[0, :m], normals[1, :m])
@@ -131,7 +131,7 @@ def draw_normals(m, c1, c2, c3, key, words, normals):  # type: ignore[no-untyped
 
 
 @loop
-def draw_uniforms(m, c1, c2, c3, key, words, uniforms):  # type: ignore[no-untyped-def]
+def draw_uniforms(m, c1, c2, c3, key, words, uniforms):
     """Fill uniforms[:, :m] as `draw_normals` does."""
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c1, c2, c3, key)
     for k in range(4):
@@ -140,14 +140,14 @@ def draw_uniforms(m, c1, c2, c3, key, words, uniforms):  # type: ignore[no-untyp
 
 
 @loop
-def count_from(first, counters):  # type: ignore[no-untyped-def]
+def count_from(first, counters):
     """Fill ``counters`` (m,) with first, first + 1, ..."""
     for i in range(counters.size):
         counters[i] = first + i
 
 
 @loop
-def interleave(quads, m, out):  # type: ignore[no-untyped-def]
+def interleave(quads, m, out):
     """Lay quads[:, :m] out as out[4 i + k] = quads[k, i]; ``out`` may end within the last block."""
     whole = out.size // 4
     for i in range(whole):
@@ -158,7 +158,7 @@ def interleave(quads, m, out):  # type: ignore[no-untyped-def]
 
 
 @loop
-def normal_row(key, c1, c2, c3, out, scratch):  # type: ignore[no-untyped-def]
+def normal_row(key, c1, c2, c3, out, scratch):
     """Do `fill_normal` with ``scratch`` from `new_scratch`."""
     words, quads = scratch
     blocks, room = (out.size + 3) // 4, words.shape[1]
@@ -170,7 +170,7 @@ def normal_row(key, c1, c2, c3, out, scratch):  # type: ignore[no-untyped-def]
 
 
 @loop
-def uniform_row(key, c1, c2, c3, out, scratch):  # type: ignore[no-untyped-def]
+def uniform_row(key, c1, c2, c3, out, scratch):
     """Do `fill_uniform` with ``scratch`` from `new_scratch`."""
     words, quads = scratch
     blocks, room = (out.size + 3) // 4, words.shape[1]
@@ -182,7 +182,7 @@ def uniform_row(key, c1, c2, c3, out, scratch):  # type: ignore[no-untyped-def]
 
 
 @kernel(KEY, i8, i8, i8, OUT_VECTOR)
-def fill_uniform(key, c1, c2, c3, out):  # type: ignore[no-untyped-def]
+def fill_uniform(key, c1, c2, c3, out):
     """Fill ``out`` (n,) with numbers uniform in (0, 1), multiples of 2^-24.
 
     Parameters
@@ -198,7 +198,7 @@ def fill_uniform(key, c1, c2, c3, out):  # type: ignore[no-untyped-def]
 
 
 @kernel(KEY, i8, i8, i8, OUT_VECTOR)
-def fill_normal(key, c1, c2, c3, out):  # type: ignore[no-untyped-def]
+def fill_normal(key, c1, c2, c3, out):
     """Fill ``out`` (n,) with standard normals; parameters as in `fill_uniform`.
 
     Words (0, 1) of a block make its first two elements, words (2, 3) the others.

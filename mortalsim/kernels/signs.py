@@ -1,8 +1,8 @@
 """Sign patterns that are a pure function of a key: on-chip weight nudges, never stored.
 
-Element e = i * n_out + j of an array has bit e % 128 of the Philox block with counter (e // 128, array, 0, DOMAIN), bit 0 being
-the lowest of word 0; a set bit means +1. Rank-1 patterns take their row signs from counter (e // 128, array, 1, DOMAIN) and
-their column signs from (e // 128, array, 2, DOMAIN). The key's words are the low and the high half of a 64-bit whole number.
+Element e = i * n_out + j of an array has bit e % 128 of the Philox block with counter (e // 128, array, 0, DOMAIN), bit 0
+being the lowest of word 0; a set bit means +1. Rank-1 patterns likewise take row i from counter (i // 128, array, 1, DOMAIN)
+and column j from (j // 128, array, 2, DOMAIN). The key's words are the low and the high half of a 64-bit whole number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mortalsim.kernels.philox import count_from, draw_words, new_scratch
 #: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
 DOMAIN = 0x5167
 
-FULL, ROWS, COLUMNS = 0, 1, 2
+FULL, ROWS, COLUMNS = np.int64(0), np.int64(1), np.int64(2)
 BITS = 128
 BLOCKS = 64  # blocks made at a time: 8192 signs, 32 KiB
 
@@ -47,9 +47,7 @@ def rank1_pattern(key: int, array: int, n_in: int, n_out: int) -> tuple[FloatArr
     return rows, columns
 
 
-def add_signs(
-    weights: FloatArray, amplitude: float, col_gain: FloatArray, key: int, array: int, out: FloatArray
-) -> None:
+def add_signs(weights: FloatArray, amplitude: float, col_gain: FloatArray, key: int, array: int, out: FloatArray) -> None:
     """Write ``weights`` plus the nudge ``amplitude * col_gain[j] * sign_ij`` to ``out``.
 
     Parameters
@@ -72,39 +70,40 @@ def split_key(key: int) -> np.ndarray:
 
 
 @law
-def sign(word, bit):  # type: ignore[no-untyped-def]
+def sign(word, bit):
     """Return +1 if ``bit`` of ``word`` is set, else -1."""
     return np.float32(1) if (np.uint32(word) >> np.uint32(bit)) & np.uint32(1) else np.float32(-1)
 
 
 @loop
-def spread_bits(words, block, signs):  # type: ignore[no-untyped-def]
-    """Fill ``signs`` (128,) from the four words of one block."""
-    for k in range(4):
-        for bit in range(32):
-            signs[32 * k + bit] = sign(words[k, block], bit)
+def spread_bits(word, signs):
+    """Fill ``signs`` (32,) from the bits of one word."""
+    for bit in range(32):
+        signs[bit] = sign(word, bit)
 
 
 @loop
-def draw_signs(key, array, part, first, signs, scratch):  # type: ignore[no-untyped-def]
+def draw_signs(key, array, part, first, signs, scratch):
     """Fill ``signs`` (128 m,) with the signs of blocks first, first + 1, ..., first + m - 1."""
     words, _ = scratch
     m = signs.size // BITS
     count_from(first, words[0, :m])
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], array, part, DOMAIN, key)
     for block in range(m):
-        spread_bits(words, block, signs[BITS * block : BITS * (block + 1)])
+        for k in range(4):
+            e = BITS * block + 32 * k
+            spread_bits(words[k, block], signs[e : e + 32])
 
 
 @loop
-def add_scaled(weights, step, signs, out):  # type: ignore[no-untyped-def]
+def add_scaled(weights, step, signs, out):
     """Write weights + step * signs, all of shape (m,), to ``out``."""
     for j in range(out.size):
         out[j] = weights[j] + step[j] * signs[j]
 
 
 @kernel(KEY, i8, i8, OUT_VECTOR)
-def fill_signs(key, array, part, out):  # type: ignore[no-untyped-def]
+def fill_signs(key, array, part, out):
     """Fill ``out`` (n,) with signs; ``part`` is FULL, ROWS or COLUMNS."""
     scratch = new_scratch(BLOCKS)
     signs = np.empty(BITS * BLOCKS, np.float32)
@@ -116,7 +115,7 @@ def fill_signs(key, array, part, out):  # type: ignore[no-untyped-def]
 
 
 @kernel(MATRIX, f8, VECTOR, KEY, i8, OUT_MATRIX)
-def add_keyed_signs(weights, amplitude, col_gain, key, array, out):  # type: ignore[no-untyped-def]
+def add_keyed_signs(weights, amplitude, col_gain, key, array, out):
     """Do `add_signs`, the key given as two words."""
     n_out = weights.shape[1]
     scratch = new_scratch(BLOCKS)

@@ -11,7 +11,8 @@ from mortalsim.report.results import Results
 from mortalsim.report.table import cell
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.7rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 .question { font-size: 1.1rem; color: #555; margin-top: .2rem }
 table { border-collapse: collapse; font-size: .9rem } .wide { overflow-x: auto }
@@ -24,7 +25,9 @@ dt { font-family: ui-monospace, monospace } dd { margin: 0; overflow-wrap: anywh
 """
 
 
-def page(name: str, question: str, expected: str, results: Results, config: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+def page(
+    name: str, question: str, expected: str, results: Results, config: Mapping[str, Any], pictures: Mapping[str, bytes]
+) -> str:
     """Return the page.
 
     Parameters

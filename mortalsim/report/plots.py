@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6BB1", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 ROOT_TICKS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+LINES = {"line": (1.8, "-", 1.0), "thin": (0.9, "-", 0.55), "dashed": (1.6, "--", 1.0)}  #: width, dash and opacity by style
 DPI = 110
 
 
@@ -31,9 +32,11 @@ def draw(figure: Figure) -> bytes:
     look = {name: (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(names)}
     for axis, panel in zip(axes.flat, figure.panels, strict=False):
         _draw_panel(axis, panel, look)
+    for axis, panel in zip(axes.flat, figure.panels, strict=False):
+        _floor(axis, panel)  # only now: setting one limit stops axes from growing with what is drawn later
     for axis in axes.flat[len(figure.panels) :]:
         axis.set_visible(False)
-    _legend(canvas, axes)
+    _legend(canvas, axes, names)
     for axis in axes.flat:
         axis.label_outer()  # labels and ticks shared by the panels stand once, at the border
     content = io.BytesIO()
@@ -60,18 +63,24 @@ def _draw_panel(axis: Axes, panel: Panel, look: dict[str, tuple[str, str]]) -> N
             _draw_values(axis, series, colour)
         else:
             _draw_points(axis, series, colour, marker)
-    _floor(axis, panel)
 
 
 def _draw_points(axis: Axes, series: Series, colour: str, marker: str) -> None:
-    if series.style == "dots":
-        spread = series.spread or None
-        axis.errorbar(
-            series.x, series.y, yerr=spread, fmt=marker, color=colour, markersize=5, capsize=2, label=series.name, linewidth=1
-        )
+    if series.style in ("dots", "rings"):
+        face = colour if series.style == "dots" else "none"
+        look: dict[str, Any] = {
+            "fmt": marker,
+            "color": colour,
+            "markerfacecolor": face,
+            "markersize": 5,
+            "capsize": 2,
+            "linewidth": 1,
+        }
+        axis.errorbar(series.x, series.y, yerr=series.spread or None, label=series.name, **look)
         return
-    width, dash, alpha = {"line": (1.8, "-", 1.0), "thin": (0.9, "-", 0.55), "dashed": (1.6, "--", 1.0), "rings": (1, ":", 1)}[series.style]
-    axis.plot(series.x, series.y, dash, color=colour, linewidth=width, alpha=alpha, label=series.name)
+    width, dash, alpha = LINES[series.style]
+    alone = marker if len(series.x) == 1 else None
+    axis.plot(series.x, series.y, dash, color=colour, linewidth=width, alpha=alpha, marker=alone, label=series.name)
     if series.spread:
         low = [y - s for y, s in zip(series.y, series.spread, strict=True)]
         high = [y + s for y, s in zip(series.y, series.spread, strict=True)]
@@ -118,10 +127,10 @@ def _set_scale(ticks: Any, set_scale: Any, scale: str, unit: str) -> None:
         ticks.set_major_formatter(FuncFormatter(lambda value, _: engineering(value, symbol)))
 
 
-def _legend(canvas: Any, axes: Any) -> None:
+def _legend(canvas: Any, axes: Any, names: list[str]) -> None:
     handles: dict[str, Any] = {}
     for axis in axes.flat:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+        # Points come after lines, so that a name with both is shown by its points.
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     if len(handles) > 1:
-        canvas.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False)
+        canvas.legend([handles[name] for name in names], names, loc="outside right upper", frameon=False)

@@ -1,4 +1,4 @@
-"""The data of a finished run: rows of a table and figures described by their numbers, so that a run folder can be drawn again."""
+"""The data of a finished run: rows of a table, and figures described by their numbers, so that they can be drawn again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class Series(_Data):
 
     name: str = Field(description="what the legend says")
     x: tuple[float, ...] = Field(description="horizontal places; in a panel with categories the values themselves")
-    y: tuple[float, ...] = Field(description="vertical places; in a panel with categories the index of each value's category")
+    y: tuple[float, ...] = Field(
+        description="vertical places; in a panel with categories the index of each value's category"
+    )
     spread: tuple[float, ...] = Field((), description="half height of a band around y; empty: no band")
     style: Literal["line", "thin", "dashed", "dots", "rings"] = Field("line", description="how the points are drawn")
 

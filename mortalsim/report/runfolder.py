@@ -58,7 +58,9 @@ class Record:
     def write(self, folder: Path, results: Results) -> None:
         """Write all files of the run into ``folder``."""
         (folder / "config.json").write_text(_json(asdict(self)), encoding="utf-8")
-        (folder / "results.json").write_text(_json({"experiment": self.experiment, **results.model_dump()}), encoding="utf-8")
+        (folder / "results.json").write_text(
+            _json({"experiment": self.experiment, **results.model_dump()}), encoding="utf-8"
+        )
         render(folder)
 
 
@@ -93,7 +95,9 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=ground))
     except OSError as error:
-        raise OutputError(f"out: no folder can be made in {ground} ({error.strerror}). Choose one that is writable.") from error
+        raise OutputError(
+            f"out: no folder can be made in {ground} ({error.strerror}). Choose one that is writable."
+        ) from error
     try:
         yield hidden
         hidden.chmod(0o777 & ~_umask())  # mkdtemp lets only the owner in

@@ -36,7 +36,7 @@ def cell(column: Column, row: dict[str, Any]) -> str:
     if column.unit == "number":
         return f"{value:.3g}" + (f" ± {spread:.2g}" if spread is not None else "")
     if column.unit == "count" and abs(value) < 1000:
-        return f"{value:g}"
+        return f"{value:.3g}"
     return engineering(value, SYMBOLS[column.unit])
 
 

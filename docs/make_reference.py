@@ -1,0 +1,107 @@
+"""Write the tables of the reference pages from the code: everything between the two generated marks is replaced.
+
+Run it as ``python docs/make_reference.py`` after a field was added or changed; the tests say when that was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mortalsim.chips.design import Costs, Design
+from mortalsim.circuits.converters import Converters
+from mortalsim.circuits.curves import CURVES
+from mortalsim.circuits.neurons import Neurons
+from mortalsim.circuits.normaliser import Normaliser
+from mortalsim.circuits.nudges import NudgePorts
+from mortalsim.devices import DEVICES, Device
+from mortalsim.experiments import EXPERIMENTS, Experiment
+
+BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
+REFERENCE = Path(__file__).parent / "reference"
+GROUPS = {"neurons": Neurons, "converters": Converters, "normaliser": Normaliser, "nudges": NudgePorts, "costs": Costs}
+SYMBOLS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "entries at least"}
+
+
+def main() -> None:
+    """Write both pages anew."""
+    for name in PAGES:
+        path = REFERENCE / name
+        path.write_text(renewed(name, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def renewed(name: str, text: str) -> str:
+    """Return page ``name``, whose text is ``text``, with fresh tables."""
+    head, _, rest = text.partition(BEGIN)
+    return head + BEGIN + PAGES[name]() + END + rest.partition(END)[2]
+
+
+def design_tables() -> str:
+    """Return a table for every group of a design file, technology and curve family."""
+    own = {name: field for name, field in Design.model_fields.items() if name not in (*GROUPS, "device")}
+    parts = [_section("At the top", "", own.items(), "field")]
+    parts.append(_section("`[device]`, every technology", "", Device.model_fields.items(), "field"))
+    for name in DEVICES.names():
+        kind = DEVICES.get(name)
+        parts.append(_section(f'`[device]` with `technology = "{name}"`', _law(kind), _own(kind, Device), "field"))
+    parts += [_section(f"`[{name}]`", "", group.model_fields.items(), "field") for name, group in GROUPS.items()]
+    for name in CURVES.names():
+        kind = CURVES.get(name)
+        parts.append(_section(f'Curve with `family = "{name}"`', _law(kind), kind.model_fields.items(), "field"))
+    return "".join(parts)
+
+
+def command_tables() -> str:
+    """Return a table for every experiment's options."""
+    parts = []
+    for name in EXPERIMENTS.names():
+        kind = EXPERIMENTS.get(name)
+        options = ((f"--{field.replace('_', '-')}", info) for field, info in _own(kind, Experiment))
+        parts.append(_section(f"`mortalsim {name}`", kind.question(), options, "option"))
+    common = ((f"--{field}", info) for field, info in Experiment.model_fields.items())
+    parts.append(_section("Every experiment", "", common, "option"))
+    return "".join(parts)
+
+
+PAGES = {"design-file.md": design_tables, "cli.md": command_tables}
+
+
+def _own(kind: type[BaseModel], base: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
+    return [(name, field) for name, field in kind.model_fields.items() if name not in base.model_fields]
+
+
+def _law(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def _section(title: str, text: str, fields: Iterable[tuple[str, FieldInfo]], what: str) -> str:
+    lines = [f"| `{name}` | {_default(field)} | {field.description}{_limits(field)} |" for name, field in fields]
+    table = [f"| {what} | default | meaning |", "|---|---|---|", *lines] if lines else ["No fields of its own."]
+    return "\n".join([f"### {title}", "", *([text, ""] if text else []), *table, "", ""])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "none"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return f"`{type(value).__module__.rpartition('.')[2]}`"
+    if isinstance(value, frozenset):
+        return "all"
+    if isinstance(value, tuple):
+        return f"`{','.join(map(str, value))}`" if value else ""
+    return "" if value in (None, "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _limits(field: FieldInfo) -> str:
+    bounds = [
+        f"{word} {getattr(limit, key):g}" for limit in field.metadata for key, word in SYMBOLS.items() if hasattr(limit, key)
+    ]
+    return f" ({', '.join(bounds)})" if bounds else ""
+
+
+if __name__ == "__main__":
+    main()

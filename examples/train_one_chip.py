@@ -1,0 +1,42 @@
+"""Train one chip by Forward-Forward through the seam, and show its error before and after.
+
+Run it as ``python examples/train_one_chip.py [--epochs N] [--design NAME]``.
+"""
+
+import argparse
+
+from mortalsim import data
+from mortalsim.chips import SimulatedChip, load_design
+from mortalsim.learners import get
+from mortalsim.streams import Streams
+from mortalsim.training import error_rate, train
+
+
+def main(epochs: int, design: str) -> None:
+    streams = Streams(seed=0)
+    digits = data.load("digits", streams)
+    chip = SimulatedChip(load_design(design), seed=1)  # 64 inputs, two hidden arrays of 100 neurons, 10 outputs
+    learner = get("ff")(epochs=epochs, label_lines=digits.label_lines)
+
+    # Nothing is learned yet: the state is what the learner begins with, the weights are as fabricated.
+    untrained = learner.init(chip.datasheet, streams.generator("untrained"))
+    before = error_rate(chip, learner, digits.test_x, digits.test_y, untrained)
+    print(f"before: {before:6.1%} of {len(digits.test_x)} test digits wrong")
+
+    def report(record) -> None:
+        if record.valid_error is not None:
+            print(f"epoch {record.epoch:3}: loss {record.info['loss']:.3f}, validation error {record.valid_error:.1%}")
+
+    result = train(chip, learner, digits, streams.child("train"), on_epoch=report)
+
+    after = error_rate(chip, learner, digits.test_x, digits.test_y, result.state)
+    spent = chip.ledger
+    print(f"after:  {after:6.1%} of the same digits wrong")
+    print(f"cost, validation and tests included: {spent.reads:,} reads, {spent.pulses:,} pulses, {spent.joules:.2g} J")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--epochs", type=int, default=20, help="passes through the training data (default: 20)")
+    parser.add_argument("--design", default="mild", help="a shipped design or a .toml file (default: mild)")
+    main(**vars(parser.parse_args()))

@@ -1,0 +1,191 @@
+"""When a chip dies, how much of what it knew can be passed to a chip that is physically different?
+
+A teacher chip learns from one part of the training images with their labels. On the other part, without labels, it teaches
+student chips of the same design. For comparison its weights are copied, and students learn the same images from their labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from mortalsim import data
+from mortalsim.chips import SimulatedChip
+from mortalsim.data import Dataset
+from mortalsim.data.dataset import stratified_split
+from mortalsim.distill.transfer import Trained, distill
+from mortalsim.experiments import _trial
+from mortalsim.experiments._parallel import Jobs, run_tasks
+from mortalsim.experiments._trial import DatasetName, DesignName, Hidden, LearnerName
+from mortalsim.experiments.base import Experiment
+from mortalsim.learners import Learner
+from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.streams import Streams
+from mortalsim.training import train
+
+COLUMNS = (
+    Column(key="design", heading="design"),
+    Column(key="role", heading="who"),
+    Column(key="chips", heading="pairs", unit="count"),
+    Column(key="test_error", heading="test error", unit="percent", spread="test_error_sd"),
+    Column(key="agreement", heading="agrees with teacher", unit="percent"),
+    Column(key="reads", heading="reads", unit="count"),
+    Column(key="pulses", heading="pulses", unit="count"),
+    Column(key="joules", heading="energy", unit="joules"),
+    Column(key="seconds", heading="chip time", unit="seconds"),
+)
+NOTES = (
+    "Errors: mean ± standard deviation over pairs of chips. Agreement: share of test images to which teacher and student give "
+    "the same answer, right or wrong. Costs are those of the chip named, validation included; the teacher is read once more "
+    "for every image it teaches.",
+)
+
+#: Learners that descend a cross-entropy whose outputs they can soften; others get the teacher's answers as they are.
+SOFTENING = ("ap", "wp")
+
+
+class Transfer(Experiment):
+    """Weight copy, distillation and learning from labels, over pairs of chips."""
+
+    expected: ClassVar[str] = (
+        "Copied weights should lose much on harsh chips and little on mild ones. A distilled student never sees a label and "
+        "should come close to its teacher and to a student that is given the labels, because a teacher's answers over all "
+        "classes tell more than a label does (Hinton, Vinyals and Dean 2015). Students of activity perturbation can use softened targets directly; "
+        "Forward-Forward draws one label at a time from them and should gain less."
+    )
+
+    designs: tuple[DesignName, ...] = Field(("mild", "harsh"), min_length=1, description="designs, or paths of design files")
+    teacher: LearnerName = Field("ap", description="the teacher's learner, or oracle")
+    students: tuple[LearnerName, ...] = Field(("ap", "ff"), min_length=1, description="the students' learners")
+    temperature: float = Field(
+        2.0, gt=0, le=100, description="softens the teacher's answers for students whose learner softens its own too"
+    )
+    share: float = Field(
+        0.5, gt=0, lt=1, description="share of the training images that goes to the students, without labels"
+    )
+    chips: int = Field(3, ge=1, description="pairs of teacher and student")
+    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
+    hidden: Hidden = ()
+    epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
+    jobs: Jobs = 0
+
+    def run(self) -> Results:
+        tasks = [_Task(self, design, pair) for design in self.designs for pair in range(self.chips)]
+        found = dict(zip(((t.design, t.pair) for t in tasks), run_tasks(_work, tasks, self.jobs, "transfer"), strict=True))
+        roles = tuple(found[self.designs[0], 0])
+        groups = {(d, role): [found[d, pair][role] for pair in range(self.chips)] for d in self.designs for role in roles}
+        rows = tuple(_row(design, role, group) for (design, role), group in groups.items())
+        panels = tuple(_panel(design, {role: groups[design, role] for role in roles}) for design in self.designs)
+        caption = "Test error of teacher, of its weights on another chip, and of students; one dot a pair of chips, bars at the means."
+        figure = Figure(name="error-per-pair", caption=caption, panels=panels)
+        return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One pair of chips."""
+
+    transfer: Transfer
+    design: str
+    pair: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one chip of a pair came to."""
+
+    learner: str
+    test_error: float
+    agreement: float
+    reads: int
+    pulses: int
+    joules: float
+    seconds: float
+
+
+def _work(task: _Task) -> dict[str, _Found]:
+    transfer = task.transfer
+    streams = Streams(transfer.seed)
+    dataset = data.load(transfer.dataset, streams)
+    design = _trial.fitted_design(task.design, dataset, transfer.hidden)
+    first, second = (_trial.chip_seed(streams, number) for number in (2 * task.pair, 2 * task.pair + 1))
+    own, others = _share_out(dataset, transfer.share, streams)
+    streams = streams.child("transfer", task.pair)
+
+    chip = SimulatedChip(design, first)
+    teacher = _taught_by_labels(chip, _learner(transfer.teacher, transfer, dataset), own, streams.child("teacher"))
+    answers = teacher.answers(dataset.test_x)
+    found = {"teacher": _judge(chip, teacher, dataset, answers)}
+    copy = SimulatedChip(design, second)
+    _trial.copy_weights(chip, copy)
+    found["weight copy"] = _judge(copy, dataclasses.replace(teacher, chip=copy), dataset, answers)
+    for name in transfer.students:
+        learner, chip = _learner(name, transfer, dataset), SimulatedChip(design, second)
+        soft = transfer.temperature if name in SOFTENING else 1.0
+        softened = dataclasses.replace(learner, temperature=soft) if name in SOFTENING else learner  # type: ignore[call-arg]
+        result = distill(teacher, chip, softened, others.train_x, dataset.valid_x, streams.child("taught", name), soft)
+        found[f"{name}, taught"] = _judge(chip, Trained(chip, learner, result.state), dataset, answers)
+        chip = SimulatedChip(design, second)
+        student = _taught_by_labels(chip, learner, others, streams.child("labels", name))
+        found[f"{name}, labels"] = _judge(chip, student, dataset, answers)
+    return found
+
+
+def _learner(name: str, transfer: Transfer, dataset: Dataset) -> Learner:
+    return _trial.make_learner(name, dataset, transfer.epochs_scale)
+
+
+def _taught_by_labels(chip: SimulatedChip, learner: Learner, part: Dataset, streams: Streams) -> Trained:
+    return Trained(chip, learner, train(chip, learner, part, streams).state)
+
+
+def _judge(chip: SimulatedChip, trained: Trained, dataset: Dataset, teacher_answers: np.ndarray) -> _Found:
+    """Test once, and note what the chip had cost before."""
+    ledger = dataclasses.replace(chip.ledger)
+    answers = trained.answers(dataset.test_x)
+    error, agreement = np.mean(answers != dataset.test_y), np.mean(answers == teacher_answers)
+    return _Found(
+        trained.learner.name, float(error), float(agreement), ledger.reads, ledger.pulses, ledger.joules, ledger.seconds
+    )
+
+
+def _share_out(dataset: Dataset, share: float, streams: Streams) -> tuple[Dataset, Dataset]:
+    """Return the teacher's and the students' parts of the training images."""
+    parts = stratified_split(dataset.train_y, share, streams.generator("transfer", "share"))
+    own, others = (
+        dataclasses.replace(dataset, train_x=dataset.train_x[part], train_y=dataset.train_y[part]) for part in parts
+    )
+    return own, others
+
+
+def _row(design: str, role: str, found: list[_Found]) -> dict[str, Any]:
+    errors = [one.test_error for one in found]
+    means = {
+        key: statistics.fmean(getattr(one, key) for one in found)
+        for key in ("agreement", "reads", "pulses", "joules", "seconds")
+    }
+    return {
+        "design": design,
+        "role": role,
+        "learner": found[0].learner,
+        "chips": len(found),
+        "test_error": statistics.fmean(errors),
+        "test_error_sd": statistics.stdev(errors) if len(errors) > 1 else None,
+        "test_errors": errors,
+        **means,
+    }
+
+
+def _panel(design: str, groups: dict[str, list[_Found]]) -> Panel:
+    series = []
+    for place, (role, found) in enumerate(groups.items()):
+        kind = {"taught": "student, from the teacher", "labels": "student, from labels"}.get(role.rpartition(", ")[2], role)
+        errors = tuple(one.test_error for one in found)
+        series.append(Series(name=kind, x=errors, y=(float(place),) * len(errors), style="dots"))
+    axes: dict[str, Any] = {"x_label": "test error", "x_unit": "percent", "x_scale": "root"}
+    return Panel(title=design, categories=tuple(groups), series=tuple(series), **axes)
