@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, MissingPort, check_between
+from mortalsim.checks import FloatArray, MissingPort, ShapeError, check_between
 
 #: What the bias line of every array carries.
 BIAS = 1.0
@@ -67,7 +67,7 @@ class TransferCurve:
 
     def _locate(self, z: FloatArray) -> tuple[np.ndarray, np.ndarray]:
         place = (np.asarray(z) - self.start) / self.step
-        k = np.clip(np.floor(place), 0, len(self.value) - 2).astype(np.intp)
+        k = np.fmin(np.fmax(np.floor(place), 0), len(self.value) - 2).astype(np.intp)  # NaN gives 0, and goes on as NaN in t
         return k, place - k
 
 
@@ -240,10 +240,28 @@ class Delta:
 
 @dataclass(frozen=True)
 class Replay:
-    """Ask every array to change by ``scale * nudge.amplitude`` times the nudge's pattern."""
+    """Ask every array to change by ``scale * nudge.amplitude`` times the nudge's pattern, summed over the nudges.
 
-    nudge: WeightNudge
-    scale: float
+    The patterns are worked out anew where they are written, from their keys; several nudges in one request are added up
+    there first, so that opposite signs cancel before they cost pulses.
+
+    Parameters
+    ----------
+    nudge, scale
+        One nudge and its scale, or equally long tuples of them.
+    """
+
+    nudge: WeightNudge | tuple[WeightNudge, ...]
+    scale: float | tuple[float, ...]
+
+    @property
+    def terms(self) -> tuple[tuple[WeightNudge, float], ...]:
+        """The nudges with their scales; raises `ShapeError` where their numbers differ."""
+        nudges = self.nudge if isinstance(self.nudge, tuple) else (self.nudge,)
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        if len(nudges) != len(scales) or not nudges:
+            raise ShapeError(f"Replay: expected one scale per nudge, found {len(nudges)} nudges and {len(scales)} scales.")
+        return tuple(zip(nudges, scales, strict=True))
 
 
 @dataclass(frozen=True)

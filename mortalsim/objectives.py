@@ -1,9 +1,9 @@
-"""What learners try to improve: values, and derivatives with respect to the chip's OUTPUT or to one layer's goodness only."""
+"""What learners try to improve: values, and derivatives with respect to the chip's output only."""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax, softmax
 
 from mortalsim.checks import FloatArray
 
@@ -20,7 +20,7 @@ def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 
     targets
         (B, classes), rows that sum to 1: one-hot labels or a teacher's soft targets.
     temperature
-        At least 1 softens the outputs; the targets are taken as they are.
+        Above 1 softens the outputs, below 1 sharpens them; the targets are taken as they are.
 
     Returns
     -------
@@ -36,14 +36,9 @@ def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 
 
 def goodness(post: FloatArray) -> FloatArray:
     """Sum of squared activities, (B, n) to (B,) (Hinton 2022, section 2)."""
-    return np.einsum("bn,bn->b", post, post)
-
-
-def positive_probability(post: FloatArray, threshold: float, temperature: float = 1.0) -> FloatArray:
-    """Probability that each row of activities (B, n) is of positive data: logistic((goodness - threshold) / temperature)."""
-    return np.asarray(expit((goodness(post) - threshold) / temperature), dtype=np.float32)
+    return np.asarray(np.einsum("bn,bn->b", post, post))
 
 
 def one_hot(labels: np.ndarray, classes: int) -> FloatArray:
     """Turn labels (B,) into rows of 0 and 1, (B, classes)."""
-    return np.eye(classes, dtype=np.float32)[labels]
+    return np.asarray(np.eye(classes, dtype=np.float32)[labels])

@@ -176,8 +176,10 @@ def error_rate(
 ) -> float:
     """Return the fraction of samples ``x`` (N, n_inputs) whose largest score is not at ``labels`` (N,); costs reads."""
     cuts = range(0, len(x), batch_size)
-    guesses = [np.argmax(learner.predict(chip, x[cut : cut + batch_size], state), axis=1) for cut in cuts]
-    return float(np.mean(np.concatenate(guesses) != labels))
+    scores = np.concatenate([learner.predict(chip, x[cut : cut + batch_size], state) for cut in cuts])
+    if not np.isfinite(scores).all():
+        raise ChipFault(f"{learner.name}: predicted {scores[~np.isfinite(scores)][0]}. {_CAUSE}")
+    return float(np.mean(np.argmax(scores, axis=1) != labels))
 
 
 def _targets(data: TrainingData, samples: int) -> FloatArray:

@@ -105,7 +105,7 @@ class Twin:
         for array, layer in enumerate(self.layers):
             lines = self._lines(x)[0]
             pre = np.concatenate([lines, np.full((len(x), 1), BIAS, lines.dtype)], axis=1)
-            x = layer.curve(layer.drive(pre))
+            x = np.asarray(layer.curve(layer.drive(pre)), pre.dtype)  # a tabulated curve may compute in float64
             taps.append(Tap(array, pre, x))
         return Trace(taps[-1].post, tuple(taps))
 
@@ -126,7 +126,7 @@ class Twin:
         """
         errors: list[Array] = []
         for layer, tap in zip(reversed(self.layers), reversed(taps), strict=True):
-            error = slope * layer.curve.derivative(layer.drive(tap.pre)) * layer.gain
+            error = np.asarray(slope * layer.curve.derivative(layer.drive(tap.pre)) * layer.gain, tap.pre.dtype)
             errors.append(error)
             if tap.array > 0:
                 below = taps[tap.array - 1].post

@@ -44,14 +44,13 @@ class IdealChip:
         self.weights = [
             (rng.standard_normal(spec.shape) / np.sqrt(spec.n_in)).astype(np.float32) for spec in self.datasheet.arrays
         ]
-        self.noise = noise
-        self.rng = np.random.default_rng((seed, 1))
-        self.reads = self.nudged = self.writes = 0
+        self.seed, self.noise = seed, noise
+        self.reads = self.writes = 0
 
     def read(self, x, nudge=None):
         v = np.asarray(x, np.float32)
         self.reads += len(v)
-        self.nudged += len(v) * (nudge is not None)
+        rng = np.random.default_rng((self.seed, self.reads))
         taps = []
         for array, spec in enumerate(self.datasheet.arrays):
             if self.datasheet.normalised:
@@ -61,7 +60,7 @@ class IdealChip:
             pre = np.concatenate([v, np.full((len(v), 1), BIAS, np.float32)], axis=1)
             z = pre @ self._disturbed(array, nudge)
             if self.noise:
-                z += np.float32(self.noise) * self.rng.standard_normal(z.shape, dtype=np.float32)
+                z += np.float32(self.noise) * rng.standard_normal(z.shape, dtype=np.float32)
             if isinstance(nudge, CurrentNudge) and nudge.currents[array] is not None:
                 z = z + nudge.currents[array]
             v = np.maximum(z, 0) if spec.curve is RELU else spec.curve(z)
@@ -79,25 +78,19 @@ class IdealChip:
                 self.weights[array] *= factor
             case Program(array, target):
                 self.weights[array] = np.array(target, np.float32)
-            case Replay(nudge, scale):
-                for array, weights in enumerate(self.weights):
-                    weights += np.float32(scale * nudge.amplitude) * self._pattern(nudge, array)
+            case Replay():
+                for nudge, scale in request.terms:
+                    for array, weights in enumerate(self.weights):
+                        weights += np.float32(scale * nudge.amplitude) * self._pattern(nudge, array)
         for weights, spec in zip(self.weights, self.datasheet.arrays, strict=True):
             np.clip(weights, -spec.weight_range, spec.weight_range, out=weights)
 
     def save(self):
-        state = {f"weights{i}": w.copy() for i, w in enumerate(self.weights)}
-        internals = self.rng.bit_generator.state["state"]
-        words = [internals[name] >> 64 * half & (2**64 - 1) for name in ("state", "inc") for half in (0, 1)]
-        return state | {"noise": np.array(words, np.uint64)}
+        return {f"weights{i}": w.copy() for i, w in enumerate(self.weights)} | {"reads": np.array([self.reads])}
 
     def load(self, saved):
         self.weights = [saved[f"weights{i}"].copy() for i in range(len(self.weights))]
-        low, high, inc_low, inc_high = (int(word) for word in saved["noise"])
-        state = self.rng.bit_generator.state
-        state["state"] = {"state": low | high << 64, "inc": inc_low | inc_high << 64}
-        state |= {"has_uint32": 0, "uinteger": 0}
-        self.rng.bit_generator.state = state
+        self.reads = int(saved["reads"][0])
 
     def _disturbed(self, array, nudge):
         if not isinstance(nudge, WeightNudge):

@@ -35,7 +35,9 @@ def test_a_design_without_a_port_conforms_and_refuses(port):
 # --- noise -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("noise", [{"read_noise": 1e-6}, {"read_noise_relative": 0.05}, {"read_noise": 5e-7, "read_noise_relative": 0.03}])
+@pytest.mark.parametrize(
+    "noise", [{"read_noise": 1e-6}, {"read_noise_relative": 0.05}, {"read_noise": 5e-7, "read_noise_relative": 0.03}]
+)
 def test_folded_read_noise_equals_per_device_sampling(noise):
     """KS test of every output and a covariance test; false alarm 0.1 % together for 3 cases (Bonferroni over 2 x 5 + 1)."""
     design = load_design("ideal").revised(sizes=(6, 5), device={"pulses": 100, **noise})
@@ -114,7 +116,9 @@ def test_switching_one_effect_leaves_the_others_as_they_were(change):
 
 def test_mismatch_has_the_spread_that_the_design_states():
     """Chi-square test of six standard deviations, false alarm 0.1 % together."""
-    design = load_design("mild").revised(sizes=(50, 400), device={"conductance_dtod": 0.02, "stuck": 0.0}, neurons={"gain_dtod": 0.1, "offset_dtod": 0.2})
+    design = load_design("mild").revised(
+        sizes=(50, 400), device={"conductance_dtod": 0.02, "stuck": 0.0}, neurons={"gain_dtod": 0.1, "offset_dtod": 0.2}
+    )
     layer = SimulatedChip(design.revised(neurons={"output_curve": "relu"}), 11).layers[0]
     steps = layer.crossbar.cells[:, 1:3].astype(float).mean(axis=1) / design.device.step
     found = {

@@ -38,7 +38,7 @@ class Design(BaseModel):
 
     name: str = Field(description="how tables and messages call the design")
     summary: str = Field("", description="one line for lists")
-    sizes: tuple[int, ...] = Field((64, 100, 100, 10), description="inputs, hidden neurons of each array, outputs")
+    sizes: tuple[int, ...] = Field((64, 64, 64, 10), description="inputs, hidden neurons of each array, outputs")
     ports: frozenset[Port] = Field(frozenset(Port), description="what the chip can do beyond giving its output")
     weight_range: float = Field(1.0, gt=0, description="weight that a pair at its two ends stands for")
     initial_spread: float = Field(1.0, ge=0, description="weights as fabricated: standard deviation times sqrt(n_in)")

@@ -10,7 +10,7 @@ from mortalsim.chips.design import Design
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
 from mortalsim.hardware import CurrentNudge, Nudge, Tap, WeightNudge
-from mortalsim.kernels import add_signs, drive_lines, rank1_pattern, read_epilogue, sign_pattern
+from mortalsim.kernels import add_signs, drive_lines, rank1_pattern, read_epilogue
 from mortalsim.streams import Streams
 
 _NOTHING = np.zeros((0, 0), np.float32)
@@ -99,9 +99,10 @@ class Layer:
         variance = np.square(pre) @ crossbar.variance if crossbar.variance.size else _NOTHING
         return z, variance
 
-    def pattern(self, nudge: WeightNudge) -> FloatArray:
-        """Return the signs of a weight nudge on this array, (n_in, n_out): what was asked, port mismatch left out."""
+    def add_pattern(self, change: FloatArray, nudge: WeightNudge, size: float) -> None:
+        """Add ``size`` times the nudge's signs to ``change`` (n_in, n_out): what was asked, port mismatch left out."""
         if nudge.pattern == "signs":
-            return sign_pattern(nudge.key, self.index, *self.crossbar.shape)
-        rows, columns = rank1_pattern(nudge.key, self.index, *self.crossbar.shape)
-        return rows[:, None] * columns
+            add_signs(change, size, np.ones_like(self.weight_gain), nudge.key, self.index, change)
+        else:
+            rows, columns = rank1_pattern(nudge.key, self.index, *change.shape)
+            change += np.float32(size) * rows[:, None] * columns

@@ -223,8 +223,11 @@ class SimulatedChip:
         return np.asarray(np.float32(check_between("rate", request.rate, -1e9, 1e9)) * (pre.T @ post), dtype=np.float32)
 
     def _replay(self, request: Replay, layer: Layer, number: int) -> WriteCost:
-        scale = check_between("scale", request.scale, -1e9, 1e9) * request.nudge.amplitude
-        return layer.crossbar.change(layer.pattern(request.nudge) * np.float32(scale), self.clock, number)
+        change = np.zeros(layer.crossbar.shape, np.float32)
+        for nudge, scale in request.terms:
+            size = check_between("scale", scale, -1e9, 1e9) * nudge.amplitude
+            layer.add_pattern(change, nudge, size)
+        return layer.crossbar.change(change, self.clock, number)
 
 
 def _weights_shape(crossbar: Crossbar) -> dict[str, int | None]:

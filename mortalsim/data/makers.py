@@ -61,4 +61,4 @@ def jitter(images: FloatArray, image_shape: tuple[int, int], reach: int, rng: np
     down, right = rng.integers(0, 2 * reach + 1, (2, len(images), 1, 1))
     rows = down + np.arange(height)[:, None]
     columns = right + np.arange(width)
-    return padded[np.arange(len(images))[:, None, None], rows, columns].reshape(images.shape)
+    return np.asarray(padded[np.arange(len(images))[:, None, None], rows, columns].reshape(images.shape))

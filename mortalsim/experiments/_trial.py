@@ -83,7 +83,7 @@ def make_learner(name: str, data: Dataset, scale: float = 1.0, settings: Mapping
         A value does not fit its hyper-parameter.
     """
     kind = learner_kind(name)
-    known = {field.name: field.default for field in dataclasses.fields(kind)}
+    known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
     chosen: dict[str, Any] = {"label_lines": data.label_lines} if "label_lines" in known else {}
     if scale != 1:
         chosen["epochs"] = max(1, round(scale * known["epochs"]))

@@ -46,11 +46,11 @@ class Compare(Experiment):
 
     expected: ClassVar[str] = (
         "On mild chips Forward-Forward, which needs no model and no probing, should come close to backprop with full "
-        "knowledge (oracle) and to physics-aware training; activity perturbation should follow, and weight perturbation last, "
-        "because its estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild chips the "
-        "rules that look only at the chip (ff, ap, wp, readout) should lose little, while insilico, which trusts the data "
-        "sheet, should lose much. Copied weights should lose something on mild chips and more on wild ones: that is what "
-        "makes the hardware mortal."
+        "knowledge (oracle) and to physics-aware training; activity perturbation should follow, and weight perturbation "
+        "last, because its estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild "
+        "chips the rules that look only at the chip (ff, ap, wp, readout) should lose little, while insilico, which "
+        "trusts the data sheet, should lose much. Copied weights should lose something on mild chips and more on wild "
+        "ones: that is what makes the hardware mortal."
     )
 
     designs: tuple[DesignName, ...] = Field(("mild", "wild"), min_length=1, description="designs, or paths of design files")

@@ -83,7 +83,7 @@ class Train(Experiment):
         if self.epochs:
             settings["epochs"] = self.epochs
         learner = _trial.make_learner(self.learner, dataset, settings=settings)
-        # All that makes a training what it is, is in its streams' path, so that no checkpoint of another one is taken for it.
+        # The streams' path holds all that makes this training what it is, so that no other one's checkpoint is taken for it.
         own = streams.child("train", self.learner, design.model_dump_json(), self.chip, self.dataset)
         with _watch(self, learner.epochs) as on_epoch:
             found = _trial.trial(chip, other, learner, dataset, own, on_epoch, self._checkpoint(chip))
@@ -116,14 +116,14 @@ class Train(Experiment):
         loss = Panel(
             title="loss",
             x_label="epoch",
+            x_unit="count",
             y_label="loss of the learner, nats",
             series=(Series(name=self.learner, x=epochs, y=found.losses),),
         )
         x, y = tuple(float(point.reads) for point in found.curve), tuple(point.error for point in found.curve)
-        error = Panel(
-            title="error", x_label="samples read", y_label="validation error", x_unit="count", y_unit="percent", y_scale="root",
-            series=(Series(name=self.learner, x=x, y=y),),
-        )  # fmt: skip
+        axes: dict[str, Any] = {"x_unit": "count", "y_unit": "percent", "y_scale": "root"}
+        line = Series(name=self.learner, x=x, y=y)
+        error = Panel(title="error", x_label="samples read for training", y_label="validation error", series=(line,), **axes)
         caption = "The learner's own loss on training data by epoch, and the validation error by samples read for training."
         return (Figure(name="training", caption=caption, panels=(loss, error), share=False),)
 

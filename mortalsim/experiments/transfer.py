@@ -1,7 +1,8 @@
 """When a chip dies, how much of what it knew can be passed to a chip that is physically different?
 
-A teacher chip learns from one part of the training images with their labels. On the other part, without labels, it teaches
-student chips of the same design. For comparison its weights are copied, and students learn the same images from their labels.
+A teacher chip learns from one part of the training images with their labels. On the other part, without labels, it
+teaches student chips of the same design. For comparison its weights are copied, and students learn the same images from
+their labels.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ COLUMNS = (
     Column(key="seconds", heading="chip time", unit="seconds"),
 )
 NOTES = (
-    "Errors: mean ± standard deviation over pairs of chips. Agreement: share of test images to which teacher and student give "
-    "the same answer, right or wrong. Costs are those of the chip named, validation included; the teacher is read once more "
-    "for every image it teaches.",
+    "Errors: mean ± standard deviation over pairs of chips. Agreement: share of test images to which teacher and student "
+    "give the same answer, right or wrong. Costs are those of the chip named, validation included; the teacher is read "
+    "once more for every image it teaches.",
 )
 
 #: Learners that descend a cross-entropy whose outputs they can soften; others get the teacher's answers as they are.
@@ -55,16 +56,15 @@ class Transfer(Experiment):
     expected: ClassVar[str] = (
         "Copied weights should lose much on harsh chips and little on mild ones. A distilled student never sees a label and "
         "should come close to its teacher and to a student that is given the labels, because a teacher's answers over all "
-        "classes tell more than a label does (Hinton, Vinyals and Dean 2015). Students of activity perturbation can use softened targets directly; "
-        "Forward-Forward draws one label at a time from them and should gain less."
+        "classes tell more than a label does (Hinton, Vinyals and Dean 2015). High temperatures should not help students of "
+        "activity perturbation as they help backprop: the loss grows as the square of the temperature, and what the read "
+        "noise does to it grows likewise. Forward-Forward draws one label at a time from the answers and should gain less."
     )
 
     designs: tuple[DesignName, ...] = Field(("mild", "harsh"), min_length=1, description="designs, or paths of design files")
-    teacher: LearnerName = Field("ap", description="the teacher's learner, or oracle")
+    teacher: LearnerName = Field("ff", description="the teacher's learner, or oracle")
     students: tuple[LearnerName, ...] = Field(("ap", "ff"), min_length=1, description="the students' learners")
-    temperature: float = Field(
-        2.0, gt=0, le=100, description="softens the teacher's answers for students whose learner softens its own too"
-    )
+    temperature: float = Field(1.0, gt=0, le=100, description="softens teacher and student where the student's learner can")
     share: float = Field(
         0.5, gt=0, lt=1, description="share of the training images that goes to the students, without labels"
     )
@@ -81,7 +81,7 @@ class Transfer(Experiment):
         groups = {(d, role): [found[d, pair][role] for pair in range(self.chips)] for d in self.designs for role in roles}
         rows = tuple(_row(design, role, group) for (design, role), group in groups.items())
         panels = tuple(_panel(design, {role: groups[design, role] for role in roles}) for design in self.designs)
-        caption = "Test error of teacher, of its weights on another chip, and of students; one dot a pair of chips, bars at the means."
+        caption = "Test error of teacher, copy and students; one dot a pair of chips, bars at the means."
         figure = Figure(name="error-per-pair", caption=caption, panels=panels)
         return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES)
 

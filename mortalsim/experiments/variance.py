@@ -41,12 +41,14 @@ COLUMNS = (
     Column(key="probes_15", heading="probes to 15°", unit="count"),
 )
 NOTES = (
-    "cos² = K / (K + P) after K independent probes; P counts the directions over which an estimate spreads. P theory holds the "
-    "chip's read noise as measured on repeated reads. P measured: mean squared length of an update over its squared mean along "
-    "the gradient, less 1. 15° from the true gradient need 13.9 P probes.",
+    "cos² = K / (K + P) after K independent probes; P counts the directions over which an estimate spreads. P theory "
+    "holds the chip's read noise as measured on repeated reads. P measured: mean squared length of an update over its "
+    "squared mean along the gradient, less 1. 15° from the true gradient need 13.9 P probes.",
 )
-QUIET: dict[str, dict[str, Any]] = {  # the bare rules: one probe, nothing remembered from earlier steps, every array probed
-    "ff": {"momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
+QUIET: dict[
+    str, dict[str, Any]
+] = {  # the bare rules: one probe, a fixed objective, no memory of earlier steps, every array probed
+    "ff": {"threshold": "width", "momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
     "ap": {"probes": 1, "exact_output": False},
     "wp": {"probes": 1},
 }
@@ -57,12 +59,12 @@ class Variance(Experiment):
     """Cosine of averaged updates with the true gradient, against the number of probes."""
 
     expected: ClassVar[str] = (
-        "cos² = K / (K + P). For weight perturbation P is the number of weights less one; for activity perturbation with one "
-        "sample P is about the number of neurons, and a batch divides it by about its size (Werfel et al. 2005; Ren et al. "
-        "2023). Read noise adds to P in proportion to its variance over that of the probe's effect. Mismatch of the nudge "
-        "ports lets the cosine end a little below 1. Forward-Forward probes nothing: only its draw of wrong labels and the "
-        "read noise make its update vary, and since it does not know the neurons' slopes its cosine may end below 1 where "
-        "these are not those of a relu."
+        "cos² = K / (K + P). For weight perturbation P is the number of weights less one; for activity perturbation with "
+        "one sample P is about the number of neurons, and a batch divides it by about its size (Werfel et al. 2005; Ren "
+        "et al. 2023). Read noise adds to P in proportion to its variance over that of the probe's effect. Mismatch of "
+        "the nudge ports lets the cosine end a little below 1. Forward-Forward probes nothing: only its draw of wrong "
+        "labels and the read noise make its update vary, and since it does not know the neurons' slopes its cosine may "
+        "end below 1 where these are not those of a relu."
     )
 
     learners: tuple[Literal["ff", "ap", "wp"], ...] = Field(
@@ -81,8 +83,9 @@ class Variance(Experiment):
         rows = tuple(run_tasks(_work, tasks, self.jobs, "variance"))
         panels = tuple(_panel(f"width {width}", [row for row in rows if row["width"] == width]) for width in self.widths)
         caption = (
-            "Cosine of the average of K updates with the true gradient, on one chip at three widths. Dots: measured, bars one standard deviation "
-            "over groups of K. Dashed: theory for the mean square, read noise included; the mean of a single probe's cosine lies 20 % below it."
+            "Cosine of the average of K updates with the true gradient, on one chip at three widths. Dots: measured, "
+            "bars one standard deviation over groups of K. Dashed: theory for the mean square, read noise included; the "
+            "mean of a single probe's cosine lies 20 % below it."
         )
         figure = Figure(name="cosine-vs-probes", caption=caption, panels=panels, across=3)
         return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES)
@@ -112,7 +115,7 @@ class _Recorder:
     def clear(self) -> None:
         """Forget all requests and inputs."""
         self.inputs = []
-        self.changes = [np.zeros(spec.shape) for spec in self.chip.datasheet.arrays]
+        self.changes = [np.zeros(spec.shape, np.float32) for spec in self.chip.datasheet.arrays]
 
     def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
         self.inputs.append(x)
@@ -124,9 +127,9 @@ class _Recorder:
         elif isinstance(request, Delta):
             self.changes[request.array] += request.matrix
         elif isinstance(request, Replay):
-            scale = request.scale * request.nudge.amplitude
-            for change, layer in zip(self.changes, self.chip.layers, strict=True):
-                change += scale * layer.pattern(request.nudge)
+            for nudge, scale in request.terms:
+                for change, layer in zip(self.changes, self.chip.layers, strict=True):
+                    layer.add_pattern(change, nudge, scale * nudge.amplitude)
 
 
 def _work(task: _Task) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def _updates(
         recorder.clear()
         learner.step(recorder, batch, state, streams.generator("step", probe))
         changes = recorder.changes[:-1] if forward else recorder.changes  # ff trains its head by another rule
-        updates.append(_flat(changes).astype(np.float32))
+        updates.append(_flat(changes))
         if forward:
             truths.append(_goodness_ascent(recorder.chip, recorder.inputs[0][: len(batch.x)], recorder.inputs[1]))
     if forward:  # its objective holds the wrong labels that it draws: the mean over all draws is what it descends
@@ -198,15 +201,17 @@ def _goodness_ascent(chip: SimulatedChip, positive: FloatArray, negative: FloatA
 def _cosines(updates: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
     """Return the cosines of the means of disjoint groups of ``count`` updates with the truth."""
     groups = updates[: len(updates) // count * count].reshape(-1, count, updates.shape[1]).sum(axis=1)
-    return np.asarray(groups @ truth / (np.linalg.norm(groups, axis=1) * np.linalg.norm(truth)))
+    lengths = np.linalg.norm(groups, axis=1) * np.linalg.norm(truth)
+    return np.asarray(groups @ truth / np.maximum(lengths, np.finfo(np.float64).tiny))  # no update at all: no alignment
 
 
 def _theory(chip: SimulatedChip, learner: Learner, batch: Batch, name: str) -> tuple[float | None, float | None]:
     """Return P of cos² = K / (K + P), with the read noise and without it; None where no theory is known.
 
-    Antithetic probes with independent signs. Weight perturbation: P = N - 1 for N weights. Activity perturbation with errors d_bl of sample
-    b and array l, inputs x_bl and n_l neurons: P = sum_bl (n_l |d_b|^2 - |d_bl|^2) |x_bl|^2 / |B g|^2, g being the gradient of the mean
-    loss. A standard deviation v of the loss read adds v^2 / (2 s^2) to the squared slope, s being the amplitude.
+    Antithetic probes with independent signs. Weight perturbation: P = N - 1 for N weights. Activity perturbation, with
+    errors d_bl of sample b and array l, inputs x_bl and n_l neurons: P = sum_bl (n_l |d_b|^2 - |d_bl|^2) |x_bl|^2 / |B g|^2,
+    g being the gradient of the mean loss. A standard deviation v of a loss that is read adds v^2 / (2 s^2) to the squared
+    slope, s being the amplitude.
     """
     if name == "ff":
         return None, None

@@ -37,13 +37,13 @@ class ActivityPerturbation(Learner):
     name: ClassVar[str] = "ap"
     ports: ClassVar[tuple[Port, ...]] = (Port.TAPS, Port.CURRENT_NUDGE, Port.OUTER)
 
-    epochs: int = 60
-    batch_size: int = 50
-    rate: float = 0.1
-    amplitude: float = 0.1
-    probes: int = 1
+    epochs: int = 40
+    batch_size: int = 100
+    rate: float = 0.2
+    amplitude: float = 0.3
+    probes: int = 8
     antithetic: bool = True
-    exact_output: bool = True
+    exact_output: bool = False
     temperature: float = 1.0
 
     def __post_init__(self) -> None:

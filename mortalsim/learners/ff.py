@@ -54,7 +54,7 @@ class ForwardForward(Learner):
 
     epochs: int = 60
     batch_size: int = 50
-    rate: float = 0.03
+    rate: float = 0.2
     head_rate: float = 0.1
     momentum: float = 0.9
     decay: float = 1e-3
@@ -63,7 +63,7 @@ class ForwardForward(Learner):
     peer: float = 0.03
     label_lines: tuple[int, ...] | None = None
     label_strength: float = 1.0
-    threshold: Literal["width", "running"] = "width"
+    threshold: Literal["width", "running"] = "running"
     temperature: float = 1.0
     predict_by: Literal["goodness", "softmax"] = "goodness"
 

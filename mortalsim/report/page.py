@@ -41,11 +41,7 @@ def page(
     pictures
         PNG bytes of every figure, by the figure's name.
     """
-    figures = "".join(
-        f'<figure><img alt="{escape(figure.caption)}" src="data:image/png;base64,{base64.b64encode(pictures[figure.name]).decode()}">'
-        f"<figcaption>{escape(figure.caption)}</figcaption></figure>\n"
-        for figure in results.figures
-    )
+    figures = "".join(_figure(figure.caption, pictures[figure.name]) for figure in results.figures)
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in results.notes)
     versions = ", ".join(f"{package} {version}" for package, version in config["versions"].items())
     return f"""<!DOCTYPE html>
@@ -65,6 +61,11 @@ The same command with the same seed and versions gives the same numbers.</p>
 """
 
 
+def _figure(caption: str, picture: bytes) -> str:
+    source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>\n'
+
+
 def _table(results: Results) -> str:
     kinds = ["" if column.unit == "text" else ' class="number"' for column in results.columns]
     head = "".join(f"<th{kind}>{escape(column.heading)}</th>" for column, kind in zip(results.columns, kinds, strict=True))
@@ -79,4 +80,4 @@ def _table(results: Results) -> str:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) or "none given" if isinstance(value, list) else str(value)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: Distinguishable also with colour-blind eyes (Okabe and Ito 2008); repeated if there are more names.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6BB1", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-ROOT_TICKS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+ROOT_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 LINES = {"line": (1.8, "-", 1.0), "thin": (0.9, "-", 0.55), "dashed": (1.6, "--", 1.0)}  #: width, dash and opacity by style
 DPI = 110
 
@@ -37,8 +37,9 @@ def draw(figure: Figure) -> bytes:
     for axis in axes.flat[len(figure.panels) :]:
         axis.set_visible(False)
     _legend(canvas, axes, names)
-    for axis in axes.flat:
-        axis.label_outer()  # labels and ticks shared by the panels stand once, at the border
+    if figure.share:
+        for axis in axes.flat:
+            axis.label_outer()  # labels and ticks shared by the panels stand once, at the border
     content = io.BytesIO()
     canvas.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
@@ -106,20 +107,32 @@ def _floor(axis: Axes, panel: Panel) -> None:
     # Errors are read against 0, which only the linear and root scales have.
     if panel.x_scale == "root":
         axis.set_xlim(left=0)
+        axis.set_xticks(_root_ticks(axis.get_xlim()[1], 0.12))
     if panel.y_scale == "root":
         axis.set_ylim(bottom=0)
+        axis.set_yticks(_root_ticks(axis.get_ylim()[1], 0.07))
+
+
+def _root_ticks(top: float, gap: float) -> list[float]:
+    """Return round numbers from 0 to ``top`` that stand at least ``gap`` of the axis apart on a root scale."""
+    ticks = [0.0]
+    for tick in ROOT_TICKS:
+        if tick <= top and (tick / top) ** 0.5 - (ticks[-1] / top) ** 0.5 >= gap:
+            ticks.append(tick)
+    return ticks
 
 
 def _set_scale(ticks: Any, set_scale: Any, scale: str, unit: str) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
     if scale == "root":  # spreads small numbers apart as a logarithm does, and has a place for 0
         set_scale("function", functions=(lambda v: abs(v) ** 0.5, lambda v: v**2))
-        ticks.set_major_locator(FixedLocator(ROOT_TICKS))
         ticks.set_minor_locator(NullLocator())
     elif scale == "log":
         set_scale("log")
         ticks.set_minor_formatter(NullFormatter())
+    elif unit == "count":
+        ticks.set_major_locator(MaxNLocator(integer=True))
     if unit == "percent":
         ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     elif unit in ("count", "joules", "seconds"):

@@ -1,0 +1,206 @@
+"""The experiments end to end, on data so small that kernels may run as plain Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import load_tiny
+
+import mortalsim
+from mortalsim import data
+from mortalsim.checks import DesignError
+from mortalsim.chips import SimulatedChip
+from mortalsim.experiments import EXPERIMENTS, _trial, execute
+from mortalsim.experiments._parallel import run_tasks
+from mortalsim.experiments._trial import LEARNER_NAMES
+from mortalsim.experiments.compare import Compare
+from mortalsim.experiments.train import Train
+from mortalsim.experiments.transfer import Transfer
+from mortalsim.experiments.variance import Variance
+from mortalsim.learners import LEARNERS
+from mortalsim.streams import Streams
+
+ROW_KEYS = {
+    "design",
+    "learner",
+    "chips",
+    "test_error",
+    "test_error_sd",
+    "copied_error",
+    "reads",
+    "pulses",
+    "joules",
+    "seconds",
+}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "load", load_tiny)
+
+
+def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path):
+    compare = Compare(chips=2, hidden=(4, 4), epochs_scale=0.001, jobs=1, out=tmp_path / "run")
+    _, out = execute(compare)
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    assert [(row["design"], row["learner"]) for row in rows] == [(d, n) for d in ("mild", "wild") for n in LEARNER_NAMES]
+    for row in rows:
+        assert set(row) >= ROW_KEYS and row["chips"] == 2
+        assert 0 <= row["test_error"] <= 1 and 0 <= row["copied_error"] <= 1
+        assert row["test_error"] == pytest.approx(np.mean(row["test_errors"]))
+        assert row["test_error_sd"] == pytest.approx(np.std(row["test_errors"], ddof=1))
+    by_name = {row["learner"]: row for row in rows}
+    assert by_name["readout"]["pulses"] == 0 < by_name["readout"]["reads"]
+    assert by_name["insilico"]["reads"] == 0 < by_name["insilico"]["pulses"]
+    pictures = {"error-per-chip.png", "error-vs-reads.png", "transfer-curves.png"}
+    assert {path.name for path in out.iterdir()} == pictures | {"results.json", "config.json", "report.html"}
+    config = json.loads((out / "config.json").read_text())["config"]
+    assert Compare(**config) == compare
+
+
+def test_compare_knows_every_learner():
+    assert set(LEARNER_NAMES) >= set(LEARNERS.names()) | {"oracle"}
+
+
+def test_the_command_runs_on_real_digits_over_two_processes(tmp_path: Path):
+    options = {
+        "designs": "mild",
+        "learners": "readout,insilico",
+        "chips": "1",
+        "hidden": "5",
+        "epochs-scale": "0.04",
+        "seed": "1",
+    }
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    found = subprocess.run(
+        [sys.executable, "-m", "mortalsim", "compare", *arguments, "--jobs", "2", "--out", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(mortalsim.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "readout" in found.stdout and "report.html" in found.stdout
+    written = json.loads((tmp_path / "run" / "results.json").read_text())
+    fields = {
+        "designs": ("mild",),
+        "learners": ("readout", "insilico"),
+        "chips": 1,
+        "hidden": (5,),
+        "epochs_scale": 0.04,
+        "seed": 1,
+    }
+    here = Compare(jobs=1, **fields).run()
+    assert written["rows"] == json.loads(json.dumps(here.rows))  # however many processes there are
+
+
+def test_costs_are_those_of_training_alone(tiny):
+    dataset = load_tiny("tiny", Streams(0))
+    design = _trial.fitted_design("ideal", dataset, (6,))
+    learner = _trial.make_learner("ff", dataset, settings={"epochs": 3, "batch_size": 20, "shrink_every": 1})
+    chip, other = SimulatedChip(design, 0), SimulatedChip(design, 1)
+    found = _trial.trial(chip, other, learner, dataset, Streams(0))
+    assert found.reads == 3 * 3 * 40  # each sample thrice an epoch: right, neutral and wrong label
+    assert [point.reads for point in found.curve] == [120, 240, 360]
+    assert chip.ledger.reads > found.reads  # validation and test were read as well
+    assert found.joules < chip.ledger.joules and found.seconds < chip.ledger.seconds
+
+
+def test_copy_on_an_ideal_design_loses_nothing(tiny):
+    dataset = load_tiny("tiny", Streams(0))
+    design = _trial.fitted_design("ideal", dataset, (6, 6))
+    learner = _trial.make_learner("insilico", dataset, settings={"epochs": 4})
+    found = _trial.trial(SimulatedChip(design, 0), SimulatedChip(design, 1), learner, dataset, Streams(0))
+    assert found.copied_error == found.test_error
+
+
+def test_hyper_parameters_are_read_from_text():
+    dataset = load_tiny("tiny", Streams(0))
+    learner = _trial.make_learner("ap", dataset, settings={"rate": "0.5", "probes": "3", "antithetic": "false"})
+    assert (learner.rate, learner.probes, learner.antithetic) == (0.5, 3, False)
+    with pytest.raises(DesignError, match="probes: Input should be a valid integer"):
+        _trial.make_learner("ap", dataset, settings={"probes": "1.5"})
+
+
+def test_train_resumed_from_a_checkpoint_goes_on_as_if_never_stopped(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fields = {"learner": "ap", "epochs": 4, "hidden": (6,), "set": ("batch_size=20",)}
+    whole = Train(**fields).run()
+    path = tmp_path / "state.safetensors"
+    real = _trial.train
+
+    def dies_after_two_epochs(*args, on_epoch, **kwargs):
+        def on_two(record):
+            on_epoch(record)
+            if record.epoch == 2:
+                raise KeyboardInterrupt
+
+        return real(*args, on_epoch=on_two, **kwargs)
+
+    monkeypatch.setattr(_trial, "train", dies_after_two_epochs)
+    with pytest.raises(KeyboardInterrupt):
+        Train(checkpoint=path, **fields).run()
+    monkeypatch.setattr(_trial, "train", real)
+    resumed = Train(checkpoint=path, resume=True, **fields).run()
+    assert resumed.rows == whole.rows
+    with pytest.raises(DesignError, match="another run"):
+        Train(checkpoint=path, resume=True, **{**fields, "design": "wild"}).run()
+
+
+def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny):
+    probes = 256
+    found = Variance(design="ideal", widths=(12,), probes=probes, batch=8, learners=("wp", "ap"), jobs=1).run()
+    for row in found.rows:
+        assert row["p_theory"] == pytest.approx(row["p_quiet"])
+        # The mean of the probes' squares has a relative error of about sqrt(2 / probes), which the estimate of P doubles at
+        # most: four such errors, a false alarm below 1e-4.
+        assert row["p_measured"] == pytest.approx(row["p_quiet"], rel=8 * (2 / probes) ** 0.5)
+        assert np.all(np.diff(row["cosine"]) > -0.02)
+    assert found.rows[0]["p_quiet"] == found.rows[0]["weights"] - 1
+
+
+def test_forward_forward_follows_the_gradient_of_its_own_goodness(tiny):
+    # On ideal relu neurons its update is that gradient but for the draw of wrong labels.
+    found = Variance(design="ideal", widths=(5,), probes=16, batch=20, learners=("ff",), jobs=1).run()
+    assert found.rows[0]["cosine_all"] > 0.95 and found.rows[0]["p_theory"] is None
+
+
+def test_transfer_tells_of_teacher_copy_and_students(tiny):
+    found = Transfer(
+        designs=("mild",), students=("ap", "ff"), chips=1, hidden=(6,), epochs_scale=0.02, temperature=2, jobs=1
+    ).run()
+    assert [row["role"] for row in found.rows] == [
+        "teacher",
+        "weight copy",
+        "ap, taught",
+        "ap, labels",
+        "ff, taught",
+        "ff, labels",
+    ]
+    for row in found.rows:
+        assert set(row) >= ROW_KEYS - {"copied_error"}
+        assert 0 <= row["agreement"] <= 1
+    assert found.rows[1]["reads"] == 0
+
+
+def test_every_experiment_found_says_what_it_asks_and_expects():
+    for name in EXPERIMENTS.names():
+        kind = EXPERIMENTS.get(name)
+        assert kind.question() == EXPERIMENTS.summary(name) and len(kind.expected) > 20
+        assert all(field.description for field in kind.model_fields.values())
+
+
+def square(number: int) -> int:
+    """Return the square, in whatever process."""
+    return number * number
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_tasks_come_back_in_order(jobs: int):
+    assert run_tasks(square, list(range(9)), jobs, "squares") == [n * n for n in range(9)]

@@ -1,0 +1,113 @@
+"""Tables, pictures and pages: numbers are readable, every kind of panel draws, a page needs nothing outside itself."""
+
+from __future__ import annotations
+
+import html.parser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from mortalsim.report.page import page
+from mortalsim.report.plots import draw
+from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.report.table import PREFIXES, cell, engineering, rich_table
+
+COLUMNS = (
+    Column(key="who", heading="who <is> it"),
+    Column(key="error", heading="error", unit="percent", spread="sd"),
+    Column(key="reads", heading="reads", unit="count"),
+    Column(key="joules", heading="energy", unit="joules"),
+)
+ROWS = (
+    {"who": "a & b", "error": 0.0312, "sd": 0.004, "reads": 12345, "joules": 2.5e-6},
+    {"who": "c", "error": 0.5, "sd": None, "reads": 0, "joules": None},
+)
+CONFIG = {"config": {"seed": 0, "designs": ["x", "y"]}, "versions": {"numpy": "2"}, "started": "today", "seconds": 3.2}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 s"), (1, "1 s"), (999.6, "1 ks"), (12345, "12.3 ks"), (2.5e-6, "2.5 µs"), (-0.02, "-20 ms"), (3e20, "3e+08 Ts")],
+)
+def test_engineering(value: float, text: str):
+    assert engineering(value, "s") == text
+
+
+@given(st.floats(1e-11, 1e13))
+def test_engineering_keeps_three_digits(value: float):
+    number, _, unit = engineering(value, "J").partition(" ")
+    power = {prefix: power for power, prefix in PREFIXES.items()}[unit.removesuffix("J")]
+    assert float(number) * 10.0**power == pytest.approx(value, rel=0.0051)
+
+
+def test_cells():
+    assert [cell(column, ROWS[0]) for column in COLUMNS] == ["a & b", "3.12 ± 0.40 %", "12.3 k", "2.5 µJ"]
+    assert [cell(column, ROWS[1]) for column in COLUMNS] == ["c", "50.00 %", "0", "-"]
+
+
+def test_rich_table_fits_in_a_pipe():
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed below
+    console.print(rich_table(Results(columns=COLUMNS, rows=ROWS), "title"))
+    console.file.close()
+    assert "3.12 ± 0.40 %" in console.export_text()
+
+
+def panel(**axes) -> Panel:
+    styles = ("line", "thin", "dashed", "dots", "rings")
+    series = [Series(name=style, x=(0.01, 0.1, 0.9), y=(0.0, 1.0, 0.0), spread=(0.1,) * 3, style=style) for style in styles]
+    return Panel(title="t", x_label="x", series=tuple(series), **axes)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {},
+        {"x_scale": "log", "x_unit": "count", "y_scale": "root", "y_unit": "percent"},
+        {"x_scale": "root", "x_unit": "percent", "categories": ("one", "two")},
+        {"x_unit": "seconds", "y_unit": "joules"},
+    ],
+)
+def test_every_kind_of_panel_draws(axes: dict):
+    figure = Figure(name="f", caption="c", panels=(panel(**axes),) * 3)
+    assert draw(figure).startswith(b"\x89PNG")
+
+
+def test_pictures_are_the_same_each_time():
+    figure = Figure(name="f", caption="c", panels=(panel(),))
+    assert draw(figure) == draw(figure)
+
+
+class Links(html.parser.HTMLParser):
+    """Collects what a page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        assert tag not in ("script", "link", "iframe")
+
+
+def test_page_is_self_contained_and_escapes():
+    figure = Figure(name="f", caption="a < b", panels=(panel(),))
+    results = Results(columns=COLUMNS, rows=ROWS, figures=(figure,), notes=("x > y",))
+    text = page("name", "why?", "<nothing>", results, CONFIG, {"f": draw(figure)})
+    links = Links()
+    links.feed(text)
+    assert [link[:22] for link in links.found] == ["data:image/png;base64,"]
+    assert "url(" not in text and "@import" not in text
+    for shown in (
+        "who &lt;is&gt; it",
+        "a &amp; b",
+        "x &gt; y",
+        "&lt;nothing&gt;",
+        "a &lt; b",
+        "why?",
+        "3.12 ± 0.40 %",
+        "x, y",
+        "numpy 2",
+    ):
+        assert shown in text
