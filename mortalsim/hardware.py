@@ -178,7 +178,7 @@ class Tap:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What one read gives: the output (B, n_out of the last array) and, where the chip has `Port.TAPS`, the taps in time order."""
+    """What one read gives: the output (B, n_out of the last array) and, with `Port.TAPS`, the taps in time order."""
 
     output: FloatArray
     taps: tuple[Tap, ...] = ()
@@ -186,7 +186,7 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class CurrentNudge:
-    """Currents added at the neurons' inputs during one read: one array (B, n_out) per crossbar array, or None for no current."""
+    """Currents added at the neurons' inputs during one read: one (B, n_out) per crossbar array, or None for no current."""
 
     currents: tuple[FloatArray | None, ...]
 

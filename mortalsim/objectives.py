@@ -30,7 +30,7 @@ def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 
         (B, classes), derivative of each sample's loss with respect to its logits.
     """
     scaled = logits / temperature
-    loss = -temperature**2 * (targets * log_softmax(scaled, axis=1)).sum(axis=1)
+    loss = -(temperature**2) * (targets * log_softmax(scaled, axis=1)).sum(axis=1)
     return loss, temperature * (softmax(scaled, axis=1) - targets)
 
 

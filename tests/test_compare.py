@@ -16,7 +16,7 @@ import mortalsim
 from mortalsim import data
 from mortalsim.checks import DesignError
 from mortalsim.chips import SimulatedChip
-from mortalsim.experiments import EXPERIMENTS, _trial, execute
+from mortalsim.experiments import EXPERIMENTS, _trial, execute, variance
 from mortalsim.experiments._parallel import run_tasks
 from mortalsim.experiments._trial import LEARNER_NAMES
 from mortalsim.experiments.compare import Compare
@@ -46,16 +46,16 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path):
-    compare = Compare(chips=2, hidden=(4, 4), epochs_scale=0.001, jobs=1, out=tmp_path / "run")
+    compare = Compare(designs=("ideal", "wild"), chips=2, hidden=(4, 4), epochs_scale=0.001, jobs=1, out=tmp_path / "run")
     _, out = execute(compare)
     rows = json.loads((out / "results.json").read_text())["rows"]
-    assert [(row["design"], row["learner"]) for row in rows] == [(d, n) for d in ("mild", "wild") for n in LEARNER_NAMES]
+    assert [(row["design"], row["learner"]) for row in rows] == [(d, n) for d in ("ideal", "wild") for n in LEARNER_NAMES]
     for row in rows:
         assert set(row) >= ROW_KEYS and row["chips"] == 2
         assert 0 <= row["test_error"] <= 1 and 0 <= row["copied_error"] <= 1
         assert row["test_error"] == pytest.approx(np.mean(row["test_errors"]))
         assert row["test_error_sd"] == pytest.approx(np.std(row["test_errors"], ddof=1))
-    by_name = {row["learner"]: row for row in rows}
+    by_name = {row["learner"]: row for row in rows if row["design"] == "wild"}
     assert by_name["readout"]["pulses"] == 0 < by_name["readout"]["reads"]
     assert by_name["insilico"]["reads"] == 0 < by_name["insilico"]["pulses"]
     pictures = {"error-per-chip.png", "error-vs-reads.png", "transfer-curves.png"}
@@ -69,15 +69,7 @@ def test_compare_knows_every_learner():
 
 
 def test_the_command_runs_on_real_digits_over_two_processes(tmp_path: Path):
-    options = {
-        "designs": "mild",
-        "learners": "readout,insilico",
-        "chips": "1",
-        "hidden": "5",
-        "epochs-scale": "0.04",
-        "seed": "1",
-    }
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    arguments = ["--designs", "mild", "--learners", "readout", "--chips", "2", "--hidden", "4", "--seed", "1"]
     found = subprocess.run(
         [sys.executable, "-m", "mortalsim", "compare", *arguments, "--jobs", "2", "--out", "run"],
         cwd=tmp_path,
@@ -89,15 +81,7 @@ def test_the_command_runs_on_real_digits_over_two_processes(tmp_path: Path):
     assert (found.returncode, found.stderr) == (0, "")
     assert "readout" in found.stdout and "report.html" in found.stdout
     written = json.loads((tmp_path / "run" / "results.json").read_text())
-    fields = {
-        "designs": ("mild",),
-        "learners": ("readout", "insilico"),
-        "chips": 1,
-        "hidden": (5,),
-        "epochs_scale": 0.04,
-        "seed": 1,
-    }
-    here = Compare(jobs=1, **fields).run()
+    here = Compare(designs=("mild",), learners=("readout",), chips=2, hidden=(4,), seed=1, jobs=1).run()
     assert written["rows"] == json.loads(json.dumps(here.rows))  # however many processes there are
 
 
@@ -153,16 +137,26 @@ def test_train_resumed_from_a_checkpoint_goes_on_as_if_never_stopped(tiny, tmp_p
         Train(checkpoint=path, resume=True, **{**fields, "design": "wild"}).run()
 
 
-def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny):
-    probes = 256
+def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny, monkeypatch: pytest.MonkeyPatch):
+    probes = 512
+    for name in ("wp", "ap"):  # theory is for small probes; larger ones also see the bends of narrow layers
+        monkeypatch.setitem(variance.QUIET, name, {**variance.QUIET[name], "amplitude": 0.003})
     found = Variance(design="ideal", widths=(12,), probes=probes, batch=8, learners=("wp", "ap"), jobs=1).run()
     for row in found.rows:
         assert row["p_theory"] == pytest.approx(row["p_quiet"])
-        # The mean of the probes' squares has a relative error of about sqrt(2 / probes), which the estimate of P doubles at
-        # most: four such errors, a false alarm below 1e-4.
-        assert row["p_measured"] == pytest.approx(row["p_quiet"], rel=8 * (2 / probes) ** 0.5)
-        assert np.all(np.diff(row["cosine"]) > -0.02)
+        # P is measured with a relative error of about sqrt(2 / probes): four of them, a false alarm below 1e-4.
+        assert row["p_measured"] == pytest.approx(row["p_quiet"], rel=4 * (2 / probes) ** 0.5)
+        # Shows a grossly wrong direction; the objective itself is held by the test below.
+        assert row["cosine_all"] == pytest.approx((probes / (probes + row["p_quiet"])) ** 0.5, abs=0.04)
     assert found.rows[0]["p_quiet"] == found.rows[0]["weights"] - 1
+
+
+@pytest.mark.parametrize("name", ["ff", "wp", "ap"])
+def test_variance_compares_a_learner_with_the_gradient_of_its_own_objective(name: str):
+    # The true gradients are those at temperature 1 and, for ff, with the width as threshold, whatever the defaults are.
+    learner = _trial.make_learner(name, load_tiny("tiny", Streams(0)), settings=variance.QUIET[name])
+    assert learner.temperature == 1
+    assert name != "ff" or learner.threshold == "width"
 
 
 def test_forward_forward_follows_the_gradient_of_its_own_goodness(tiny):

@@ -53,7 +53,7 @@ def test_unknown_dataset_suggests_the_nearest():
         data.load("fashion_mnist", Streams(0))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), fraction=st.floats(0, 1), seed=st.integers(0, 99))
 def test_stratified_split_partitions_and_keeps_proportions(labels, fraction, seed):
     y = np.array(labels)
@@ -147,7 +147,7 @@ def test_hybrid_refuses_unequal_batches():
         hybrid(np.zeros((2, 16)), np.zeros((3, 16)), (4, 4), np.random.default_rng(0))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(reach=st.integers(0, 3), seed=st.integers(0, 99))
 def test_jitter_shifts_a_bright_pixel_within_reach(reach: int, seed: int):
     image = np.zeros((5, 9, 9), np.float32)

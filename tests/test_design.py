@@ -70,16 +70,22 @@ def test_revised_changes_what_is_named_and_checks_it():
 
 
 def test_every_field_says_what_it_means():
-    groups = [type(getattr(load_design("mild"), name)) for name in ("normaliser", "neurons", "converters", "nudges", "costs")]
+    groups = [
+        type(getattr(load_design("mild"), name)) for name in ("normaliser", "neurons", "converters", "nudges", "costs")
+    ]
     groups += [*map(DEVICES.get, DEVICES.names()), *map(CURVES.get, CURVES.names())]
-    silent = [f"{group.__name__}.{name}" for group in groups for name, field in group.model_fields.items() if not field.description]
+    silent = [
+        f"{group.__name__}.{name}" for group in groups for name, field in group.model_fields.items() if not field.description
+    ]
     assert not silent
 
 
 @given(st.integers(1, 8), st.integers(1, 8), st.floats(0.1, 10), st.integers(1, 2000))
 def test_weights_and_siemens_are_two_sides_of_one_number(n_in, n_out, weight_range, pulses):
     """The unit takes a full swing of the pair to the weight range, and pulses to the data sheet's weight step."""
-    design = Design(name="d", sizes=(n_in, n_out), weight_range=weight_range, device={"technology": "linear", "pulses": pulses})
+    design = Design(
+        name="d", sizes=(n_in, n_out), weight_range=weight_range, device={"technology": "linear", "pulses": pulses}
+    )
     assert design.unit * weight_range == pytest.approx(design.device.g_max - design.device.g_min)
     # One pulse on each device of the pair, in opposite directions, is two weight steps.
     assert 1 / design.pulses_per_weight == pytest.approx(2 * design.datasheet().weight_step)

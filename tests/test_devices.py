@@ -58,7 +58,7 @@ def test_exponential_reproduces_the_resistive_ram_trace():
         w = min(w + up_scale * float(device.up(np.array((w + 1) / 2))), 1.0)
         trace.append(w)
     assert [trace[n - 1] for n in (100, 250, 500, 1000)] == pytest.approx([-0.748, -0.456, -0.054, 0.656], abs=2e-3)
-    for n in range(1, 1001):
+    for _ in range(1000):
         w = max(w - down_scale * float(device.down(np.array((w + 1) / 2))), -1.0)
         trace.append(w)
     assert [trace[999 + n] for n in (100, 250, 500, 1000)] == pytest.approx([0.252, -0.082, -0.460, -1.0], abs=2e-3)

@@ -99,7 +99,7 @@ def test_half_linear_is_one_then_falls_to_zero():
 
 
 def bare(**kw):
-    return LEARNERS.get("ff")(**{"peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0} | kw)
+    return LEARNERS.get("ff")(**{"threshold": "width", "peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0} | kw)
 
 
 def test_ff_update_is_the_published_one():
@@ -217,8 +217,8 @@ def mean_update(learner, chip, b, steps):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"name": "wp"},
-        {"name": "wp", "pattern": "rank1"},
+        {"name": "wp", "amplitude": 1e-3},
+        {"name": "wp", "amplitude": 1e-3, "pattern": "rank1"},
         {"name": "wp", "antithetic": False, "probes": 2, "amplitude": 1e-3},
         {"name": "ap", "exact_output": False, "amplitude": 0.01},
         {"name": "ap", "exact_output": True, "amplitude": 0.01},
@@ -232,7 +232,7 @@ def test_perturbation_estimates_the_gradient_without_bias(settings):
     name = settings.pop("name")
     chip = make((6, 5, 3))
     b = batch(8, sizes=(6, 5, 3))
-    learner = LEARNERS.get(name)(rate=1.0, temperature=1.0, **settings)
+    learner = LEARNERS.get(name)(**{"rate": 1.0, "temperature": 1.0, "probes": 1} | settings)
     mean, error = mean_update(learner, chip, b, 500)
     truth = -np.concatenate([g.ravel() for g in Twin.nominal(chip.datasheet, chip.weights).gradient(b.x, b.targets)])
     # Where an update hardly varies (the output's exact slope) rounding and the finite amplitude are what is left.

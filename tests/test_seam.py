@@ -68,14 +68,16 @@ def test_numbers_and_names():
         check_between("rate", 2, 0, 1)
     with pytest.raises(RangeError, match="time: expected a number at least 0 s, found nan"):
         check_between("time", float("nan"), 0, unit="s")
-    with pytest.raises(UnknownName, match="learner: expected one of ap, ff; found 'fff'. Did you mean 'ff'"):
+    with pytest.raises(UnknownName, match=r"learner: expected one of ap, ff; found 'fff'\. Did you mean 'ff'"):
         check_name("learner", "fff", ["ff", "ap"])
 
 
 def test_a_missing_port_is_told_in_a_sentence():
     sheet = load_design("mild").revised(ports=["taps", "outer"]).datasheet()
     sheet.require("ff", Port.TAPS)
-    with pytest.raises(MissingPort, match=r"wp needs the ports replay, weight_nudge|wp needs the ports weight_nudge, replay"):
+    with pytest.raises(
+        MissingPort, match=r"wp needs the ports replay, weight_nudge|wp needs the ports weight_nudge, replay"
+    ):
         sheet.require("wp", Port.WEIGHT_NUDGE, Port.REPLAY)
 
 

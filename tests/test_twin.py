@@ -39,7 +39,7 @@ def random_twin(seed, **kw):
 
 
 @given(seed=st.integers(0, 2**32 - 1), normalised=st.booleans(), input_range=st.sampled_from([0.0, 0.8]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_gradient_equals_finite_differences(seed, normalised, input_range):
     twin, x, targets = random_twin(seed, normalised=normalised, input_range=input_range)
     gradient = twin.gradient(x, targets)
@@ -56,7 +56,7 @@ def test_gradient_equals_finite_differences(seed, normalised, input_range):
 
 
 @given(seed=st.integers(0, 1000), normalised=st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_nominal_twin_equals_the_ideal_chip(seed, normalised):
     chip = IdealChip(make_datasheet(SIZES, normalised=normalised), seed)
     x = np.random.default_rng(seed).random((7, SIZES[0]), dtype=np.float32)

@@ -198,7 +198,9 @@ class SimulatedChip:
         if isinstance(nudge, CurrentNudge):
             found, wanted = len(nudge.currents), len(self.layers)
             if found != wanted:
-                raise ShapeError(f"currents: expected {wanted} entries, one per array, found {found}. Write None for no current.")
+                raise ShapeError(
+                    f"currents: expected {wanted} entries, one per array, found {found}. Write None for no current."
+                )
             return CurrentNudge(tuple(self._current(i, current, samples) for i, current in enumerate(nudge.currents)))
         return nudge
 

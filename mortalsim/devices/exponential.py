@@ -17,7 +17,9 @@ class Exponential(Device):
     Here D is the step that the fit calls dw_min, not the step at mid range; the two differ by the response at v = 0.
     """
 
-    source: ClassVar[str] = "fit to resistive RAM: Gong et al., Nature Communications 2018; voltages and times are assumptions"
+    source: ClassVar[str] = (
+        "fit to resistive RAM: Gong et al., Nature Communications 2018; voltages and times are assumptions"
+    )
 
     a_up: float = Field(-1.18445, description="A_up")
     a_down: float = Field(-0.081404, description="A_down")

@@ -49,8 +49,8 @@ QUIET: dict[
     str, dict[str, Any]
 ] = {  # the bare rules: one probe, a fixed objective, no memory of earlier steps, every array probed
     "ff": {"threshold": "width", "momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
-    "ap": {"probes": 1, "exact_output": False},
-    "wp": {"probes": 1},
+    "ap": {"probes": 1, "exact_output": False, "temperature": 1.0},
+    "wp": {"probes": 1, "temperature": 1.0},
 }
 REPEATS = 32  # reads that estimate the noise of a sample's loss
 

@@ -43,7 +43,8 @@ class ForwardForward(Learner):
         ``"width"``: the array's number of neurons, as in ``ffnew.m``. ``"running"``: running mean of the goodness of
         positive and negative data, which suits neurons whose activities are far from unit scale.
     temperature
-        Of the logistic that turns goodness into a probability, in units of goodness (1 in ``ffnew.m``).
+        Of the logistic that turns goodness into a probability, in units of goodness (1 in ``ffnew.m``; higher suits
+        noisy narrow arrays).
     predict_by
         ``"goodness"``: one read per class with its label, goodness summed over hidden arrays but the first (unless it is
         the only one). ``"softmax"``: one read with a neutral label, the head's output.
@@ -52,7 +53,7 @@ class ForwardForward(Learner):
     name: ClassVar[str] = "ff"
     ports: ClassVar[tuple[Port, ...]] = (Port.TAPS, Port.OUTER, Port.DELTA, Port.SHRINK)
 
-    epochs: int = 60
+    epochs: int = 90
     batch_size: int = 50
     rate: float = 0.2
     head_rate: float = 0.1
@@ -63,8 +64,8 @@ class ForwardForward(Learner):
     peer: float = 0.03
     label_lines: tuple[int, ...] | None = None
     label_strength: float = 1.0
-    threshold: Literal["width", "running"] = "running"
-    temperature: float = 1.0
+    threshold: Literal["width", "running"] = "width"
+    temperature: float = 3.0
     predict_by: Literal["goodness", "softmax"] = "goodness"
 
     def __post_init__(self) -> None:

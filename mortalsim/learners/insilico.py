@@ -27,7 +27,7 @@ class InSilico(Learner):
     ports: ClassVar[tuple[Port, ...]] = (Port.PROGRAM,)
 
     epochs: int = 30
-    batch_size: int = 50
+    batch_size: int = 25
     rate: float = 0.003
 
     def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:

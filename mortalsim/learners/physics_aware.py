@@ -34,7 +34,7 @@ class PhysicsAware(Learner):
 
     epochs: int = 30
     batch_size: int = 50
-    rate: float = 0.1
+    rate: float = 0.2
     sync_every: int = 100
 
     def __post_init__(self) -> None:

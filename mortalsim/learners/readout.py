@@ -28,7 +28,7 @@ class Readout(Learner):
 
     epochs: int = 1
     batch_size: int = 50
-    ridge: float = 1e-3
+    ridge: float = 3e-4
 
     def __post_init__(self) -> None:
         super().__post_init__()

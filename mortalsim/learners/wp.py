@@ -66,7 +66,8 @@ class WeightPerturbation(Learner):
         for key in rng.integers(2**63, size=self.probes):
             nudge = WeightNudge(int(key), self.amplitude, self.pattern)
             plus = self._loss(chip, batch, nudge)
-            minus = self._loss(chip, batch, WeightNudge(int(key), -self.amplitude, self.pattern)) if self.antithetic else rest
+            opposite = WeightNudge(int(key), -self.amplitude, self.pattern)
+            minus = self._loss(chip, batch, opposite) if self.antithetic else rest
             slope = (plus - minus) / (self.amplitude * (1 + self.antithetic))
             nudges.append(nudge)
             scales.append(-rate * slope / self.amplitude)

@@ -58,7 +58,10 @@ def _check_trace(chip: Chip, trace: Trace, samples: int) -> None:
         return
     expect([tap.array for tap in trace.taps] == list(range(len(sheet.arrays))), "read: expected one tap per array, in order")
     for tap, spec in zip(trace.taps, sheet.arrays, strict=True):
-        expect(tap.pre.shape == (samples, spec.n_in), f"tap {tap.array}: pre of shape {tap.pre.shape}, expected {(samples, spec.n_in)}")
+        expect(
+            tap.pre.shape == (samples, spec.n_in),
+            f"tap {tap.array}: pre of shape {tap.pre.shape}, expected {(samples, spec.n_in)}",
+        )
         expect(tap.post.shape == (samples, spec.n_out), f"tap {tap.array}: post of shape {tap.post.shape}")
         expect(bool((tap.pre[:, -1] == BIAS).all()), f"tap {tap.array}: the last line is the bias line and carries {BIAS}")
     expect(np.array_equal(trace.output, trace.taps[-1].post), "read: output is the last tap's post")

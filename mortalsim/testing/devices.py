@@ -41,4 +41,7 @@ def _check_walk(device: Device, side: str) -> None:
         places.append(u)
     moved = np.diff(places) * sign
     expect(bool((moved >= 0).all()), f"{type(device).__name__}.{side}: repeated pulses turn back on their way")
-    expect(abs(places[-1] - 0.5) > 0.1, f"{type(device).__name__}.{side}: {4 * device.pulses} pulses move less than a tenth of the range")
+    expect(
+        abs(places[-1] - 0.5) > 0.1,
+        f"{type(device).__name__}.{side}: {4 * device.pulses} pulses move less than a tenth of the range",
+    )
