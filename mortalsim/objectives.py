@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from mortalsim.checks import FloatArray
 
@@ -29,9 +28,12 @@ def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 
     slope
         (B, classes), derivative of each sample's loss with respect to its logits.
     """
-    scaled = logits / temperature
-    loss = -(temperature**2) * (targets * log_softmax(scaled, axis=1)).sum(axis=1)
-    return loss, temperature * (softmax(scaled, axis=1) - targets)
+    shifted = logits / temperature
+    shifted -= shifted.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    total = powers.sum(axis=1, keepdims=True)
+    loss = temperature**2 * (np.log(total[:, 0]) - np.einsum("bc,bc->b", targets, shifted))
+    return loss, temperature * (powers / total - targets)
 
 
 def goodness(post: FloatArray) -> FloatArray:

@@ -32,7 +32,7 @@ class Oracle(Learner):
 
     epochs: int = 30
     batch_size: int = 50
-    rate: float = 0.4
+    rate: float = 0.8
 
     def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
         datasheet.require(self.name, *self.ports)

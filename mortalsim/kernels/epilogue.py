@@ -6,7 +6,7 @@ import numpy as np
 
 from mortalsim.kernels.dac import clip, clip_all, mismatch_all, round_all
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import CHUNK, new_scratch, normal_row
+from mortalsim.kernels.philox import CHUNK, new_scratch, normal_row, normal_rows
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 WORD = 0xFFFFFFFF
@@ -115,16 +115,21 @@ def read_epilogue(
     """
     own = variance.shape[0] > 0
     noisy = own or line_var != 0 or neuron_var != 0
-    scratch, normals = new_scratch(CHUNK), np.empty(z.shape[1], np.float32)
+    scratch, together = new_scratch(CHUNK), max(1, CHUNK // ((z.shape[1] + 3) // 4))
+    normals = np.empty((together, z.shape[1]), np.float32)
     for b in range(z.shape[0]):
         row, y = z[b], out[b]
         if noisy:
-            normal_row(key, b, read & WORD, array, normals, scratch)
+            if together == 1:
+                normal_row(key, b, read & WORD, array, normals[0], scratch)
+            elif b % together == 0:
+                normal_rows(key, b, read & WORD, array, normals[: min(together, z.shape[0] - b)], scratch)
+            xi = normals[b % together]
             common = np.float32(line_var) * power[b] + np.float32(neuron_var)
             if own:
-                add_own_noise(row, variance[b], common, normals)
+                add_own_noise(row, variance[b], common, xi)
             else:
-                add_noise(row, np.sqrt(common), normals)
+                add_noise(row, np.sqrt(common), xi)
         if nudge.shape[0] > 0:
             add_nudge(row, nudge[b], nudge_gain)
         if values.shape[1] == 0:

@@ -97,12 +97,12 @@ def normal_pair(word_a, word_b):
 
 
 @loop
-def draw_words(w0, w1, w2, w3, c1, c2, c3, key):
-    """Replace the counters in w0 (m,) by the first words of (w0[i], c1, c2, c3); w1 to w3 (m,) get the others."""
+def draw_words(w0, w1, w2, w3, c2, c3, key):
+    """Replace the counters in w0 and w1 (m,) by two words of (w0[i], w1[i], c2, c3); w2 and w3 (m,) get the others."""
     # Contiguous vectors and as few as can be: with five, compilers give up proving them apart and the loop stays scalar.
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     for i in range(w0.size):
-        a, b, c, d = philox4x32(w0[i], c1, c2, c3, k0, k1)
+        a, b, c, d = philox4x32(w0[i], w1[i], c2, c3, k0, k1)
         w0[i] = a
         w1[i] = b
         w2[i] = c
@@ -123,17 +123,17 @@ def new_scratch(blocks):
 
 
 @loop
-def draw_normals(m, c1, c2, c3, key, words, normals):
-    """Fill normals[:, :m] with the four normals of each counter (words[0, i], c1, c2, c3), i below m; uses up ``words``."""
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c1, c2, c3, key)
+def draw_normals(m, c2, c3, key, words, normals):
+    """Fill normals[:, :m] with the four normals of counters (words[0, i], words[1, i], c2, c3), i < m; uses up ``words``."""
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c2, c3, key)
     pair_up(words[0, :m], words[1, :m], normals[0, :m], normals[1, :m])
     pair_up(words[2, :m], words[3, :m], normals[2, :m], normals[3, :m])
 
 
 @loop
-def draw_uniforms(m, c1, c2, c3, key, words, uniforms):
+def draw_uniforms(m, c2, c3, key, words, uniforms):
     """Fill uniforms[:, :m] as `draw_normals` does."""
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c1, c2, c3, key)
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c2, c3, key)
     for k in range(4):
         for i in range(m):
             uniforms[k, i] = uniform(np.uint64(words[k, i]))
@@ -165,8 +165,22 @@ def normal_row(key, c1, c2, c3, out, scratch):
     for first in range(0, blocks, room):
         m = min(room, blocks - first)
         count_from(first, words[0, :m])
-        draw_normals(m, c1, c2, c3, key, words, quads)
+        words[1, :m] = c1
+        draw_normals(m, c2, c3, key, words, quads)
         interleave(quads, m, out[4 * first : min(out.size, 4 * (first + m))])
+
+
+@loop
+def normal_rows(key, c1, c2, c3, out, scratch):
+    """Do `normal_row` for counters c1, c1 + 1, ... into the rows of ``out`` (rows, n): many narrow rows in one go."""
+    words, quads = scratch
+    rows, blocks = out.shape[0], (out.shape[1] + 3) // 4
+    for r in range(rows):
+        count_from(0, words[0, r * blocks : (r + 1) * blocks])
+        words[1, r * blocks : (r + 1) * blocks] = c1 + r
+    draw_normals(rows * blocks, c2, c3, key, words, quads)
+    for r in range(rows):
+        interleave(quads[:, r * blocks : (r + 1) * blocks], blocks, out[r])
 
 
 @loop
@@ -177,7 +191,8 @@ def uniform_row(key, c1, c2, c3, out, scratch):
     for first in range(0, blocks, room):
         m = min(room, blocks - first)
         count_from(first, words[0, :m])
-        draw_uniforms(m, c1, c2, c3, key, words, quads)
+        words[1, :m] = c1
+        draw_uniforms(m, c2, c3, key, words, quads)
         interleave(quads, m, out[4 * first : min(out.size, 4 * (first + m))])
 
 

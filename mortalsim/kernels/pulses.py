@@ -84,7 +84,8 @@ def draw_landings(start, write, stream, key, landing, scratch):
     words, uniforms = scratch
     m = (landing.size + 3) // 4
     count_from(start // 4, words[0, :m])
-    draw_uniforms(m, 0, write & WORD, stream, key, words, uniforms)
+    words[1, :m] = 0
+    draw_uniforms(m, write & WORD, stream, key, words, uniforms)
     interleave(uniforms, m, landing)
 
 
@@ -174,7 +175,8 @@ def pulse_stretch(m, cells, device, now, reals, wholes, tables, ctoc, key, write
         if ctoc > ZERO:
             for k in range(m):
                 words[0, k] = wholes[PLACE, k]
-            draw_normals(m, block, write & WORD, stream, key, words, normals)
+            words[1, :m] = block
+            draw_normals(m, write & WORD, stream, key, words, normals)
         for s in range(4):
             pulse_once(m, s, reals, wholes, tables, ctoc, normals)
         m = settle(m, cells, device, now, reals, wholes)

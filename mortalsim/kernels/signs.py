@@ -88,7 +88,8 @@ def draw_signs(key, array, part, first, signs, scratch):
     words, _ = scratch
     m = signs.size // BITS
     count_from(first, words[0, :m])
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], array, part, DOMAIN, key)
+    words[1, :m] = array
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], part, DOMAIN, key)
     for block in range(m):
         for k in range(4):
             e = BITS * block + 32 * k

@@ -38,7 +38,7 @@ class ActivityPerturbation(Learner):
     name: ClassVar[str] = "ap"
     ports: ClassVar[tuple[Port, ...]] = (Port.TAPS, Port.CURRENT_NUDGE, Port.OUTER)
 
-    epochs: int = 40
+    epochs: int = 30
     batch_size: int = 100
     rate: float = 0.2
     amplitude: float = 0.3

@@ -55,7 +55,7 @@ class ForwardForward(Learner):
 
     epochs: int = 90
     batch_size: int = 50
-    rate: float = 0.2
+    rate: float = 0.1
     head_rate: float = 0.1
     momentum: float = 0.9
     decay: float = 1e-3

@@ -40,7 +40,7 @@ class WeightPerturbation(Learner):
     name: ClassVar[str] = "wp"
     ports: ClassVar[tuple[Port, ...]] = (Port.WEIGHT_NUDGE, Port.REPLAY)
 
-    epochs: int = 100
+    epochs: int = 80
     batch_size: int = 125
     rate: float = 0.07
     amplitude: float = 0.03
