@@ -7,7 +7,7 @@ import argparse
 
 from mortalsim import data
 from mortalsim.chips import SimulatedChip, load_design
-from mortalsim.learners import get
+from mortalsim.learners import LEARNERS
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
@@ -15,8 +15,8 @@ from mortalsim.training import error_rate, train
 def main(epochs: int, design: str) -> None:
     streams = Streams(seed=0)
     digits = data.load("digits", streams)
-    chip = SimulatedChip(load_design(design), seed=1)  # 64 inputs, two hidden arrays of 100 neurons, 10 outputs
-    learner = get("ff")(epochs=epochs, label_lines=digits.label_lines)
+    chip = SimulatedChip(load_design(design), seed=1)  # 64 inputs, two hidden arrays of 64 neurons, 10 outputs
+    learner = LEARNERS.get("ff")(epochs=epochs, label_lines=digits.label_lines)
 
     # Nothing is learned yet: the state is what the learner begins with, the weights are as fabricated.
     untrained = learner.init(chip.datasheet, streams.generator("untrained"))

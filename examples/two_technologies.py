@@ -11,7 +11,7 @@ from mortalsim import data
 from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.devices import DEVICES, Device
 from mortalsim.hardware import Program
-from mortalsim.learners import get
+from mortalsim.learners import LEARNERS
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
@@ -37,7 +37,7 @@ def main(pulses: int, epochs: int) -> None:
     streams = Streams(seed=0)
     digits = data.load("digits", streams)
     first, second = SimulatedChip(poor, seed=1), SimulatedChip(poor, seed=2)
-    learner = get("physics_aware")(epochs=epochs)
+    learner = LEARNERS.get("physics_aware")(epochs=epochs)
     state = train(first, learner, digits, streams, validate_every=0).state
     own = error_rate(first, learner, digits.test_x, digits.test_y, state)
     for array, weights in enumerate(oracle.weights(first)):  # the most generous copy: the true weights, seen from outside

@@ -111,7 +111,8 @@ def check_between(name: str, value: float, low: float, high: float = np.inf, *, 
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
         bound = f"at least {low:g}{unit}" if high == np.inf else f"between {low:g} and {high:g}{unit}"
-        raise RangeError(f"{name}: expected a number {bound}, found {value!r}. Write {name}={low:g}, for example.")
+        advice = f"at most {high:g}" if value > high else f"at least {low:g}" if value < low else "a finite number"
+        raise RangeError(f"{name}: expected a number {bound}, found {value!r}. Write {advice}.")
     return value
 
 

@@ -6,6 +6,9 @@ Help must answer at once, so nothing that computes is imported before a command 
 from __future__ import annotations
 
 import inspect
+import json
+import re
+import signal
 import sys
 import tomllib
 from collections.abc import Callable
@@ -27,12 +30,30 @@ if TYPE_CHECKING:
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
+class _Terminated(BaseException):
+    """Somebody asked this process to end, by the signal given."""
+
+
 def main() -> None:
     """Run the command that the program's arguments name."""
     try:
+        _hear_signals()
         build(sys.argv[1:])()
-    except KeyboardInterrupt:
-        _stop("interrupted, nothing was written", INTERRUPTED)
+    except (KeyboardInterrupt, _Terminated) as error:
+        _stop_early(error)
+
+
+def _hear_signals() -> None:
+    """Let the signals that end a process raise instead, so that hidden folders are removed and workers ended."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the clearing up
+        raise _Terminated(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(number, end)
 
 
 def build(arguments: list[str]) -> typer.Typer:
@@ -82,7 +103,7 @@ def _command(name: str) -> Callable[..., None]:
     parameters = [_parameter(field_name, field) for field_name, field in ordered]
 
     def command(**given: str | list[str] | None) -> None:
-        _guarded(lambda: _run(kind, {key: value for key, value in given.items() if value}))
+        _guarded(lambda: _run(kind, {key: value for key, value in given.items() if value not in (None, [], False)}))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -110,16 +131,22 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
     from mortalsim.experiments import execute
-    from mortalsim.report.table import rich_table
+    from mortalsim.report.table import print_table
 
+    for key, value in given.items():
+        if value == "":
+            _stop(f"--{key.replace('_', '-')}: expected a value, found an empty text; leave the option out", BAD_INPUT)
     fields = {key: _split(value) if isinstance(value, list) else value for key, value in given.items()}
     try:
         experiment = kind(**fields)
     except ValidationError as error:
         _stop(_explain(error), BAD_INPUT)
-    results, folder = execute(experiment)
+    try:
+        results, folder = execute(experiment)
+    except (KeyboardInterrupt, _Terminated) as error:
+        _stop_early(error, experiment.kept())
     console = _console()
-    console.print(rich_table(results, f"{kind.name()}: {kind.question()}"))
+    print_table(results, f"{kind.name()}: {kind.question()}", console)
     for note in results.notes:
         console.print(note, markup=False, highlight=False)
     console.print(
@@ -128,7 +155,9 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
 
 
 def _split(values: list[str]) -> list[str]:
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+    # Commas within brackets belong to one value: label_lines=[0,1].
+    parts = (part.strip() for value in values for part in re.split(r",(?![^\[\]]*\])", value))
+    return [part for part in parts if part]
 
 
 def _list() -> None:
@@ -136,6 +165,7 @@ def _list() -> None:
 
 
 def _print_lists() -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from mortalsim.data import SUMMARIES
@@ -148,7 +178,7 @@ def _print_lists() -> None:
     for group, members in groups.items():
         table.add_row(f"[bold]{group}[/bold]", "")
         for name, summary in members.items():
-            table.add_row(f"  {name}", summary)
+            table.add_row(escape(f"  {name}"), escape(summary))
     _console().print(table)
 
 
@@ -164,14 +194,20 @@ def _guarded(body: Callable[[], None]) -> None:
     """Run ``body``; say what was wrong in one message and end with the fitting exit code."""
     try:
         body()
-    except KeyboardInterrupt:
-        _stop("interrupted, nothing was written", INTERRUPTED)
+    except (KeyboardInterrupt, _Terminated) as error:
+        _stop_early(error)
+    except BrokenPipeError:  # whoever reads our output has read enough
+        raise
+    except json.JSONDecodeError as error:
+        _stop(f"a file that should hold JSON does not ({error}); was it cut off?", BAD_INPUT)
+    except MemoryError:
+        _stop("there is not enough memory; use smaller arrays or fewer --jobs", BAD_INPUT)
     except Exception as error:
         from mortalsim.checks import MortalsimError
 
-        if not isinstance(error, MortalsimError):
+        if not isinstance(error, MortalsimError | OSError):
             raise
-        _stop(str(error), BAD_INPUT)
+        _stop(" ".join(str(error).split("\n")), BAD_INPUT)
 
 
 def _explain(error: ValidationError) -> str:
@@ -184,6 +220,13 @@ def _explain(error: ValidationError) -> str:
         found = "" if problem["type"] == "value_error" else f", found {problem['input']!r}"
         complaints.append(f"{option}: {text}{found}")
     return "; ".join(complaints)
+
+
+def _stop_early(error: BaseException, kept: str = "nothing was written") -> NoReturn:
+    """End after Ctrl-C or a signal; ``kept`` says what remains."""
+    if isinstance(error, _Terminated):
+        _stop(f"terminated, {kept}", 128 + int(error.args[0]))
+    _stop(f"interrupted, {kept}", INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, MissingPort, ShapeError, check_between
+from mortalsim.checks import FloatArray, MissingPort, ShapeError, check_between, check_name
 
 #: What the bias line of every array carries.
 BIAS = 1.0
@@ -212,6 +213,7 @@ class WeightNudge:
     def __post_init__(self) -> None:
         check_between("key", self.key, 0, 2**64 - 1)
         check_between("amplitude", self.amplitude, -1e6, 1e6)
+        check_name("pattern", str(self.pattern), ("signs", "rank1"))
 
 
 Nudge: TypeAlias = CurrentNudge | WeightNudge
@@ -256,11 +258,15 @@ class Replay:
 
     @property
     def terms(self) -> tuple[tuple[WeightNudge, float], ...]:
-        """The nudges with their scales; raises `ShapeError` where their numbers differ."""
+        """The nudges with their scales; raises `ShapeError` where their numbers differ or something else stands there."""
         nudges = self.nudge if isinstance(self.nudge, tuple) else (self.nudge,)
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
         if len(nudges) != len(scales) or not nudges:
             raise ShapeError(f"Replay: expected one scale per nudge, found {len(nudges)} nudges and {len(scales)} scales.")
+        for nudge, scale in zip(nudges, scales, strict=True):
+            if not isinstance(nudge, WeightNudge) or not isinstance(scale, Real):
+                found = f"{type(nudge).__name__} and {type(scale).__name__}"
+                raise ShapeError(f"Replay: expected a WeightNudge and a number, or tuples of them, found {found}.")
         return tuple(zip(nudges, scales, strict=True))
 
 
@@ -274,7 +280,10 @@ class Shrink:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Ask array ``array`` to take the weights ``target`` (n_in, n_out), written and verified."""
+    """Ask array ``array`` to take the weights ``target`` (n_in, n_out), written and verified.
+
+    Beyond the weight range the pair goes to its end.
+    """
 
     array: int
     target: FloatArray

@@ -23,7 +23,10 @@ def choice(registry: Registry[Any], key: str) -> tuple[BeforeValidator, PlainSer
         fields = {key: value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
         if key not in fields:
             raise ValueError(f"expected a name or a table with the field {key!r}, one of {', '.join(registry.names())}")
-        variant = registry.get(fields.pop(key))
+        name = fields.pop(key)
+        if not isinstance(name, str):
+            raise ValueError(f"{key}: expected a name, one of {', '.join(registry.names())}; found {name!r}")
+        variant = registry.get(name)
         try:
             return variant(**fields)
         except ValidationError as error:

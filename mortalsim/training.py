@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mortalsim.checks import ChipFault, DesignError, FloatArray, OutputError, RangeError, check_array
+from mortalsim.checks import ChipFault, DesignError, FloatArray, OutputError, RangeError, ShapeError, check_array
 from mortalsim.hardware import Chip
 from mortalsim.learners.base import Batch, Learner, State
 from mortalsim.objectives import one_hot
@@ -151,6 +151,12 @@ def train(
     """
     x = check_array("train_x", data.train_x, {"N": None, "n_inputs": chip.datasheet.n_inputs})
     targets = _targets(data, len(x))
+    if targets.shape[1] != chip.datasheet.n_outputs:
+        raise ShapeError(f"classes: expected the chip's n_outputs = {chip.datasheet.n_outputs}, found {targets.shape[1]}.")
+    if validate_every != 0:
+        _check_validation(data, chip.datasheet.n_inputs)
+    if checkpoint is not None and not Path(checkpoint.path).resolve().parent.is_dir():
+        raise OutputError(f"checkpoint {checkpoint.path}: its folder does not exist. Make it, or choose another one.")
     run = _Run(learner.init(chip.datasheet, streams.generator("init")))
     signature = _signature(learner, streams, x.shape)
     if checkpoint is not None:
@@ -185,6 +191,8 @@ def error_rate(
 def _targets(data: TrainingData, samples: int) -> FloatArray:
     labels = np.asarray(data.train_y)
     if labels.ndim == 1:
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ShapeError(f"train_y: expected whole numbers, one label per sample, found {labels.dtype}.")
         if len(labels) != samples or labels.min() < 0 or labels.max() >= data.classes:
             raise RangeError(
                 f"train_y: expected {samples} labels from 0 to {data.classes - 1}, found {len(labels)} "
@@ -197,6 +205,14 @@ def _targets(data: TrainingData, samples: int) -> FloatArray:
     return targets
 
 
+def _check_validation(data: TrainingData, n_inputs: int) -> None:
+    hint = "Give at least one sample, or validate_every=0."
+    x = check_array("valid_x", data.valid_x, {"M": None, "n_inputs": n_inputs}, hint)
+    labels = np.asarray(data.valid_y)
+    if labels.shape != (len(x),):
+        raise ShapeError(f"valid_y: expected shape (M,) = ({len(x)},), one label per sample, found {labels.shape}.")
+
+
 def _epoch(
     chip: Chip, learner: Learner, x: FloatArray, targets: FloatArray, run: _Run, streams: Streams, epoch: int
 ) -> dict[str, float]:
@@ -207,8 +223,8 @@ def _epoch(
     batches = np.array_split(order, max(1, round(len(x) / learner.batch_size)))
     total: dict[str, float] = {}
     for step, rows in enumerate(batches):
-        done = epoch * len(batches) + step + 1
-        batch = Batch(x[rows], targets[rows], done / (learner.epochs * len(batches)))
+        done, steps = epoch * len(batches) + step, learner.epochs * len(batches)
+        batch = Batch(x[rows], targets[rows], done / steps, final=done + 1 == steps)
         where = f"{learner.name}, epoch {epoch + 1} of {learner.epochs}, step {step + 1} of {len(batches)}"
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported below, once and in words
@@ -232,9 +248,22 @@ def _signature(learner: Learner, streams: Streams, shape: tuple[int, ...]) -> di
         "learner": learner.name,
         "settings": dataclasses.asdict(learner),
         "seed": streams.seed,
-        "path": list(streams.path),
+        "streams": dict(enumerate(streams.path)),
         "train_shape": list(shape),
     }
+
+
+def _difference(saved: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Return the first thing in which two signatures differ, in words; empty if there is none."""
+    for name, value in wanted.items():
+        there = saved.get(name)
+        if isinstance(value, dict) and isinstance(there, dict):
+            inner = _difference(there, value)
+            if inner:
+                return inner
+        elif there != value:
+            return f"{name} is {there!r} there and {value!r} here"
+    return ""
 
 
 def _save(checkpoint: Checkpoint, run: _Run, signature: dict[str, Any]) -> None:
@@ -267,15 +296,16 @@ def _resume(checkpoint: Checkpoint, run: _Run, signature: dict[str, Any]) -> Non
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError) as error:
         raise DesignError(f"checkpoint {path}: cannot be read ({error}). Delete it to start anew.") from error
-    saved = json.loads(metadata.get("signature", "{}"))
-    wanted = json.loads(json.dumps(signature))
-    differs = [name for name in wanted if saved.get(name) != wanted[name]]
-    if differs:
-        name = differs[0]
+    try:
+        saved, history = json.loads(metadata["signature"]), json.loads(metadata["history"])
+        records = [Record(**record) for record in history]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DesignError(f"checkpoint {path}: not one of ours ({error}). Give this run another path.") from error
+    difference = _difference(saved, json.loads(json.dumps(signature)))
+    if difference:
         raise DesignError(
-            f"checkpoint {path}: it is of another run: {name} is {saved.get(name)!r} there and {wanted[name]!r} here. "
-            "Give this run another path, or delete the file."
+            f"checkpoint {path}: it is of another run: {difference}. Give this run another path, or delete the file."
         )
     run.state = {name.removeprefix("state/"): value for name, value in tensors.items() if name.startswith("state/")}
-    run.history = [Record(**record) for record in json.loads(metadata["history"])]
+    run.history = records
     checkpoint.load_chip({name.removeprefix("chip/"): value for name, value in tensors.items() if name.startswith("chip/")})

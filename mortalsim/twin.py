@@ -70,7 +70,7 @@ class Twin:
     eps
         Added to the root mean square in the normaliser.
     input_range
-        Largest value that an input line carries, after the normaliser; 0 means unlimited.
+        Largest value that an input line carries, after the normaliser; 0 means unlimited. One number, or one per array.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Twin:
     layers: tuple[Layer, ...]
     normalised: bool
     eps: float = 1e-6
-    input_range: float = 0.0
+    input_range: float | tuple[float, ...] = 0.0
 
     @classmethod
     def nominal(cls, datasheet: Datasheet, weights: Sequence[Array]) -> Twin:
@@ -103,7 +103,7 @@ class Twin:
         """Return what a read of ``x`` (B, n_inputs) would give, the taps of every array included."""
         taps = []
         for array, layer in enumerate(self.layers):
-            lines = self._lines(x)[0]
+            lines = self._lines(x, array)[0]
             pre = np.concatenate([lines, np.full((len(x), 1), BIAS, lines.dtype)], axis=1)
             x = np.asarray(layer.curve(layer.drive(pre)), pre.dtype)  # a tabulated curve may compute in float64
             taps.append(Tap(array, pre, x))
@@ -130,7 +130,7 @@ class Twin:
             errors.append(error)
             if tap.array > 0:
                 below = taps[tap.array - 1].post
-                slope = self._lines(below)[1](error @ layer.weights[:-1].T)
+                slope = self._lines(below, tap.array)[1](error @ layer.weights[:-1].T)
         return errors[::-1]
 
     def gradient(self, x: Array, targets: Array) -> list[Array]:
@@ -159,10 +159,10 @@ class Twin:
         errors = self.backward(trace.taps, slope / len(x))
         return float(loss.mean()), [tap.pre.T @ error for tap, error in zip(trace.taps, errors, strict=True)]
 
-    def _lines(self, v: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """Return what the lines carry for the digital input ``v`` (B, n), and the map that takes slopes back to ``v``."""
+    def _lines(self, v: Array, array: int) -> tuple[Array, Callable[[Array], Array]]:
+        """Return what an array's lines carry for the digital input ``v`` (B, n), and what takes slopes back to ``v``."""
         if not self.normalised:
-            return self._clip(v, lambda slope: slope)
+            return self._clip(v, array, lambda slope: slope)
         rms = np.sqrt(np.mean(v * v, axis=1, keepdims=True))
         scale = 1 / (rms + self.eps)
 
@@ -171,10 +171,11 @@ class Twin:
             along = np.sum(slope * v, axis=1, keepdims=True) / (v.shape[1] * np.where(rms > 0, rms, 1))
             return np.asarray(scale * slope - scale**2 * along * v)
 
-        return self._clip(v * scale, back)
+        return self._clip(v * scale, array, back)
 
-    def _clip(self, lines: Array, back: Callable[[Array], Array]) -> tuple[Array, Callable[[Array], Array]]:
-        if not self.input_range:
+    def _clip(self, lines: Array, array: int, back: Callable[[Array], Array]) -> tuple[Array, Callable[[Array], Array]]:
+        limit = self.input_range[array] if isinstance(self.input_range, tuple) else self.input_range
+        if not limit:
             return lines, back
-        passed = np.abs(lines) < self.input_range
-        return np.clip(lines, -self.input_range, self.input_range), lambda slope: back(slope * passed)
+        passed = np.abs(lines) < limit
+        return np.clip(lines, -limit, limit), lambda slope: back(slope * passed)

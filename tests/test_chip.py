@@ -1,12 +1,12 @@
-"""The simulated chip: conformance, noise laws, independence of its streams, writes, drift, ledger, snapshots."""
+"""The simulated chip: conformance, noise laws, independence of its streams, converters, refusals, snapshots."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from mortalsim.checks import ChipFault, MissingPort, RangeError, ShapeError
+from mortalsim.checks import ChipFault, MissingPort, RangeError, ShapeError, UnknownName
 from mortalsim.chips import SimulatedChip, design_names, load_design, oracle
-from mortalsim.hardware import CurrentNudge, Delta, Outer, Port, Program, Replay, Shrink, WeightNudge
+from mortalsim.hardware import CurrentNudge, Delta, Port, Program, Replay, Shrink, WeightNudge
 from mortalsim.testing import check_chip
 
 SIZES = (12, 8, 6, 4)
@@ -136,93 +136,95 @@ def test_mismatch_has_the_spread_that_the_design_states():
         assert p > 0.001 / len(found), name
 
 
-# --- nudges and writes -------------------------------------------------------------------------------------------------
+def chi_square(values, spread):
+    """Two-sided p of the second moment of ``values`` about 0 under a normal law of standard deviation ``spread``."""
+    values = np.asarray(values, float)
+    statistic = float(np.square(values).sum()) / spread**2
+    return 2 * min(stats.chi2.sf(statistic, values.size), stats.chi2.cdf(statistic, values.size))
 
 
-def test_current_nudges_pass_through_the_ports_own_gain():
-    design = load_design("ideal").revised(sizes=(6, 4), nudges={"current_gain_dtod": 0.3})
+def test_bounds_asymmetry_and_saturation_have_the_spread_that_the_design_states():
+    """Four chi-square tests, false alarm 0.1 % together."""
+    device = {"bound_dtod": 0.05, "asymmetry": 0.2, "asymmetry_dtod": 0.03, "step_dtod": 0.0, "stuck": 0.0}
+    neurons = {"saturation": 3.0, "saturation_dtod": 0.1}
+    layer = SimulatedChip(load_design("mild").revised(sizes=(50, 400), device=device, neurons=neurons), 12).layers[0]
+    spec, (up, down, low, high) = layer.design.device, (layer.crossbar.cells[:, k].astype(float) for k in range(1, 5))
+    found = {
+        "low": (low / spec.g_min - 1, 0.05),
+        "high": (high / spec.g_max - 1, 0.05),
+        "asymmetry": ((up - down) / (up + down) - 0.2, 0.03),
+        "saturation": (np.log(layer.neurons.saturation / 3.0), 0.1),
+    }
+    for name, (values, spread) in found.items():
+        assert chi_square(values, spread) > 0.001 / 4, name
+    np.testing.assert_allclose(up + down, 2 * spec.step, rtol=1e-5)
+
+
+def test_stuck_devices_sit_anywhere_between_their_bounds():
+    """KS test against the uniform law, false alarm 0.1 %."""
+    layer = SimulatedChip(small("mild", device={"stuck": 1.0}).with_sizes((50, 40)), 5).layers[0]
+    g, _, _, low, high = (layer.crossbar.cells[:, k].astype(float) for k in range(5))
+    assert stats.kstest(((g - low) / (high - low)).ravel(), "uniform").pvalue > 0.001
+
+
+def test_no_static_error_turns_a_conductance_negative():
+    layer = SimulatedChip(small("mild", device={"conductance_dtod": 3.0}), 5).layers[0]
+    errors = layer.crossbar.cells[:, 5]
+    assert errors.min() == -1
+    assert errors.max() > 3
+
+
+# --- converters ----------------------------------------------------------------------------------------------------------
+
+
+def test_converters_clip_and_round_what_taps_show():
+    """Three bits over +-1.5 make levels 0.5 apart, four bits over +-0.7 levels 0.1 apart."""
+    converters = {"dac_bits": 3, "input_range": 1.5, "adc_bits": 4, "output_range": 0.7}
+    design = load_design("ideal").revised(sizes=(4, 40, 3), normaliser={"present": False}, converters=converters)
+    design = design.revised(initial_spread=2.0)
     chip = SimulatedChip(design, 3)
-    x = RNG(1).random((2, 6), dtype=np.float32)
-    nudge = np.full((2, 4), 0.5, np.float32)
-    moved = chip.read(x, CurrentNudge((nudge,))).output - chip.read(x).output
-    np.testing.assert_allclose(moved, 0.5 * np.tile(chip.layers[0].current_gain, (2, 1)), rtol=1e-5)
-    assert np.ptp(moved[0]) > 0.05
-
-
-@pytest.mark.parametrize("pattern", ["signs", "rank1"])
-def test_a_replayed_weight_nudge_does_what_the_nudge_did(pattern):
-    """On ideal hardware a nudge of amplitude a and its replay at scale 1 give the same read."""
-    chip = SimulatedChip(small("ideal"), 3)
-    nudge = WeightNudge(2**63 + 5, 0.05, pattern)
-    nudged = chip.read(inputs(4), nudge).output
-    chip.write(Replay(nudge, 1.0))
-    np.testing.assert_allclose(chip.read(inputs(4)).output, nudged, rtol=1e-4, atol=1e-5)
-
-
-def test_outer_and_delta_of_the_same_matrix_agree_on_ideal_hardware():
-    one, two = (SimulatedChip(small("ideal"), 3) for _ in range(2))
-    tap = one.read(inputs(4)).taps[1]
-    one.write(Outer(1, tap.pre, tap.post, 0.01))
-    two.write(Delta(1, np.float32(0.01) * tap.pre.T @ tap.post))
-    np.testing.assert_allclose(oracle.weights(one)[1], oracle.weights(two)[1], atol=1e-7)
-
-
-def test_small_requests_are_taken_on_average():
-    """Stochastic rounding: 400 requests of a tenth of a pulse; mean change within 4 standard errors (false alarm 6e-5)."""
-    design = load_design("ideal").revised(sizes=(20, 20), device={"pulses": 2000})
-    chip = SimulatedChip(design, 3)
-    before = oracle.weights(chip)[0]
-    ask = 0.1 / design.pulses_per_weight
-    for _ in range(400):
-        chip.write(Delta(0, np.full((21, 20), ask, np.float32)))
-    change = (oracle.weights(chip)[0] - before) * design.pulses_per_weight
-    # Each device of the pair rounds by itself: variance p (1 - p) a request, half a weight step each.
-    error = np.sqrt(400 * 0.1 * 0.9 / 2 / change.size)
-    assert change.mean() == pytest.approx(40, abs=4 * error)
-    assert change.std() == pytest.approx(np.sqrt(18), rel=0.2)
-
-
-def test_shrink_takes_weights_towards_zero_and_program_to_their_targets():
-    chip = SimulatedChip(small("mild", device={"stuck": 0.0}), 3)
-    chip.write(Shrink(0, 0.5))
-    target = RNG(2).normal(0, 0.2, (13, 8)).astype(np.float32)
-    chip.write(Program(0, target))
-    # Verified with noisy reads: a device stops once a read, noise included, is within a step of the target.
-    noise = np.sqrt(chip.design.line_variance)
-    assert np.abs(oracle.weights(chip)[0] - target).max() < 2 * chip.datasheet.weight_step + 4 * noise
-    assert chip.ledger.requests == 2
-    assert chip.ledger.pulses > 0
-
-
-def test_stuck_devices_never_move():
-    chip = SimulatedChip(small("mild", device={"stuck": 0.5}), 3)
-    cells = chip.layers[0].crossbar.cells
-    stuck = (cells[:, 1] == 0) & (cells[:, 2] == 0)
-    before = cells[:, 0][stuck].copy()
-    chip.write(Delta(0, np.full((13, 8), 0.3, np.float32)))
-    np.testing.assert_array_equal(cells[:, 0][stuck], before)
-    assert 0.3 < stuck.mean() < 0.7
-
-
-def test_drift_follows_the_law_on_one_clock():
-    chip = SimulatedChip(small("ideal", device={"pulses": 100, "drift": 0.05}), 3)
-    before, start = oracle.weights(chip)[0], chip.clock
-    chip.wait(1e4)
-    np.testing.assert_allclose(oracle.weights(chip)[0], before * (1 + (1e4 + start) / 20.0) ** -0.05, rtol=1e-5, atol=1e-6)
-
-
-def test_time_passes_with_every_read_and_write():
-    chip = SimulatedChip(small("mild"), 3)
-    sheet = chip.datasheet
-    chip.read(inputs(10))
-    assert chip.clock == pytest.approx(10 * sheet.seconds_per_read)
-    chip.write(Outer(0, np.ones((1, 13), np.float32), np.ones((1, 8), np.float32), 4.5 / chip.design.pulses_per_weight))
-    assert chip.clock == pytest.approx(10 * sheet.seconds_per_read + 5 * sheet.seconds_per_pulse)
-    assert chip.ledger.seconds == pytest.approx(chip.clock)
-    assert chip.ledger.joules == pytest.approx(10 * sheet.joules_per_read + chip.ledger.pulses * sheet.joules_per_pulse)
+    x = np.array([[0.24, 0.26, 0.74, 0.76], [1.4, 1.6, 9.0, -9.0]], np.float32)
+    first, last = chip.read(x).taps
+    np.testing.assert_array_equal(first.pre, [[0, 0.5, 0.5, 1, 1], [1.5, 1.5, 1.5, -1.5, 1]])
+    for tap, weights, curve in zip(
+        (first, last), oracle.weights(chip), (lambda z: np.maximum(z, 0), lambda z: z), strict=True
+    ):
+        exact = np.clip(curve(tap.pre @ weights), -0.7, 0.7)
+        assert np.abs(exact).max() == 0.7  # some outputs do clip
+        np.testing.assert_allclose(tap.post, np.rint(exact / 0.1) * 0.1, atol=1e-6)
 
 
 # --- faults and refusals -----------------------------------------------------------------------------------------------
+
+
+def test_a_refused_request_is_not_counted_and_writes_nothing():
+    chip, nudge = SimulatedChip(small("mild"), 3), WeightNudge(1, 0.1)
+    cells = [layer.crossbar.cells.copy() for layer in chip.layers]
+    wrong = [
+        (Shrink(0, 2.0), RangeError, "factor"),
+        (Delta(0, np.zeros((2, 2))), ShapeError, "matrix"),
+        (Program(0, np.full((13, 8), np.inf)), RangeError, "target"),
+        (Replay((nudge, nudge), (0.1, np.nan)), RangeError, "scale"),
+        (Replay((nudge, nudge), 0.1), ShapeError, "one scale per nudge"),
+        (Replay("up", 0.1), ShapeError, "expected a WeightNudge and a number, or tuples of them, found str and float"),
+        (Replay(nudge, "much"), ShapeError, "found WeightNudge and str"),
+        (Replay([nudge], [0.1]), ShapeError, "found list and list"),
+    ]
+    for request, error, message in wrong:
+        with pytest.raises(error, match=message):
+            chip.write(request)
+    assert chip.ledger == SimulatedChip(small("mild"), 3).ledger
+    for layer, before in zip(chip.layers, cells, strict=True):
+        np.testing.assert_array_equal(layer.crossbar.cells, before)
+    chip.write(Replay((nudge, nudge), (np.float32(0.1), 1)))
+    assert chip.ledger.requests == 1
+
+
+def test_a_pattern_that_does_not_exist_is_refused():
+    with pytest.raises(UnknownName, match=r"pattern: expected one of rank1, signs; found 'sign'\. Did you mean 'signs'"):
+        WeightNudge(1, 0.1, pattern="sign")
+    with pytest.raises(UnknownName, match="pattern"):
+        WeightNudge(1, 0.1, pattern=2)
 
 
 def test_nonsense_is_refused_in_a_sentence():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 
 import mortalsim
 from mortalsim import cli
+from mortalsim.experiments.train import COLUMNS, Train
+from mortalsim.report.results import Results
 
 COMMAND = [sys.executable, "-m", "mortalsim"]
 
@@ -97,6 +100,14 @@ def test_options_are_the_fields_of_the_experiment():
         (["train", "--checkpoint", "state.bin"], "ends in .safetensors"),
         (["variance", "--learners", "insilico"], "--learners: "),
         (["transfer", "--share", "1"], "--share: "),
+        (["train", "--seed", ""], "--seed: expected a value"),
+        (["train", "--dataset", ""], "--dataset: expected a value"),
+        (["train", "--out", ""], "--out: expected a value"),
+        (["compare", "--designs", "mild,mild"], "--designs: expected every name once, found 'mild' 2 times"),
+        (["compare", "--learners", "ff", "--learners", "ff"], "--learners: expected every name once"),
+        (["train", "--set", "rate=1", "--set", "rate=2"], "rate is set 2 times"),
+        (["train", "--set", "epochs=1", "--epochs", "2"], "also given by --epochs"),
+        (["train", "--set", "label_lines=[0,x]"], "label_lines: "),
     ],
 )
 def test_mistakes_get_one_message_and_exit_code_2(arguments, said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -133,11 +144,11 @@ def test_checkpoint_is_not_overwritten_unasked(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
+def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command in ``folder``; return it once a file that fits ``awaited`` is there."""
     running = subprocess.Popen(
-        [*COMMAND, "compare", "--out", "run", "--jobs", jobs, "--epochs-scale", "100", "--learners", "ap"],
-        cwd=tmp_path,
+        [*COMMAND, *arguments],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(Path(mortalsim.__file__).parents[1])},
         stderr=subprocess.PIPE,
         text=True,
@@ -145,10 +156,80 @@ def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+    while not list(folder.glob(awaited)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return running
+
+
+ENDLESS = ("compare", "--out", "run", "--epochs-scale", "100", "--learners", "ap", "--jobs")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
+    running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
     time.sleep(2)  # let the work begin
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert (running.returncode, err) == (130, "mortalsim: interrupted, nothing was written\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("jobs", "number", "code"), [("1", "SIGTERM", 143), ("2", "SIGTERM", 143), ("1", "SIGHUP", 129)])
+def test_termination_leaves_neither_folder_nor_workers(tmp_path: Path, jobs: str, number: str, code: int):
+    running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
+    time.sleep(2)
+    running.send_signal(getattr(signal, number))  # to the command alone, not to its workers
+    _, err = running.communicate(timeout=30)  # returns only when no worker holds standard error any more
+    assert (running.returncode, err) == (code, "mortalsim: terminated, nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+    deadline = time.monotonic() + 10
+    while workers_of(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers_of(running.pid) == []
+
+
+def workers_of(session: int) -> list[str]:
+    """Return the live processes of a session, where the system lists processes as files."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(path.parent.name)
+    return found
+
+
+def test_interrupted_training_says_that_the_checkpoint_remains(tmp_path: Path):
+    arguments = ("train", "--learner", "readout", "--hidden", "8", "--epochs", "100000", "--checkpoint", "a.safetensors")
+    running = begun(tmp_path, "a.safetensors", *arguments)
+    os.killpg(running.pid, signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130 and err.count("\n") == 1
+    assert "no run folder was written; a.safetensors holds what was learned" in err
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".part")] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), json.JSONDecodeError("x", "", 0)])
+def test_failures_of_the_machine_get_one_message(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: Train) -> None:
+        raise error
+
+    monkeypatch.setattr(Train, "run", fail)
+    code, out, err = mortalsim_says("train", "--out", str(tmp_path / "run"))
+    assert (code, out) == (2, "") and err.startswith("mortalsim: ") and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_tables_lose_nothing_on_narrow_terminals(columns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    row = {"design": "some[thing]-long.toml", "learner": "physics_aware", "test_error": 0.0312, "copied_error": None}
+    monkeypatch.setattr(Train, "run", lambda self: Results(columns=COLUMNS, rows=(row,)))
+    arguments = ["train", "--out", str(tmp_path / "run")]
+    # A terminal, as far as rich can tell, without colours.
+    narrow = {"COLUMNS": columns, "FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb"}
+    out = CliRunner().invoke(cli.build(arguments), arguments, env=narrow).stdout
+    line = next(line for line in out.splitlines() if "3.12 %" in line)
+    assert "some[thing]-long.toml" in line and "physics_aware" in line
+    assert all(column.heading in out for column in COLUMNS)

@@ -1,5 +1,6 @@
 """Every learner found keeps its contract on a simulated chip, also when the chip lives in another process."""
 
+import multiprocessing
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -40,6 +41,20 @@ def little_data():
 @pytest.mark.parametrize("name", LEARNERS.names())
 def test_every_learner_found_conforms(name):
     check_learner(LEARNERS.get(name)(), make)
+
+
+def test_check_learner_trains_a_chip_in_another_process():
+    check_learner(LEARNERS.get("ff")(), make, elsewhere=True)
+
+
+def changed_elsewhere():
+    """A chip that is not the same individual in every process."""
+    return make(seed=3 if multiprocessing.parent_process() is None else 4)
+
+
+def test_check_learner_notices_that_another_process_has_another_chip():
+    with pytest.raises(NotConforming, match="another process"):
+        check_learner(LEARNERS.get("ff")(), changed_elsewhere, elsewhere=True)
 
 
 @pytest.mark.parametrize("name", LEARNERS.names())

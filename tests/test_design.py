@@ -43,6 +43,18 @@ def test_a_user_file_is_read(tmp_path):
         (GOOD.replace("[4, 3]", "[4]"), "expected at least an input and an output size"),
         (GOOD.replace('technology = "soft_bounds"', "pulses = 3"), "expected a name or a table with the field 'technology'"),
         (GOOD + "g_min = 1\n", "g_min must be below g_max"),
+        (GOOD + "g_max = inf\n", "g_max: Input should be a finite number, found inf"),
+        (GOOD + "drift = nan\n", "drift: Input should be .*, found nan"),
+        (GOOD + "[neurons]\nsaturation = inf\n", "neurons.saturation: Input should be a finite number"),
+        (GOOD + "[converters]\noutput_range = inf\n", "converters.output_range: Input should be a finite number"),
+        (GOOD + "[costs]\nadc_joules = inf\n", "costs.adc_joules: Input should be a finite number"),
+        (GOOD + "[normaliser]\nepsilon = inf\n", "normaliser.epsilon: Input should be a finite number"),
+        (GOOD + "[nudges]\ncurrent_gain_dtod = inf\n", "nudges.current_gain_dtod: Input should be a finite number"),
+        ("weight_range = inf\n" + GOOD, "weight_range: Input should be a finite number"),
+        (GOOD + '[neurons]\ncurve = { family = "leaky", leak = nan }\n', "leak: Input should be .*, found nan"),
+        (GOOD.replace('"soft_bounds"', "5"), "device: technology: expected a name, one of .*soft_bounds.*; found 5"),
+        (GOOD.replace('"soft_bounds"', '["linear"]'), r"technology: expected a name, one of .*; found \['linear'\]"),
+        (GOOD + "[neurons]\ncurve = { family = 3 }\n", "neurons.curve: family: expected a name, one of .*relu.*; found 3"),
         ("name = ", "not valid TOML"),
     ],
 )
@@ -67,6 +79,27 @@ def test_revised_changes_what_is_named_and_checks_it():
     assert other.neurons.curve == CURVES.get("leaky")(leak=0.2)
     with pytest.raises(DesignError, match="less than or equal to 1, found 2"):
         design.revised(device={"stuck": 2})
+
+
+def test_the_data_sheets_figures_are_those_worked_out_by_hand():
+    """Eight pairs of 5 uS mid range, 4 uS a unit of weight; 0.2 V for 100 ns a read, 2 V for 100 ns a pulse."""
+    device = {"technology": "linear", "pulses": 100, "g_min": 1e-6, "g_max": 9e-6, "read_noise": 0.4e-6}
+    design = Design(
+        name="d",
+        sizes=(3, 2),
+        weight_range=2.0,
+        device=device | {"read_noise_relative": 0.08, "read_volts": 0.2, "pulse_volts": 2.0, "pulse_seconds": 1e-7},
+        neurons={"noise": 0.5},
+        costs={"read_seconds": 1e-7, "dac_joules": 1e-13, "adc_joules": 1e-12},
+    )
+    sheet = design.datasheet()
+    # 16 devices take 16 * 5e-6 * 0.04 * 1e-7 = 0.32 pJ, four lines 0.4 pJ, two outputs 2 pJ.
+    assert sheet.joules_per_read == pytest.approx(2.72e-12, abs=0)
+    assert sheet.joules_per_pulse == pytest.approx(2e-12, abs=0)
+    assert (sheet.seconds_per_read, sheet.seconds_per_pulse) == pytest.approx((1e-7, 1e-7))
+    # Each of three lines: 2 * 0.1^2 by constant and 2 * 0.1^2 by relative noise; the neuron 0.5^2.
+    assert sheet.read_noise == pytest.approx((0.25 + 3 * 0.04) ** 0.5)
+    assert sheet.weight_step == pytest.approx(0.02)
 
 
 def test_every_field_says_what_it_means():

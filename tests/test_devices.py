@@ -64,6 +64,21 @@ def test_exponential_reproduces_the_resistive_ram_trace():
     assert [trace[999 + n] for n in (100, 250, 500, 1000)] == pytest.approx([0.252, -0.082, -0.460, -1.0], abs=2e-3)
 
 
+def test_the_default_exponential_device_is_the_fit():
+    """The same trace with the technology's own defaults, on a chip, pulse by pulse through the kernel."""
+    chip = one_pair("exponential", max_train=0)
+    cells, device = chip.layers[0].crossbar.cells, chip.design.device
+    cells[0, 0] = device.g_min
+    train, trace = np.full((2, 1), 50 / chip.design.pulses_per_weight, np.float32), []
+    for sign in (1, -1):
+        for _ in range(20):
+            chip.write(Delta(0, sign * train))
+            trace.append(2 * (cells[0, 0, 0, 0] - device.g_min) / (device.g_max - device.g_min) - 1)
+    up, down = trace[:20], trace[20:]
+    assert [up[n // 50 - 1] for n in (100, 250, 500, 1000)] == pytest.approx([-0.748, -0.456, -0.054, 0.656], abs=4e-3)
+    assert [down[n // 50 - 1] for n in (100, 250, 500, 1000)] == pytest.approx([0.252, -0.082, -0.460, -1.0], abs=4e-3)
+
+
 @pytest.mark.parametrize("name", DEVICES.names())
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_kernel_walks_as_the_law_says(name, sign):
@@ -74,7 +89,7 @@ def test_the_kernel_walks_as_the_law_says(name, sign):
     u = (oracle.conductances(chip)[0][0, 0, 0] - device.g_min) / (device.g_max - device.g_min)
     expected = []
     for _ in range(30):
-        u = float(np.clip(u + sign * float(law(np.array(u))) / device.pulses, 0, 1))
+        u = float(np.clip(u + (sign + device.asymmetry) * float(law(np.array(u))) / device.pulses, 0, 1))
         expected.append(u)
     np.testing.assert_allclose(walk(chip, 30, sign), expected, atol=3e-4)
 

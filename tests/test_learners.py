@@ -1,5 +1,6 @@
 """Each rule does what its paper says, on a chip whose arithmetic is exact."""
 
+import dataclasses
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 from fakes import IdealChip, make_datasheet
 
-from mortalsim import learners
 from mortalsim.checks import MissingPort, RangeError, ShapeError, UnknownName
 from mortalsim.hardware import CurrentNudge, Delta, Outer, Port, Program, Replay, Shrink
 from mortalsim.learners import LEARNERS, Batch
@@ -82,8 +82,8 @@ def test_missing_ports_are_refused_in_a_sentence(name):
 
 def test_unknown_learner_and_nonsense_settings():
     with pytest.raises(UnknownName, match="Did you mean 'insilico'"):
-        learners.get("insilco")
-    assert learners.summaries()["wp"].startswith("Weight perturbation")
+        LEARNERS.get("insilco")
+    assert LEARNERS.summaries()["wp"].startswith("Weight perturbation")
     for name, setting in [("ff", "epochs"), ("wp", "amplitude"), ("ap", "probes"), ("readout", "ridge")]:
         with pytest.raises(RangeError, match=setting):
             LEARNERS.get(name)(**{setting: 0})
@@ -99,7 +99,8 @@ def test_half_linear_is_one_then_falls_to_zero():
 
 
 def bare(**kw):
-    return LEARNERS.get("ff")(**{"threshold": "width", "peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0} | kw)
+    plain = {"peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0, "temperature": 1.0}
+    return LEARNERS.get("ff")(**plain | kw)
 
 
 def test_ff_update_is_the_published_one():
@@ -282,9 +283,9 @@ def test_readout_is_ridge_regression_and_never_writes():
 def test_insilico_touches_the_chip_once_at_the_end():
     chip, learner = Watched(make_datasheet(SIZES), 1), LEARNERS.get("insilico")()
     state = learner.init(chip.datasheet, RNG(0))
-    for progress in (0.5, 0.9, 1.0):
+    for final in (False, False, True):
         assert not chip.asked and not chip.presented
-        state, _ = learner.step(chip, batch(progress=progress), state, RNG(1))
+        state, _ = learner.step(chip, dataclasses.replace(batch(), final=final), state, RNG(1))
     assert [type(request) for request in chip.asked] == [Program] * 3
     for array, weights in enumerate(chip.weights):
         np.testing.assert_array_equal(weights, state[f"weights{array}"])

@@ -27,6 +27,30 @@ def silent(name, **neurons):
     )
 
 
+def clipping():
+    """A silent chip whose lines clip after a normaliser with a gain of its own."""
+    design = silent("mild").revised(converters={"input_range": 1.0}, normaliser={"gain_dtod": 0.3})
+    return SimulatedChip(design, seed=5)
+
+
+def test_model_equals_the_silent_chip_where_lines_clip():
+    chip, x = clipping(), np.random.default_rng(1).random((40, 12), dtype=np.float32)
+    gains = [layer.normaliser_gain for layer in chip.layers]
+    assert np.abs(np.array(gains) - 1).max() > 0.1
+    measured, true = chip.read(x).taps, oracle.model(chip).forward(x.astype(float)).taps
+    for tap, shown, lines in zip(measured, true, oracle.lines(chip, true), strict=True):
+        ends = tap.pre[:, :-1] - chip.layers[tap.array].dac.offset
+        assert np.isclose(np.abs(ends), chip.layers[tap.array].dac.gain, rtol=1e-5).mean() > 0.1  # some lines do clip
+        np.testing.assert_allclose(tap.pre, lines, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(tap.post, shown.post, rtol=2e-5, atol=2e-5)
+
+
+def test_a_normaliser_that_is_absent_has_no_gain():
+    chip = SimulatedChip(silent("mild").revised(normaliser={"present": False, "gain_dtod": 0.5}), seed=5)
+    x = np.random.default_rng(1).random((7, 12), dtype=np.float32)
+    np.testing.assert_allclose(chip.read(x).output, oracle.model(chip).forward(x.astype(float)).output, rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", ["mild", "harsh", "wild"])
 def test_model_equals_the_silent_chip(name):
     chip = SimulatedChip(silent(name), seed=5)

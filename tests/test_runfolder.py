@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from mortalsim.checks import OutputError
+from mortalsim.chips import load_design
+from mortalsim.chips.design import build_design
 from mortalsim.experiments import execute
 from mortalsim.experiments.base import Experiment
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
@@ -26,6 +28,12 @@ class Tiny(Experiment):
         line = Series(name="a", x=(1.0, 2.0), y=(self.answer, 3.0))
         figure = Figure(name="only", caption="<caption>", panels=(Panel(title="t", x_label="x", series=(line,)),))
         return Results(columns=(Column(key="a", heading="<a>"),), rows=({"a": self.answer},), figures=(figure,))
+
+
+class OfDesign(Tiny):
+    """An experiment that names a design."""
+
+    design: str = "mild"
 
 
 def test_folder_holds_results_config_picture_and_page(tmp_path: Path):
@@ -50,6 +58,30 @@ def test_default_folder_is_named_after_the_experiment(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     _, out = execute(Tiny())
     assert out.parent == Path("runs") and out.name.startswith(f"{Tiny.name()}-") and out.is_dir()
+
+
+def test_default_folders_of_the_same_second_get_numbers(tmp_path: Path):
+    with new_folder(tmp_path / "run", numbered=True) as first, new_folder(tmp_path / "run", numbered=True) as second:
+        pass
+    with new_folder(tmp_path / "run", numbered=True) as third:
+        pass
+    assert [folder.out.name for folder in (second, first, third)] == ["run", "run-2", "run-3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-2", "run-3"]
+
+
+def test_out_through_a_dangling_link_is_refused_before_any_work(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="leads nowhere"):
+        execute(Tiny(out=tmp_path / "link" / "run", answer=-1))
+
+
+def test_config_holds_the_designs_in_full(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nsizes = [4, 4]\nports = ["taps", "outer", "delta"]\n[device]\ntechnology = "linear"\n')
+    _, out = execute(OfDesign(out=tmp_path / "run", design=str(path)))
+    designs = json.loads((out / "config.json").read_text())["designs"]
+    assert designs[str(path)]["ports"] == ["delta", "outer", "taps"]
+    assert build_design(designs[str(path)], "config") == load_design(path)
 
 
 def test_existing_out_is_refused_before_any_work(tmp_path: Path):

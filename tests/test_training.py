@@ -81,7 +81,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
     chip = make()
     path = tmp_path / "a.safetensors"
     train(chip, learner(), data(), Streams(7), checkpoint=checkpoint(path, chip))
-    for rule, seed, what in [(learner(rate=0.5), 7, "settings"), (learner(), 8, "seed"), (learner("ap"), 7, "learner")]:
+    for rule, seed, what in [(learner(rate=0.5), 7, "rate"), (learner(), 8, "seed"), (learner("ap"), 7, "learner")]:
         with pytest.raises(DesignError, match=f"of another run: {what}"):
             train(chip, rule, data(), Streams(seed), checkpoint=checkpoint(path, chip))
     path.write_bytes(b"no tensors")
@@ -90,7 +90,7 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
 
 
 def test_unwritable_checkpoint_is_one_clear_error(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="its folder does not exist"):
         train(make(), learner(), data(), Streams(7), checkpoint=checkpoint(tmp_path / "no" / "a.safetensors", make()))
 
 
@@ -197,5 +197,26 @@ def test_batches_are_near_equal_and_cover_every_sample():
     state = train(make(), Count(), data(train_x=x), Streams(1)).state
     assert np.all(state["seen"] == 2)
     assert set(state["sizes"]) == {13, 14}
-    np.testing.assert_allclose(state["progress"], np.arange(1, 7) / 6)
+    np.testing.assert_allclose(state["progress"], np.arange(6) / 6)
     assert replace(Count(), batch_size=100).batch_size == 100
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("valid_x", np.zeros((0, 12)), "valid_x: expected shape"),
+        ("valid_y", np.zeros(3, int), r"valid_y: expected shape \(M,\)"),
+        ("train_y", np.zeros(4), "train_y: expected whole numbers"),
+        ("classes", 7, "classes: expected the chip's n_outputs = 4, found 7"),
+    ],
+)
+def test_data_that_does_not_fit_is_named(field, value, message):
+    fields = {
+        "train_x": np.zeros((4, 12)),
+        "train_y": np.zeros(4, int),
+        "valid_x": np.zeros((2, 12)),
+        "valid_y": np.zeros(2, int),
+    }
+    data = SimpleNamespace(**({"classes": 4} | fields | {field: value}))
+    with pytest.raises(ValueError, match=message):
+        train(IdealChip(make_datasheet((12, 8, 4)), 0), LEARNERS.get("wp")(), data, Streams(0))

@@ -24,11 +24,22 @@ DRIFT_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class WriteCost:
-    """What one write request took: pulses in all, and pulse slots if rows are written together or one after the other."""
+    """What one write request took.
+
+    Parameters
+    ----------
+    pulses
+        Sent in all.
+    parallel, by_row
+        Pulse slots if rows are written together, or one after the other.
+    verified
+        Times that all rows were read, one after the other, to verify.
+    """
 
     pulses: int
     parallel: int
     by_row: int
+    verified: int = 0
 
 
 class Crossbar:
@@ -113,22 +124,27 @@ class Crossbar:
     def program(self, target: FloatArray, now: float, number: int) -> WriteCost:
         """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until within half a step.
 
-        Verification reads what the device conducts, so it also corrects its static error, its step and its asymmetry; what
-        stays is read noise, stuck devices and bounds too narrow for the target.
+        Beyond the weight range the target is the range's end: a pair holds no more. Verification reads what the device
+        conducts, so it also corrects its static error, its step and its asymmetry; what stays is read noise, stuck devices
+        and bounds too narrow for the target.
         """
-        total = WriteCost(0, 0, 0)
+        pulses = parallel = by_row = verified = 0
+        target = np.clip(target, -self.design.weight_range, self.design.weight_range)
         rng = self._verify.generator(number)
         # With both devices of the pair moving, half a step of each is one half of two weight steps.
         tolerance = self.device.step / self.design.unit
         for attempt in range(self.device.verify_steps):
             error = target - (self.weights + self._read_error(rng))
+            verified += 1
             error[np.abs(error) <= tolerance] = 0
             if not error.any():
                 break
             # Attempts share the request's number; the attempt shifts the counter so that none repeats a draw.
-            cost = self.change(error.astype(np.float32), now, number + (attempt << 24), cap=0)
-            total = WriteCost(total.pulses + cost.pulses, total.parallel + cost.parallel, total.by_row + cost.by_row)
-        return total
+            # Twice the pulses from end to end are enough for any device; one that answers worse waits for the next round.
+            cap = 2 * self.device.pulses
+            cost = self.change(error.astype(np.float32), now, number + (attempt << 24), cap=cap)
+            pulses, parallel, by_row = pulses + cost.pulses, parallel + cost.parallel, by_row + cost.by_row
+        return WriteCost(pulses, parallel, by_row, verified)
 
     def _read_error(self, rng: np.random.Generator) -> FloatArray:
         spread: FloatArray | float = math.sqrt(self.design.line_variance)
@@ -138,19 +154,15 @@ class Crossbar:
 
     def _change_exactly(self, matrix: FloatArray, now: float) -> None:
         # Continuous devices: each of the pair takes half the change, up to its own bounds.
-        self._settle(now)
         half = (matrix * (self.design.unit / 2)).astype(np.float32)
         for device, sign in enumerate((1, -1)):
-            g, low, high = (self.cells[device, field] for field in (G, LOW, HIGH))
-            moves = self.cells[device, UP] > 0
-            np.clip(g + sign * half, low, high, out=g, where=moves & (half != 0))
+            g, up, low, high, nu, written = (self.cells[device, field] for field in (G, UP, LOW, HIGH, NU, WRITTEN))
+            # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.
+            moves = (up > 0) & (half != 0)
+            drifted = g * (1 + np.maximum(np.float64(now) - written, 0) / self.device.drift_t0) ** -nu
+            g[moves] = np.clip(drifted + sign * half, low, high)[moves]
+            written[moves] = now
         self.fold(now)
-
-    def _settle(self, now: float) -> None:
-        # The drifted conductances become the programmed ones as of now.
-        g, nu, written = self.cells[:, G], self.cells[:, NU], self.cells[:, WRITTEN]
-        g *= (1 + (now - written) / self.device.drift_t0) ** -nu
-        written[...] = now
 
 
 def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> FloatArray:
@@ -172,7 +184,7 @@ def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> 
     asymmetry = device.asymmetry + device.asymmetry_dtod * normal("asymmetry")
     cells[:, UP] = step * np.maximum(1 + asymmetry, 0)
     cells[:, DOWN] = step * np.maximum(1 - asymmetry, 0)
-    cells[:, ERROR] = device.conductance_dtod * normal("error")
+    cells[:, ERROR] = np.maximum(device.conductance_dtod * normal("error"), -1)  # nothing conducts less than nothing
     cells[:, NU] = np.maximum(device.drift + device.drift_dtod * normal("drift"), 0)
     cells[:, WRITTEN] = 0.0
     weights = initial_weights(design, n_in, n_out, streams.generator("weights"))

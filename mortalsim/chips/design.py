@@ -24,7 +24,7 @@ from mortalsim.settings import explain
 class Costs(BaseModel):
     """Time and energy of a read; those of a pulse belong to the device."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     read_seconds: float = Field(100e-9, gt=0, description="one array answering one sample, seconds (assumption)")
     dac_joules: float = Field(0.1e-12, ge=0, description="one input conversion, joules (assumption)")
@@ -34,7 +34,7 @@ class Costs(BaseModel):
 class Design(BaseModel):
     """A chip design. Each group of fields can be switched off by its zeros; see the groups for units and meanings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(description="how tables and messages call the design")
     summary: str = Field("", description="one line for lists")

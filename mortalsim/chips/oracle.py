@@ -5,12 +5,14 @@ Used by experiments and tests alone; everything here is noise-free and in float6
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.chips.layer import Layer
 from mortalsim.chips.simulated import SimulatedChip
-from mortalsim.hardware import BIAS
+from mortalsim.hardware import BIAS, Tap
 from mortalsim.objectives import cross_entropy
 from mortalsim.twin import Layer as ModelLayer
 from mortalsim.twin import Twin
@@ -32,7 +34,18 @@ def model(chip: SimulatedChip) -> Twin:
     """Return the exact differentiable model of this one chip: no noise, no rounding, no clipping by the ADC."""
     design = chip.design
     layers = tuple(_layer(layer, w) for layer, w in zip(chip.layers, weights(chip), strict=True))
-    return Twin(layers, design.normaliser.present, design.normaliser.epsilon, design.converters.input_range)
+    # The chip's normaliser has a gain of its own before the clip; here it is part of the weights, after the clip.
+    ranges = tuple(design.converters.input_range / abs(_normaliser_gain(layer)) for layer in chip.layers)
+    return Twin(layers, design.normaliser.present, design.normaliser.epsilon, ranges)
+
+
+def lines(chip: SimulatedChip, taps: Sequence[Tap]) -> list[np.ndarray]:
+    """Return what the chip's input lines carry where those of its `model` show ``taps``, one (B, n_in) per array.
+
+    The model's weights hold the gains and offsets of normaliser and DAC. So the derivative of anything with respect to the
+    chip's own weights is these lines, transposed, times its derivative with respect to each neuron's input.
+    """
+    return [tap.pre * _line_gain(layer) + _line_offset(layer) for tap, layer in zip(taps, chip.layers, strict=False)]
 
 
 def loss_and_gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> tuple[float, list[np.ndarray]]:
@@ -41,8 +54,7 @@ def loss_and_gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -
     trace = twin.forward(x.astype(np.float64))
     loss, slope = cross_entropy(trace.output, targets)
     errors = twin.backward(trace.taps, slope / len(x))
-    pres = [tap.pre * _line_gain(layer) + _line_offset(layer) for tap, layer in zip(trace.taps, chip.layers, strict=True)]
-    return float(loss.mean()), [pre.T @ error for pre, error in zip(pres, errors, strict=True)]
+    return float(loss.mean()), [pre.T @ error for pre, error in zip(lines(chip, trace.taps), errors, strict=True)]
 
 
 def transfer_curves(chip: SimulatedChip, array: int, z: FloatArray) -> np.ndarray:
@@ -64,9 +76,13 @@ class _Response:
         return self._neurons.respond(z)[1] * self._adc.gain
 
 
+def _normaliser_gain(layer: Layer) -> float:
+    return layer.normaliser_gain if layer.design.normaliser.present else 1.0
+
+
 def _line_gain(layer: Layer) -> np.ndarray:
     # The gains of normaliser and DAC act on every line but the bias line.
-    return np.append(layer.dac.gain.astype(np.float64) * layer.normaliser_gain, BIAS)
+    return np.append(layer.dac.gain.astype(np.float64) * _normaliser_gain(layer), BIAS)
 
 
 def _line_offset(layer: Layer) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, check_array, check_between
-from mortalsim.chips.crossbar import Crossbar, WriteCost
+from mortalsim.chips.crossbar import Crossbar
 from mortalsim.chips.design import Design
 from mortalsim.chips.layer import Layer
 from mortalsim.hardware import (
@@ -37,11 +37,11 @@ class Ledger:
     reads, nudged_reads
         Samples presented; the second counts those with a nudge and is part of the first.
     requests
-        Write requests.
+        Write requests carried out; those refused are not counted.
     pulses
         Pulses sent to devices, stuck ones included.
     seconds, joules
-        Time taken and energy spent by reads and writes, nominal figures of the data sheet.
+        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it.
     """
 
     reads: int = 0
@@ -120,7 +120,8 @@ class SimulatedChip:
         Raises
         ------
         ShapeError, RangeError
-            The request names no array of this chip, or carries an array of the wrong shape or numbers that are not finite.
+            The request names no array of this chip, or carries an array of the wrong shape or kind or numbers that are not
+            finite. Nothing is written then.
         MissingPort
             The design lacks the request's port.
         """
@@ -130,20 +131,26 @@ class SimulatedChip:
             raise ShapeError(f"request: expected one of {kinds}, found {type(request).__name__}.")
         self._datasheet.require(f"the request {type(request).__name__}", port)
         number = self.ledger.requests
-        self.ledger.requests += 1
         if isinstance(request, Replay):
-            costs = [self._replay(request, layer, number) for layer in self.layers]
-            slots = max(cost.parallel for cost in costs)
-            self._account(pulses=sum(cost.pulses for cost in costs), slots=slots)
-            return
-        crossbar = self._array(request.array)
-        if isinstance(request, Program):
-            target = check_array("target", request.target, _weights_shape(crossbar))
-            cost = crossbar.program(target, self.clock, number)
+            changes = [self._replayed(request, layer) for layer in self.layers]
+            crossbars = [layer.crossbar for layer in self.layers]
+            for crossbar in crossbars:
+                crossbar.keep_up(self.clock)
+            pairs = zip(crossbars, changes, strict=True)
+            costs = [crossbar.change(change, self.clock, number) for crossbar, change in pairs]
+            self._account(pulses=sum(cost.pulses for cost in costs), slots=max(cost.parallel for cost in costs))
         else:
-            cost = crossbar.change(self._matrix(request, crossbar), self.clock, number)
-        parallel = isinstance(request, Outer | Shrink)
-        self._account(pulses=cost.pulses, slots=cost.parallel if parallel else cost.by_row)
+            crossbar = self._array(request.array)
+            crossbar.keep_up(self.clock)
+            if isinstance(request, Program):
+                target = check_array("target", request.target, _weights_shape(crossbar))
+                cost = crossbar.program(target, self.clock, number)
+            else:
+                cost = crossbar.change(self._matrix(request, crossbar), self.clock, number)
+            parallel = isinstance(request, Outer | Shrink)
+            self._account(pulses=cost.pulses, slots=cost.parallel if parallel else cost.by_row)
+            self._account_verify(crossbar, cost.verified)
+        self.ledger.requests += 1
 
     def wait(self, seconds: float) -> None:
         """Let time pass: the devices drift. Below the seam; for experiments."""
@@ -189,6 +196,16 @@ class SimulatedChip:
         ledger.joules += reads * sheet.joules_per_read + pulses * sheet.joules_per_pulse
         self.clock += seconds
 
+    def _account_verify(self, crossbar: Crossbar, rounds: int) -> None:
+        # A round reads the rows one after the other: each row drives its own devices once and converts every column.
+        n_in, n_out = crossbar.shape
+        costs, device = self.design.costs, self.design.device
+        seconds = rounds * n_in * costs.read_seconds
+        row = n_out * (2 * device.g_mid * device.read_volts**2 * costs.read_seconds + costs.adc_joules) + costs.dac_joules
+        self.ledger.seconds += seconds
+        self.ledger.joules += rounds * n_in * row
+        self.clock += seconds
+
     def _check_nudge(self, nudge: Nudge | None, samples: int) -> Nudge | None:
         if nudge is None:
             return None
@@ -224,12 +241,12 @@ class SimulatedChip:
         post = check_array("post", request.post, {"B": len(pre), "n_out": n_out})
         return np.asarray(np.float32(check_between("rate", request.rate, -1e9, 1e9)) * (pre.T @ post), dtype=np.float32)
 
-    def _replay(self, request: Replay, layer: Layer, number: int) -> WriteCost:
+    def _replayed(self, request: Replay, layer: Layer) -> FloatArray:
         change = np.zeros(layer.crossbar.shape, np.float32)
         for nudge, scale in request.terms:
             size = check_between("scale", scale, -1e9, 1e9) * nudge.amplitude
             layer.add_pattern(change, nudge, size)
-        return layer.crossbar.change(change, self.clock, number)
+        return change
 
 
 def _weights_shape(crossbar: Crossbar) -> dict[str, int | None]:

@@ -13,7 +13,7 @@ from mortalsim.checks import FloatArray
 class Converters(BaseModel):
     """Converters of a design. Without bits a converter does not round; without a range it does not clip."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dac_bits: int = Field(0, ge=0, le=16, description="bits of the input converters; 0: no rounding")
     adc_bits: int = Field(0, ge=0, le=16, description="bits of the output converters; 0: no rounding")

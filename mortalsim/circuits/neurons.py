@@ -16,7 +16,7 @@ from mortalsim.circuits.curves.relu import Relu
 class Neurons(BaseModel):
     """Neurons of a design: y = clip(curve(gain z + offset), -saturation, saturation)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     curve: AnyCurve = Field(default_factory=Relu, description="transfer curve of the hidden arrays")
     output_curve: AnyCurve = Field(default_factory=Straight, description="transfer curve of the last array")

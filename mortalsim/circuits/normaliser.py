@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Normaliser(BaseModel):
     """The normaliser of a design; a vector of zeros stays zero."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     present: bool = Field(True, description="a normaliser stands before every array")
     epsilon: float = Field(1e-6, gt=0, description="added to the root mean square, so that silence stays silence")

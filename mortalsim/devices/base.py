@@ -22,7 +22,7 @@ class Device(BaseModel, ABC):
     deviations, ``_dtod`` frozen from device to device, ``_ctoc`` fresh from pulse to pulse.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: ClassVar[str]
     """Where the default numbers come from."""
@@ -37,7 +37,7 @@ class Device(BaseModel, ABC):
     asymmetry_dtod: float = Field(0.0, ge=0, description="spread of the asymmetry, device to device, absolute")
     bound_dtod: float = Field(0.0, ge=0, description="spread of both bounds, device to device, relative")
     stuck: float = Field(0.0, ge=0, le=1, description="fraction of devices that no pulse moves")
-    conductance_dtod: float = Field(0.0, ge=0, description="static error of what a device conducts, relative")
+    conductance_dtod: float = Field(0.0, ge=0, description="static error of what a device conducts, relative, not below -1")
     read_noise: float = Field(0.0, ge=0, description="read noise independent of conductance, siemens, fresh each read")
     read_noise_relative: float = Field(0.0, ge=0, description="read noise proportional to conductance, fresh each read")
     drift: float = Field(0.0, ge=0, description="mean drift exponent nu in G(t) = G (1 + t/t0)^-nu, t since the last write")

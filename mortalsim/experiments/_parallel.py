@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import joblib
@@ -11,6 +12,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
+
+from mortalsim.checks import MortalsimError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,7 +72,12 @@ def _completed(function: Callable[[T], R], tasks: Sequence[T], jobs: int) -> Any
     # Workers ignore Ctrl-C, which reaches them too: the parent hears it and ends them, without their tracebacks.
     with joblib.parallel_config("loky", inner_max_num_threads=1, initializer=_ignore_interrupts):
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-        yield from pool(joblib.delayed(_numbered)(function, place, task) for place, task in enumerate(tasks))
+        try:
+            yield from pool(joblib.delayed(_numbered)(function, place, task) for place, task in enumerate(tasks))
+        except BrokenProcessPool as error:
+            raise MortalsimError(
+                "a worker process was ended from outside, perhaps for want of memory. Use fewer processes: --jobs 1."
+            ) from error
 
 
 def _numbered(function: Callable[[T], R], place: int, task: T) -> tuple[int, R]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
@@ -13,12 +15,22 @@ from mortalsim.checks import DesignError, check_name
 from mortalsim.chips import Design, Ledger, SimulatedChip, load_design, oracle
 from mortalsim.data import SUMMARIES, Dataset
 from mortalsim.experiments._oracle import Oracle
-from mortalsim.hardware import Program
+from mortalsim.hardware import Port, Program
 from mortalsim.learners import LEARNERS, Learner, State
 from mortalsim.streams import Streams
 from mortalsim.training import Checkpoint, Record, error_rate, train
 
-LEARNER_NAMES = ("ff", "ap", "wp", "readout", "insilico", "physics_aware", "oracle")
+_FIRST = ("ff", "ap", "wp", "readout", "insilico", "physics_aware")
+
+
+def _learner_names() -> tuple[str, ...]:
+    """Return every learner that there is a file for, the usual ones first, and the oracle."""
+    found = LEARNERS.names()
+    usual = [name for name in _FIRST if name in found]
+    return (*usual, *(name for name in found if name not in usual), Oracle.name)
+
+
+LEARNER_NAMES = _learner_names()
 
 
 def learner_kind(name: str) -> type[Learner]:
@@ -56,6 +68,24 @@ def fitted_design(name: str, data: Dataset, hidden: tuple[int, ...] = ()) -> Des
     return design.with_sizes((data.train_x.shape[1], *(hidden or design.sizes[1:-1]), data.classes))
 
 
+def described(design: Design) -> dict[str, Any]:
+    """Return the whole design as JSON can hold it; the same design gives the same text, whatever the order of its ports."""
+    fields = design.model_dump(mode="json")
+    return {**fields, "ports": sorted(fields["ports"])}
+
+
+def digest(design: Design) -> str:
+    """Return 64 hexadecimal digits that stand for all fields of the design."""
+    return hashlib.sha256(json.dumps(described(design), sort_keys=True).encode()).hexdigest()
+
+
+def check_ports(design: Design, learners: Iterable[str]) -> None:
+    """Raise `MissingPort` if the design lacks a port of one of the ``learners``; to be asked before anything is trained."""
+    sheet = design.datasheet()
+    for name in learners:
+        sheet.require(name, *learner_kind(name).ports)
+
+
 def chip_seed(streams: Streams, number: int) -> int:
     """Return the seed of chip ``number``: the same for every learner and design of a run, so that trials can be paired."""
     return streams.integer("chip", number)
@@ -73,7 +103,7 @@ def make_learner(name: str, data: Dataset, scale: float = 1.0, settings: Mapping
     scale
         Factor of the learner's own number of epochs.
     settings
-        Hyper-parameters by name; values may be text, as from a command line.
+        Hyper-parameters by name; values may be text, as from a command line, lists as ``[1,2,3]``.
 
     Raises
     ------
@@ -91,7 +121,9 @@ def make_learner(name: str, data: Dataset, scale: float = 1.0, settings: Mapping
     for key, value in (settings or {}).items():
         check_name(f"hyper-parameter of {name}", key, known)
         try:
-            chosen[key] = TypeAdapter(types[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+            adapter: TypeAdapter[Any] = TypeAdapter(types[key], config=ConfigDict(arbitrary_types_allowed=True))
+            listed = isinstance(value, str) and value.startswith("[")
+            chosen[key] = adapter.validate_json(value) if listed else adapter.validate_python(value)
         except ValidationError as error:
             raise DesignError(
                 f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {known[key]!r}."
@@ -109,10 +141,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one trial gave; errors are fractions, costs are those of training alone."""
+    """What one trial gave; errors are fractions, costs are those of training alone.
+
+    ``copied_error`` is None where chips cannot be programmed: no weights can be copied then.
+    """
 
     test_error: float
-    copied_error: float
+    copied_error: float | None
     reads: int
     pulses: int
     joules: float
@@ -133,7 +168,8 @@ def trial(
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
     Reads for validation cost the learner nothing here: their number is known exactly, because every read of one sample costs
-    the same, and is taken off.
+    the same, and is taken off. Of epochs before a resumption only the validation error is on record; reads are laid to them
+    in proportion, which is exact for every learner that reads equally much in every epoch.
 
     Parameters
     ----------
@@ -144,10 +180,10 @@ def trial(
     on_epoch
         Called after every epoch with its record and the chip's ledger.
     """
-    spent: list[tuple[Record, int]] = []
+    spent: dict[int, int] = {}
 
     def note(record: Record) -> None:
-        spent.append((record, chip.ledger.reads))
+        spent[record.epoch] = chip.ledger.reads
         if on_epoch is not None:
             on_epoch(record, chip.ledger)
 
@@ -156,14 +192,18 @@ def trial(
     test_error = error_rate(chip, learner, data.test_x, data.test_y, result.state)
     per_sample = (chip.ledger.reads - trained.reads) // len(data.test_x)
     per_validation = per_sample * len(data.valid_x)
-    validations = [(reads, record.valid_error) for record, reads in spent if record.valid_error is not None]
-    curve = tuple(Point(reads - (k + 1) * per_validation, error) for k, (reads, error) in enumerate(validations))
-    unpaid = per_validation * sum(record.valid_error is not None for record in result.history)
+    validations = [(record.epoch, record.valid_error) for record in result.history if record.valid_error is not None]
+    unpaid = per_validation * len(validations)
+    reads, epochs = trained.reads - unpaid, len(result.history)
+    curve = tuple(
+        Point(spent[epoch] - k * per_validation if epoch in spent else reads * epoch // epochs, error)
+        for k, (epoch, error) in enumerate(validations, 1)
+    )
     sheet = chip.datasheet
     return Outcome(
         test_error=test_error,
         copied_error=copied_error(chip, other, learner, data, result.state),
-        reads=trained.reads - unpaid,
+        reads=reads,
         pulses=trained.pulses,
         joules=trained.joules - unpaid * sheet.joules_per_read,
         seconds=trained.seconds - unpaid * sheet.seconds_per_read,
@@ -172,10 +212,17 @@ def trial(
     )
 
 
-def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float:
-    """Return the test error of ``other`` once it is programmed with the true weights of ``chip``."""
+def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float | None:
+    """Return the test error of ``other`` once it is programmed with the true weights of ``chip``; None if it cannot be."""
+    if not can_copy(other.design):
+        return None
     copy_weights(chip, other)
     return error_rate(other, learner, data.test_x, data.test_y, state)
+
+
+def can_copy(design: Design) -> bool:
+    """Return whether weights can be programmed onto chips of the design."""
+    return Port.PROGRAM in design.ports
 
 
 def copy_weights(chip: SimulatedChip, other: SimulatedChip) -> None:

@@ -7,10 +7,13 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from threadpoolctl import threadpool_limits
 
+from mortalsim.chips import load_design
+from mortalsim.experiments._trial import described
 from mortalsim.report.results import Results
 from mortalsim.report.runfolder import Record, new_folder, versions
 
@@ -30,9 +33,27 @@ class Experiment(BaseModel, ABC):
     seed: int = Field(0, ge=0, description="seed of everything random: chips, data split, learners, noise")
     out: Path | None = Field(None, description="run folder to write, which must not exist yet; default: runs/NAME-DATE-TIME")
 
+    @field_validator("*")
+    @classmethod
+    def _check_names_once(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            twice = [name for name in value if isinstance(name, str) and value.count(name) > 1]
+            if twice:
+                raise ValueError(f"expected every name once, found {twice[0]!r} {value.count(twice[0])} times")
+        return value
+
     @abstractmethod
     def run(self) -> Results:
         """Do the work and return what was found; the same fields give the same results."""
+
+    def kept(self) -> str:
+        """Return what remains of a run that is stopped before its end, as a sentence for the user."""
+        return "nothing was written"
+
+    def used_designs(self) -> dict[str, dict[str, Any]]:
+        """Return all fields of each design that the fields ``design`` and ``designs`` name; a file may change later."""
+        names = [*getattr(self, "designs", ()), *filter(None, [getattr(self, "design", None)])]
+        return {str(name): described(load_design(name)) for name in names}
 
     @classmethod
     def name(cls) -> str:
@@ -48,6 +69,8 @@ class Experiment(BaseModel, ABC):
 def execute(experiment: Experiment) -> tuple[Results, Path]:
     """Run ``experiment`` and write its run folder; return what was found and where it lies.
 
+    Matrix products use one thread, so that numbers do not depend on the number of cores.
+
     Raises
     ------
     OutputError
@@ -55,18 +78,20 @@ def execute(experiment: Experiment) -> tuple[Results, Path]:
     """
     started = datetime.datetime.now().astimezone().replace(microsecond=0)
     out = experiment.out or Path("runs") / f"{experiment.name()}-{started:%Y%m%d-%H%M%S}"
-    with new_folder(out) as folder:
-        clock = time.perf_counter()
-        results = experiment.run()
+    with new_folder(out, numbered=experiment.out is None) as folder:
+        clock, designs = time.perf_counter(), experiment.used_designs()
+        with threadpool_limits(1):
+            results = experiment.run()
         record = Record(
             experiment=experiment.name(),
             question=experiment.question(),
             expected=experiment.expected,
             config=experiment.model_dump(mode="json"),
+            designs=designs,
             seed=experiment.seed,
             versions=versions(),
             started=started.isoformat(),
             seconds=round(time.perf_counter() - clock, 1),
         )
-        record.write(folder, results)
-    return results, out
+        record.write(folder.hidden, results)
+    return results, out.with_name(folder.out.name)

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from mortalsim import data
-from mortalsim.chips import Design, SimulatedChip, oracle
+from mortalsim.chips import Design, SimulatedChip, load_design, oracle
 from mortalsim.data import Dataset
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
@@ -36,7 +36,8 @@ COLUMNS = (
 )
 NOTES = (
     "Errors: mean ± standard deviation over chips. Copied: the same weights programmed onto a different chip of the same "
-    "design. Reads, pulses, energy and chip time are those of training one chip, without validation and test.",
+    "design, if it has the port `program`. Reads, pulses, energy and chip time are those of training one chip, without "
+    "validation and test.",
 )
 SHOWN_NEURONS = 16
 
@@ -64,6 +65,8 @@ class Compare(Experiment):
     jobs: Jobs = 0
 
     def run(self) -> Results:
+        for design in self.designs:
+            _trial.check_ports(load_design(design), self.learners)
         tasks = [_Task(self, d, n, k) for d in self.designs for k in range(self.chips) for n in self.learners]
         outcomes = dict(
             zip(((t.design, t.learner, t.chip) for t in tasks), run_tasks(_work, tasks, self.jobs, "compare"), strict=True)
@@ -98,7 +101,8 @@ def _work(task: _Task) -> Outcome:
 
 
 def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
-    tests, copies = [trial.test_error for trial in found], [trial.copied_error for trial in found]
+    tests = [trial.test_error for trial in found]
+    copies = [trial.copied_error for trial in found if trial.copied_error is not None]
     several = len(found) > 1
     return {
         "design": design,
@@ -106,8 +110,8 @@ def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
         "chips": len(found),
         "test_error": statistics.fmean(tests),
         "test_error_sd": statistics.stdev(tests) if several else None,
-        "copied_error": statistics.fmean(copies),
-        "copied_error_sd": statistics.stdev(copies) if several else None,
+        "copied_error": statistics.fmean(copies) if copies else None,
+        "copied_error_sd": statistics.stdev(copies) if copies and several else None,
         **{
             key: statistics.fmean(getattr(trial, key) for trial in found) for key in ("reads", "pulses", "joules", "seconds")
         },
@@ -125,8 +129,10 @@ def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
         series = []
         for name, key, style in (("own chip", "test_error", "dots"), ("copied to another chip", "copied_error", "rings")):
             dots = [(getattr(trial, key), place) for place, n in enumerate(compare.learners) for trial in groups[design, n]]
-            x, y = zip(*dots, strict=True)
-            series.append(Series(name=name, x=x, y=y, style=style))
+            known = [dot for dot in dots if dot[0] is not None]  # chips without the port `program` take no copy
+            if known:
+                x, y = zip(*known, strict=True)
+                series.append(Series(name=name, x=x, y=y, style=style))
         panel = Panel(
             title=design,
             x_label="test error",

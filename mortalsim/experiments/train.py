@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mortalsim import data
@@ -36,7 +38,10 @@ COLUMNS = (
     Column(key="joules", heading="energy", unit="joules"),
     Column(key="seconds", heading="chip time", unit="seconds"),
 )
-NOTES = ("Copied: the same weights programmed onto a different chip of the same design. Costs are those of training alone.",)
+NOTES = (
+    "Copied: the same weights programmed onto a different chip of the same design, if it has the port `program`. Costs are "
+    "those of training alone.",
+)
 
 
 class Train(Experiment):
@@ -52,7 +57,9 @@ class Train(Experiment):
     chip: int = Field(0, ge=0, description="seed of the chip: which individual of the design is trained")
     hidden: Hidden = ()
     epochs: int = Field(0, ge=0, description="passes through the training data; 0: the learner's own number")
-    set: tuple[str, ...] = Field((), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20")
+    set: tuple[str, ...] = Field(
+        (), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20 or label_lines=[0,1]"
+    )
     checkpoint: Path | None = Field(
         None, description="file ending in .safetensors that keeps the training's state after every epoch"
     )
@@ -60,10 +67,16 @@ class Train(Experiment):
 
     @field_validator("set")
     @classmethod
-    def _check_set(cls, settings: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_set(cls, settings: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for setting in settings:
             if not setting.partition("=")[2]:
                 raise ValueError(f"expected NAME=VALUE, found {setting!r}; write --set rate=0.01, for example")
+        names = [setting.partition("=")[0] for setting in settings]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is set {names.count(twice[0])} times; give it one value")
+        if "epochs" in names and info.data.get("epochs"):
+            raise ValueError("epochs is also given by --epochs; leave one of the two out")
         return settings
 
     @field_validator("resume")
@@ -78,13 +91,13 @@ class Train(Experiment):
         streams = Streams(self.seed)
         dataset = data.load(self.dataset, streams)
         design = _trial.fitted_design(self.design, dataset, self.hidden)
+        _trial.check_ports(design, [self.learner])
         chip, other = SimulatedChip(design, self.chip), SimulatedChip(design, self.chip + 1)
         settings: dict[str, Any] = dict(setting.split("=", 1) for setting in self.set)
         if self.epochs:
             settings["epochs"] = self.epochs
         learner = _trial.make_learner(self.learner, dataset, settings=settings)
-        # The streams' path holds all that makes this training what it is, so that no other one's checkpoint is taken for it.
-        own = streams.child("train", self.learner, design.model_dump_json(), self.chip, self.dataset)
+        own = streams.child("train", self.learner, self.dataset, self.chip)
         with _watch(self, learner.epochs) as on_epoch:
             found = _trial.trial(chip, other, learner, dataset, own, on_epoch, self._checkpoint(chip))
         return Results(columns=COLUMNS, rows=(self._row(found),), figures=self._figures(found), notes=NOTES)
@@ -98,7 +111,27 @@ class Train(Experiment):
             raise OutputError(
                 f"checkpoint: {self.checkpoint} exists already. Add --resume to go on from it, or name another file."
             )
-        return Checkpoint(self.checkpoint, chip.snapshot, chip.restore)
+        # The design is no part of what seeds the training; the chip's state names it, so that none is restored onto another.
+        mark = np.frombuffer(bytes.fromhex(_trial.digest(chip.design)), np.uint8)
+
+        def save() -> dict[str, np.ndarray]:
+            return {**chip.snapshot(), "design": mark}
+
+        def load(state: dict[str, np.ndarray]) -> None:
+            if not np.array_equal(state.get("design", ()), mark):
+                raise DesignError(
+                    f"checkpoint {self.checkpoint}: it is of another run: its chip is not of the design {self.design!r} as "
+                    "it is now. Give this run another path, or delete the file."
+                )
+            chip.restore({name: array for name, array in state.items() if name != "design"})
+
+        return Checkpoint(self.checkpoint, save, load)
+
+    def kept(self) -> str:
+        """Say that the checkpoint remains, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.is_file():
+            return super().kept()
+        return f"no run folder was written; {self.checkpoint} holds what was learned, add --resume to go on from it"
 
     def _row(self, found: Outcome) -> dict[str, Any]:
         costs = {key: getattr(found, key) for key in ("test_error", "copied_error", "reads", "pulses", "joules", "seconds")}
@@ -137,7 +170,7 @@ def _watch(train: Train, epochs: int) -> Iterator[Callable[[Record, Ledger], Non
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        line = bar.add_task(f"{train.learner} on {train.design}", total=epochs, standing="")
+        line = bar.add_task(escape(f"{train.learner} on {train.design}"), total=epochs, standing="")
         standing = {"error": "-"}
 
         def on_epoch(record: Record, ledger: Ledger) -> None:

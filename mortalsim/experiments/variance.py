@@ -19,6 +19,7 @@ from scipy.special import expit
 from mortalsim import data
 from mortalsim.checks import FloatArray
 from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.chips.layer import Layer
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
 from mortalsim.experiments._trial import DatasetName, DesignName
@@ -48,7 +49,7 @@ NOTES = (
 QUIET: dict[
     str, dict[str, Any]
 ] = {  # the bare rules: one probe, a fixed objective, no memory of earlier steps, every array probed
-    "ff": {"threshold": "width", "momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
+    "ff": {"threshold": "width", "temperature": 1.0, "momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
     "ap": {"probes": 1, "exact_output": False, "temperature": 1.0},
     "wp": {"probes": 1, "temperature": 1.0},
 }
@@ -191,11 +192,17 @@ def _goodness_ascent(chip: SimulatedChip, positive: FloatArray, negative: FloatA
     model = oracle.model(chip)
     total = [np.zeros(spec.shape) for spec in chip.datasheet.arrays[:-1]]
     for x, sign in ((positive, 1.0), (negative, -1.0)):
-        for tap, layer in zip(model.forward(x).taps[:-1], model.layers, strict=False):
+        for tap, layer, part in zip(model.forward(x).taps[:-1], model.layers[:-1], chip.layers[:-1], strict=True):
             wrongness = expit(sign * (tap.post.shape[1] - goodness(tap.post)))
             slope = 2 * sign * wrongness[:, None] * tap.post * layer.curve.derivative(layer.drive(tap.pre)) * layer.gain
-            total[tap.array] += tap.pre.T @ slope
+            total[tap.array] += _line_values(part, tap.pre).T @ slope
     return _flat(total)
+
+
+def _line_values(layer: Layer, pre: FloatArray) -> np.ndarray:
+    """Return what a chip's lines carry where its model says ``pre`` (B, n_in): the model's weights hold their gains."""
+    lines = pre[:, :-1] * layer.normaliser_gain * layer.dac.gain + layer.dac.offset
+    return np.concatenate([lines, pre[:, -1:]], axis=1)
 
 
 def _cosines(updates: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:

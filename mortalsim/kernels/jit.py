@@ -60,7 +60,7 @@ def drop_stale_cache(folder: Path) -> None:
     """
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
     for cached in (folder / "__pycache__").glob("*.nb[ic]"):
-        with suppress(FileNotFoundError):  # another process may be doing the same
+        with suppress(OSError):  # another process may be doing the same, or the folder may be read-only
             if cached.stat().st_mtime < newest:
                 cached.unlink()
 

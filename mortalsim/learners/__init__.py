@@ -3,10 +3,6 @@
 from mortalsim.learners.base import Batch, Info, Learner, State
 from mortalsim.registry import Registry
 
-__all__ = ["LEARNERS", "Batch", "Info", "Learner", "State", "get", "names", "summaries"]
+__all__ = ["LEARNERS", "Batch", "Info", "Learner", "State"]
 
 LEARNERS = Registry("mortalsim.learners", Learner)
-
-names = LEARNERS.names
-get = LEARNERS.get
-summaries = LEARNERS.summaries

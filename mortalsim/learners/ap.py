@@ -51,6 +51,7 @@ class ActivityPerturbation(Learner):
         super().__post_init__()
         check_between("amplitude", self.amplitude, 1e-9)
         check_between("probes", self.probes, 1)
+        check_between("temperature", self.temperature, 1e-3)
 
     def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
         datasheet.require(self.name, *self.ports)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, check_between
+from mortalsim.checks import FloatArray, RangeError, check_between
 from mortalsim.hardware import Chip, Datasheet, Port
 
 #: What a learner remembers between steps: named arrays, nothing else, so that a checkpoint is data.
@@ -29,12 +29,15 @@ class Batch:
     targets
         (B, classes), rows that sum to 1: one-hot labels or soft targets.
     progress
-        Fraction of all training steps done once this batch has been learned; 1 at the last one.
+        Fraction of all training steps done before this batch, from 0 to just below 1.
+    final
+        True for the last batch of all.
     """
 
     x: FloatArray
     targets: FloatArray
     progress: float
+    final: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +62,15 @@ class Learner(ABC):
     batch_size: int = 50
 
     def __post_init__(self) -> None:
-        check_between("epochs", self.epochs, 1)
-        check_between("batch_size", self.batch_size, 1)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                # No hyper-parameter means anything below zero; NaN and infinity would only show much later.
+                check_between(field.name, value, 0, float(np.finfo(np.float64).max))
+        for name in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, name), int):
+                raise RangeError(f"{name}: expected a whole number of at least 1, found {getattr(self, name)!r}.")
+            check_between(name, getattr(self, name), 1)
 
     @abstractmethod
     def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:

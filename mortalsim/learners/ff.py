@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import expit, softmax
 
-from mortalsim.checks import FloatArray, ShapeError, check_between, check_name
+from mortalsim.checks import FloatArray, RangeError, ShapeError, check_between, check_name
 from mortalsim.hardware import Chip, Datasheet, Delta, Outer, Port, Shrink, Tap
 from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
 from mortalsim.objectives import cross_entropy, goodness
@@ -25,7 +25,7 @@ class ForwardForward(Learner):
     Parameters
     ----------
     rate, head_rate
-        Step sizes of the hidden arrays and of the head, halving as `half_linear` says (0.01 and 0.1 in ``ffnew.m``).
+        Step sizes of the hidden arrays and of the head, falling as `half_linear` says (0.01 and 0.1 in ``ffnew.m``).
     momentum
         Weight of the past in the running mean of the gradient, kept digitally and sent as `Delta`; 0 keeps nothing and
         sends `Outer`.
@@ -70,7 +70,11 @@ class ForwardForward(Learner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("momentum", self.momentum, 0, 1)
+        check_between("momentum", self.momentum, 0, 0.999999)
+        check_between("temperature", self.temperature, 1e-6)
+        lines = self.label_lines or ()
+        if len(set(lines)) < len(lines) or min(lines, default=0) < 0:
+            raise RangeError(f"label_lines: expected different lines from 0 on, found {lines}. Give one line per class.")
         check_between("shrink_every", self.shrink_every, 1)
         check_name("threshold", self.threshold, ("width", "running"))
         check_name("predict_by", self.predict_by, ("goodness", "softmax"))

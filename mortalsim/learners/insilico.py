@@ -50,7 +50,7 @@ class InSilico(Learner):
             square = new[f"square{array}"] = np.float32(0.999) * state[f"square{array}"] + np.float32(0.001) * gradient**2
             weights = state[f"weights{array}"] - np.float32(rate) * mean / (np.sqrt(square) + np.float32(1e-8))
             new[f"weights{array}"] = np.clip(weights, -spec.weight_range, spec.weight_range)
-        if batch.progress >= 1:
+        if batch.final:
             for array in range(len(arrays)):
                 chip.write(Program(array, new[f"weights{array}"]))
         return new, {"loss": loss}

@@ -53,6 +53,7 @@ class WeightPerturbation(Learner):
         super().__post_init__()
         check_between("amplitude", self.amplitude, 1e-9)
         check_between("probes", self.probes, 1)
+        check_between("temperature", self.temperature, 1e-3)
         check_name("pattern", self.pattern, ("signs", "rank1"))
 
     def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:

@@ -6,6 +6,7 @@ It appears as a whole or not at all: everything is written into a hidden folder,
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -36,6 +37,8 @@ class Record:
         The experiment's name, what it asks, and what was expected.
     config
         Every field of the experiment, defaults included.
+    designs
+        Every field of each design, by the name or path that ``config`` gives it, sizes as in its file.
     seed
         The seed, which is also in ``config``.
     versions
@@ -50,6 +53,7 @@ class Record:
     question: str
     expected: str
     config: dict[str, Any]
+    designs: dict[str, dict[str, Any]]
     seed: int
     versions: dict[str, str]
     started: str
@@ -77,37 +81,63 @@ def render(folder: Path) -> None:
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
+@dataclass
+class Folder:
+    """A folder in the making: ``hidden`` is where to write, ``out`` where it lies once it is whole."""
+
+    hidden: Path
+    out: Path
+
+
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, *, numbered: bool = False) -> Iterator[Folder]:
     """Give a hidden folder to write into, which becomes ``out`` if the block ends well and vanishes otherwise.
+
+    Parameters
+    ----------
+    out
+        Where the folder is to lie.
+    numbered
+        If ``out`` is taken by then, use the first free one of ``out-2``, ``out-3`` and so on.
 
     Raises
     ------
     OutputError
         ``out`` exists already, or no folder can be made there; raised before the block is entered.
     """
-    out = Path(os.path.abspath(out))
+    out = _free(Path(os.path.abspath(out))) if numbered else Path(os.path.abspath(out))
     if os.path.lexists(out):
         raise OutputError(f"out: {out} exists already. Choose another folder, or remove this one.")
     ground = out.parent
-    while not ground.exists():
+    while not os.path.lexists(ground):
         ground = ground.parent
+    if ground.is_symlink() and not ground.exists():
+        raise OutputError(f"out: {ground} is a link that leads nowhere. Choose another folder, or remove the link.")
     try:
         hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=ground))
     except OSError as error:
         raise OutputError(
             f"out: no folder can be made in {ground} ({error.strerror}). Choose one that is writable."
         ) from error
+    folder = Folder(hidden, out)
     try:
-        yield hidden
+        yield folder
         hidden.chmod(0o777 & ~_umask())  # mkdtemp lets only the owner in
         out.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(out):
+        if numbered:
+            folder.out = _free(out)
+        elif os.path.lexists(out):
             raise OutputError(f"out: {out} was made by someone else during the run; nothing was written.")
-        hidden.rename(out)
+        hidden.rename(folder.out)
     except BaseException:
         shutil.rmtree(hidden)
         raise
+
+
+def _free(out: Path) -> Path:
+    """Return ``out``, or the first of ``out-2``, ``out-3`` and so on, where nothing lies yet."""
+    names = itertools.chain([out], (out.with_name(f"{out.name}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mortalsim.report.results import Column, Results
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
@@ -41,17 +42,33 @@ def cell(column: Column, row: dict[str, Any]) -> str:
 
 
 def rich_table(results: Results, title: str) -> Table:
-    """Return the results as a table for `rich.console.Console.print`."""
+    """Return the results as a table; `print_table` prints it."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for column in results.columns:
-        table.add_column(column.heading, justify="left" if column.unit == "text" else "right", no_wrap=column.unit != "text")
+        table.add_column(escape(column.heading), justify="left" if column.unit == "text" else "right", no_wrap=True)
     previous: Any = None
     for row in results.rows:
         group = row.get(results.columns[0].key)
         if previous is not None and group != previous:
             table.add_section()
-        table.add_row(*(cell(column, row) for column in results.columns))
+        table.add_row(*(escape(cell(column, row)) for column in results.columns))
         previous = group
     return table
+
+
+def print_table(results: Results, title: str, console: Console) -> None:
+    """Print the results on ``console``; where that is too narrow, lines run over its edge, for nothing may be cut off."""
+    from rich.console import ConsoleDimensions
+    from rich.measure import Measurement
+
+    table = rich_table(results, title)
+    size = console.size
+    needed = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    console.size = ConsoleDimensions(max(size.width, needed), size.height)
+    try:
+        console.print(table)
+    finally:
+        console.size = size

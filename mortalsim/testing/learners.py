@@ -12,10 +12,12 @@ from mortalsim.hardware import Chip
 from mortalsim.learners.base import Batch, Learner, State
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
-from mortalsim.testing.proxies import SeamOnly, WithoutPort, expect
+from mortalsim.testing.proxies import RemoteChip, SeamOnly, WithoutPort, expect
 
 
-def check_learner(learner: Learner, make: Callable[[], Chip], steps: int = 3, seed: int = 0) -> None:
+def check_learner(
+    learner: Learner, make: Callable[[], Chip], steps: int = 3, seed: int = 0, *, elsewhere: bool = False
+) -> None:
     """Check one learning rule.
 
     Parameters
@@ -28,6 +30,9 @@ def check_learner(learner: Learner, make: Callable[[], Chip], steps: int = 3, se
         Training steps to take.
     seed
         Of the made-up data and of the rule's own draws.
+    elsewhere
+        True: train also a chip that lives in another process, of which only the three members cross over, and expect the
+        same result to the last bit. Then ``make`` must be a function of a module, or a `functools.partial` of one.
 
     Raises
     ------
@@ -46,6 +51,10 @@ def check_learner(learner: Learner, make: Callable[[], Chip], steps: int = 3, se
         expect(False, f"{name}: declares the port {port.value} and accepts a chip without it")
     first, second = (_train(learner, make(), steps, seed) for _ in range(2))
     expect(np.array_equal(first, second), f"{name}: the same chip, data and seed gave different predictions")
+    if elsewhere:
+        with RemoteChip(make) as chip:
+            third = _train(learner, chip, steps, seed)
+        expect(np.array_equal(first, third), f"{name}: the same chip in another process learned something else")
 
 
 def _train(learner: Learner, whole: Chip, steps: int, seed: int) -> np.ndarray:
@@ -60,7 +69,7 @@ def _train(learner: Learner, whole: Chip, steps: int, seed: int) -> np.ndarray:
     for i in range(steps):
         _check_state(name, state)
         kept = {key: array.copy() for key, array in state.items()}
-        batch = Batch(x[i], one_hot(labels[i], sheet.n_outputs), (i + 1) / steps)
+        batch = Batch(x[i], one_hot(labels[i], sheet.n_outputs), i / steps, final=i + 1 == steps)
         after, info = learner.step(chip, batch, state, draws)
         same = kept.keys() == state.keys() and all(np.array_equal(kept[key], state[key]) for key in kept)
         expect(same, f"{name}.step: changed the state given to it; return a new one")

@@ -72,7 +72,7 @@ class CurveTables:
 class Curve(BaseModel, ABC):
     """One family of transfer curves, unit slope and unit scale wherever that makes sense."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @abstractmethod
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:

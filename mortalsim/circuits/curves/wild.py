@@ -15,8 +15,8 @@ class Wild(Curve):
     """dy/dv = exp(r g(v) - r^2 / 2) [leak + (1 - leak) logistic((v - onset) / softness)], y(-reach) = 0.
 
     ``g`` is a Gaussian process of unit variance with squared-exponential correlation, drawn anew for each neuron, as are
-    the onset, the softness and the leak. The slope is positive everywhere, so each curve is monotone; its mean slope is
-    that of the data sheet's curve, which is all that the data sheet tells.
+    the onset, the softness and the leak. The slope is positive everywhere, so each curve is monotone. The data sheet tells
+    only the curve of a neuron with typical onset (0), softness and leak and no roughness; it is not the mean of the curves.
     """
 
     roughness: float = Field(0.7, ge=0, description="r, standard deviation of the logarithm of the slope")
