@@ -20,7 +20,7 @@ from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
 from mortalsim.experiments._trial import LEARNER_NAMES, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
-from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.streams import Streams
 
 COLUMNS = (
@@ -29,10 +29,7 @@ COLUMNS = (
     Column(key="chips", heading="chips", unit="count"),
     Column(key="test_error", heading="test error", unit="percent", spread="test_error_sd"),
     Column(key="copied_error", heading="copied", unit="percent", spread="copied_error_sd"),
-    Column(key="reads", heading="reads", unit="count"),
-    Column(key="pulses", heading="pulses", unit="count"),
-    Column(key="joules", heading="energy", unit="joules"),
-    Column(key="seconds", heading="chip time", unit="seconds"),
+    *COST_COLUMNS,
 )
 NOTES = (
     "Errors: mean ± standard deviation over chips. Copied: the same weights programmed onto a different chip of the same "

@@ -22,7 +22,7 @@ from mortalsim.chips import Ledger, SimulatedChip
 from mortalsim.experiments import _trial
 from mortalsim.experiments._trial import DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
-from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.report.table import engineering
 from mortalsim.streams import Streams
 from mortalsim.training import Checkpoint, Record
@@ -33,10 +33,7 @@ COLUMNS = (
     Column(key="chip", heading="chip's seed"),
     Column(key="test_error", heading="test error", unit="percent"),
     Column(key="copied_error", heading="copied", unit="percent"),
-    Column(key="reads", heading="reads", unit="count"),
-    Column(key="pulses", heading="pulses", unit="count"),
-    Column(key="joules", heading="energy", unit="joules"),
-    Column(key="seconds", heading="chip time", unit="seconds"),
+    *COST_COLUMNS,
 )
 NOTES = (
     "Copied: the same weights programmed onto a different chip of the same design, if it has the port `program`. Costs are "

@@ -29,7 +29,7 @@ from mortalsim.experiments._parallel import Jobs, run_tasks
 from mortalsim.experiments._trial import DatasetName, DesignName, Hidden, LearnerName
 from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
-from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.streams import Streams
 from mortalsim.training import train
 
@@ -39,10 +39,7 @@ COLUMNS = (
     Column(key="chips", heading="pairs", unit="count"),
     Column(key="test_error", heading="test error", unit="percent", spread="test_error_sd"),
     Column(key="agreement", heading="agrees with teacher", unit="percent"),
-    Column(key="reads", heading="reads", unit="count"),
-    Column(key="pulses", heading="pulses", unit="count"),
-    Column(key="joules", heading="energy", unit="joules"),
-    Column(key="seconds", heading="chip time", unit="seconds"),
+    *COST_COLUMNS,
 )
 NOTES = (
     "Errors: mean ± standard deviation over pairs of chips. Agreement: share of test images to which teacher and student "

@@ -59,6 +59,15 @@ class Column(_Data):
     spread: str = Field("", description="key of the standard deviation printed behind the value; empty: none")
 
 
+#: What training a chip took: the end of most tables.
+COST_COLUMNS = (
+    Column(key="reads", heading="reads", unit="count"),
+    Column(key="pulses", heading="pulses", unit="count"),
+    Column(key="joules", heading="energy", unit="joules"),
+    Column(key="seconds", heading="chip time", unit="seconds"),
+)
+
+
 class Results(_Data):
     """What an experiment found."""
 
