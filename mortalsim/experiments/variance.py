@@ -84,9 +84,9 @@ class Variance(Experiment):
         rows = tuple(run_tasks(_work, tasks, self.jobs, "variance"))
         panels = tuple(_panel(f"width {width}", [row for row in rows if row["width"] == width]) for width in self.widths)
         caption = (
-            "Cosine of the average of K updates with the true gradient, on one chip at three widths: of the cross-entropy for "
-            "wp and ap, of its own arrays' goodness for ff, which is another objective. Dots: measured, "
-            "bars one standard deviation over groups of K. Dashed: theory for the mean square, read noise included; the "
+            "Cosine of the average of K updates with the true gradient, on one chip at three widths: of the cross-entropy "
+            "for wp and ap, of its own arrays' goodness for ff, which is another objective. Dots: measured, bars "
+            "one standard deviation over groups of K. Dashed: theory for the mean square, read noise included; the "
             "mean of a single probe's cosine lies 20 % below it."
         )
         figure = Figure(name="cosine-vs-probes", caption=caption, panels=panels, across=3)
