@@ -144,6 +144,12 @@ def test_checkpoint_is_not_overwritten_unasked(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def hear_signals():
+    """Undo what a background shell or nohup has its children ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
     """Start the command in ``folder``; return it once a file that fits ``awaited`` is there."""
     running = subprocess.Popen(
@@ -153,7 +159,7 @@ def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a process group of its own: Ctrl-C reaches all processes of a command
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_signals,
     )
     deadline = time.monotonic() + 60
     while not list(folder.glob(awaited)) and time.monotonic() < deadline:
