@@ -3,22 +3,12 @@
 import numpy as np
 import pytest
 from scipy import stats
+from small import RNG, inputs, small
 
 from mortalsim.checks import ChipFault, MissingPort, RangeError, ShapeError, UnknownName
 from mortalsim.chips import SimulatedChip, design_names, load_design, oracle
 from mortalsim.hardware import CurrentNudge, Delta, Port, Program, Replay, Shrink, WeightNudge
 from mortalsim.testing import check_chip
-
-SIZES = (12, 8, 6, 4)
-RNG = np.random.default_rng
-
-
-def small(name, **fields):
-    return load_design(name).revised(sizes=SIZES, **fields)
-
-
-def inputs(samples, seed=0):
-    return RNG(seed).random((samples, SIZES[0]), dtype=np.float32)
 
 
 @pytest.mark.parametrize("name", design_names())

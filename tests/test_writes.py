@@ -2,20 +2,10 @@
 
 import numpy as np
 import pytest
+from small import RNG, inputs, small
 
 from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.hardware import CurrentNudge, Delta, Outer, Program, Replay, Shrink, WeightNudge
-
-SIZES = (12, 8, 6, 4)
-RNG = np.random.default_rng
-
-
-def small(name, **fields):
-    return load_design(name).revised(sizes=SIZES, **fields)
-
-
-def inputs(samples, seed=0):
-    return RNG(seed).random((samples, SIZES[0]), dtype=np.float32)
 
 
 def test_current_nudges_pass_through_the_ports_own_gain():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 from mortalsim.checks import DesignError, check_name
 from mortalsim.circuits.converters import Converters
@@ -56,6 +56,11 @@ class Design(BaseModel):
             raise ValueError(f"expected at least an input and an output size, each at least 1, found {sizes}")
         return sizes
 
+    @field_serializer("ports")
+    def _in_order(self, ports: frozenset[Port]) -> list[Port]:
+        # A set has no order of its own from one process to the next; what is written down must have one.
+        return sorted(ports)
+
     def with_sizes(self, sizes: tuple[int, ...]) -> Design:
         """Return the same technology with other array sizes: inputs, hidden neurons of each array, outputs."""
         return self.revised(sizes=sizes)
@@ -92,15 +97,18 @@ class Design(BaseModel):
         """Variance at a neuron's input, by constant read noise, for each squared unit of input: both devices of a pair."""
         return 2 * (self.device.read_noise / self.unit) ** 2
 
+    @property
+    def pair_joules(self) -> float:
+        """Energy of one pair during a read: at a mean squared input of 1 it carries about its mid-range conductance."""
+        return 2 * self.device.g_mid * self.device.read_volts**2 * self.costs.read_seconds
+
     def datasheet(self) -> Datasheet:
         """Return what a learner may know."""
         hidden, last = self.neurons.curve.nominal(), self.neurons.output_curve.nominal()
         curves = [hidden] * (len(self.sizes) - 2) + [last]
         shapes = [(n_in + 1, n_out) for n_in, n_out in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         pairs = zip(shapes, curves, strict=True)
-        lines, devices = sum(i for i, _ in shapes), sum(i * j for i, j in shapes)
-        # At a mean squared input of 1 every device carries about its mid-range conductance.
-        array_joules = 2 * devices * self.device.g_mid * self.device.read_volts**2 * self.costs.read_seconds
+        lines, array_joules = sum(i for i, _ in shapes), sum(i * j for i, j in shapes) * self.pair_joules
         relative = 2 * (self.device.read_noise_relative * self.device.g_mid / self.unit) ** 2
         return Datasheet(
             design=self.name,

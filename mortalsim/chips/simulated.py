@@ -173,14 +173,15 @@ class SimulatedChip:
             The snapshot is of a chip with other arrays.
         """
         for layer in self.layers:
-            for name, array in layer.crossbar.state().items():
+            present = layer.crossbar.state()
+            for name, array in present.items():
                 found = np.asarray(state.get(f"{name}.{layer.index}", np.zeros(0)))
                 if found.shape != array.shape:
                     raise ShapeError(
                         f"state: expected {name}.{layer.index} of shape {array.shape}, found {found.shape}. "
                         "Restore only what a chip of the same design and sizes gave."
                     )
-            layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in layer.crossbar.state()})
+            layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in present})
         self.clock = float(state["clock"][0])
         reads, nudged, requests, pulses, seconds, joules = (float(value) for value in state["ledger"])
         self.ledger = Ledger(int(reads), int(nudged), int(requests), int(pulses), seconds, joules)
@@ -188,22 +189,22 @@ class SimulatedChip:
 
     def _account(self, reads: int = 0, nudged: int = 0, pulses: int = 0, slots: int = 0) -> None:
         sheet, ledger = self._datasheet, self.ledger
-        seconds = reads * sheet.seconds_per_read + slots * sheet.seconds_per_pulse
         ledger.reads += reads
         ledger.nudged_reads += nudged
         ledger.pulses += pulses
-        ledger.seconds += seconds
-        ledger.joules += reads * sheet.joules_per_read + pulses * sheet.joules_per_pulse
-        self.clock += seconds
+        seconds = reads * sheet.seconds_per_read + slots * sheet.seconds_per_pulse
+        self._spend(seconds, reads * sheet.joules_per_read + pulses * sheet.joules_per_pulse)
 
     def _account_verify(self, crossbar: Crossbar, rounds: int) -> None:
         # A round reads the rows one after the other: each row drives its own devices once and converts every column.
         n_in, n_out = crossbar.shape
-        costs, device = self.design.costs, self.design.device
-        seconds = rounds * n_in * costs.read_seconds
-        row = n_out * (2 * device.g_mid * device.read_volts**2 * costs.read_seconds + costs.adc_joules) + costs.dac_joules
+        costs = self.design.costs
+        row = n_out * (self.design.pair_joules + costs.adc_joules) + costs.dac_joules
+        self._spend(rounds * n_in * costs.read_seconds, rounds * n_in * row)
+
+    def _spend(self, seconds: float, joules: float) -> None:
         self.ledger.seconds += seconds
-        self.ledger.joules += rounds * n_in * row
+        self.ledger.joules += joules
         self.clock += seconds
 
     def _check_nudge(self, nudge: Nudge | None, samples: int) -> Nudge | None:

@@ -41,9 +41,8 @@ class Oracle(Learner):
     def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         if not isinstance(chip, SimulatedChip):
             raise ShapeError(f"chip: expected a SimulatedChip, into which an oracle can look, found {type(chip).__name__}.")
-        loss, _ = cross_entropy(
-            chip.read(batch.x).output, batch.targets
-        )  # read once, so that its cost compares with others'
+        # Read once, so that its cost compares with others'; the gradient needs no reading.
+        loss, _ = cross_entropy(chip.read(batch.x).output, batch.targets)
         _, gradients = oracle.loss_and_gradient(chip, batch.x, batch.targets)
         rate = self.rate * half_linear(batch.progress)
         for array, gradient in enumerate(gradients):

@@ -68,15 +68,9 @@ def fitted_design(name: str, data: Dataset, hidden: tuple[int, ...] = ()) -> Des
     return design.with_sizes((data.train_x.shape[1], *(hidden or design.sizes[1:-1]), data.classes))
 
 
-def described(design: Design) -> dict[str, Any]:
-    """Return the whole design as JSON can hold it; the same design gives the same text, whatever the order of its ports."""
-    fields = design.model_dump(mode="json")
-    return {**fields, "ports": sorted(fields["ports"])}
-
-
 def digest(design: Design) -> str:
     """Return 64 hexadecimal digits that stand for all fields of the design."""
-    return hashlib.sha256(json.dumps(described(design), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(design.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def check_ports(design: Design, learners: Iterable[str]) -> None:

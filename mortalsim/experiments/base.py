@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from threadpoolctl import threadpool_limits
 
 from mortalsim.chips import load_design
-from mortalsim.experiments._trial import described
 from mortalsim.report.results import Results
 from mortalsim.report.runfolder import Record, new_folder, versions
 
@@ -53,7 +52,7 @@ class Experiment(BaseModel, ABC):
     def used_designs(self) -> dict[str, dict[str, Any]]:
         """Return all fields of each design that the fields ``design`` and ``designs`` name; a file may change later."""
         names = [*getattr(self, "designs", ()), *filter(None, [getattr(self, "design", None)])]
-        return {str(name): described(load_design(name)) for name in names}
+        return {str(name): load_design(name).model_dump(mode="json") for name in names}
 
     @classmethod
     def name(cls) -> str:
