@@ -89,9 +89,10 @@ def rank1_pattern(key, array, n_in, n_out):
     return signs(key, array, 1, n_in), signs(key, array, 2, n_out)
 
 
-def add_signs(weights, amplitude, col_gain, key, array, out):
-    """Weights plus scaled signs."""
-    out[:] = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, *weights.shape)
+def add_signs(weights, amplitude, col_gain, key, array, first, last, out):
+    """Weights plus scaled signs, some columns of them."""
+    nudged = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, *weights.shape)
+    out[:] = nudged[:, first:last]
 
 
 def sum_of_squares(x):
@@ -132,9 +133,11 @@ def transfer(v, start, step, values, slopes):
 
 def read_epilogue(
     z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
-    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, out,
+    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, first, last,
+    out,
 ):  # fmt: skip
-    """Noise, nudge, curve, saturation, converter."""
+    """Noise, nudge, curve, saturation, converter; all neurons are worked out, some written."""
+    z = z.copy()
     if variance.size or line_var or neuron_var:
         normals = np.empty_like(z)
         for b in range(len(z)):
@@ -147,7 +150,7 @@ def read_epilogue(
     y = transfer(v, table_start, table_step, values, slopes) if values.shape[1] else np.where(v > 0, v, F(leak) * v)
     y = np.clip(y, -saturation, saturation) * adc_gain + adc_offset
     y = np.clip(y, -F(adc_limit), F(adc_limit)) if adc_limit else y
-    out[:] = np.rint(y / F(adc_step)) * F(adc_step) if adc_step else y
+    out[:, first:last] = (np.rint(y / F(adc_step)) * F(adc_step) if adc_step else y)[:, first:last]
 
 
 def drifted(g, nu, written, now, t0):

@@ -6,13 +6,49 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.hardware import Outer, WeightNudge
+from mortalsim.parallel import cut, one_blas_thread, spread
+
+
+def test_cuts_depend_on_the_size_alone_and_lie_at_multiples():
+    assert cut(10, 1000, 16) == [0, 10]
+    assert cut(2400, 1000, 16) == [0, 1200, 2400]
+    assert cut(2000, 500, 16, head=2.0) == [0, 800, 1200, 1600, 2000]
+
+
+def test_every_piece_is_done_once_by_however_many_threads():
+    done = np.zeros(1000, int)
+
+    def job(start, stop):
+        done[start:stop] += 1
+
+    with threadpool_limits(3):
+        spread(job, cut(1000, 7))
+    assert (done == 1).all()
+
+
+def test_an_error_in_any_piece_comes_out_and_the_threads_go_on_serving():
+    def job(start, stop):
+        raise KeyError(start)
+
+    for _ in range(3):
+        with threadpool_limits(2), pytest.raises(KeyError):
+            spread(job, [0, 1, 2, 3])
+
+
+def test_blas_gets_back_the_threads_that_it_had():
+    with threadpool_limits(2):
+        before = [library["num_threads"] for library in threadpool_info()]
+        with one_blas_thread, one_blas_thread:
+            held = {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+        assert held <= {1}
+        assert [library["num_threads"] for library in threadpool_info()] == before
 
 
 def results(name, threads):
     """What a chip reads, with and without a nudge, and the weights that an outer product leaves."""
     with threadpool_limits(threads):
-        chip = SimulatedChip(load_design(name).with_sizes((300, 200, 10)), seed=4)
-        x = np.random.default_rng(1).random((64, 300), dtype=np.float32)
+        chip = SimulatedChip(load_design(name).with_sizes((64, 2400, 10)), seed=4)
+        x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
         trace = chip.read(x)
         nudged = chip.read(x, WeightNudge(3, 0.01)).output
         if not chip.design.device.pulses:  # pulses one by one would take long without the jit; the product is the same

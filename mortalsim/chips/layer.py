@@ -11,9 +11,14 @@ from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
 from mortalsim.hardware import CurrentNudge, Nudge, Tap, WeightNudge
 from mortalsim.kernels import add_signs, drive_lines, rank1_pattern, read_epilogue
+from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
 _NOTHING = np.zeros((0, 0), np.float32)
+
+#: Output lines of one piece of work, a whole number of vector registers wide; and multiplications below which a second
+#: thread would be woken in vain.
+PIECE, EDGE, WORTHWHILE = 1000, 16, 3_000_000
 
 
 class Layer:
@@ -36,10 +41,73 @@ class Layer:
     def read(self, v: FloatArray, nudge: Nudge | None, number: int, key: np.ndarray) -> Tap:
         """Return the tap around the array for input ``v`` (B, n_in - 1); ``number`` counts the chip's reads."""
         pre, power = self._drive(v)
-        z, variance = self._multiply(pre, nudge)
+        # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
+        squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
+        z, post = np.empty((2, len(pre), self.crossbar.shape[1]), np.float32)
+        variance = np.empty_like(z) if squares.size else _NOTHING
+
+        def piece(first: int, last: int) -> None:
+            self._multiply(pre, nudge, z, first, last)
+            if squares.size:
+                np.matmul(squares, self.crossbar.variance[:, first:last], out=variance[:, first:last])
+            self._answer(z, variance, power, nudge, number, key, first, last, post)
+
+        spread(piece, self._columns(len(pre)))
+        return Tap(self.index, pre, post)
+
+    def _columns(self, samples: int) -> list[int]:
+        """Return where to cut the output lines, by the amount of work alone."""
+        n_in, n_out = self.crossbar.shape
+        return cut(n_out, PIECE, EDGE) if samples * n_in * n_out > WORTHWHILE else [0, n_out]
+
+    def _drive(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
+        pre = np.empty((v.shape[0], v.shape[1] + 1), np.float32)
+        power = np.empty(v.shape[0], np.float32)
+        normaliser, converters = self.design.normaliser, self.design.converters
+
+        def piece(start: int, stop: int) -> None:
+            drive_lines(
+                v[start:stop],
+                normaliser.present,
+                normaliser.epsilon,
+                self.normaliser_gain,
+                converters.dac_step,
+                converters.input_range,
+                self.dac.gain,
+                self.dac.offset,
+                pre[start:stop],
+                power[start:stop],
+            )
+
+        spread(piece, cut(len(v), max(1, WORTHWHILE // (4 * v.shape[1]))))
+        return pre, power
+
+    def _multiply(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray, first: int, last: int) -> None:
+        """Write the products of output lines ``first`` to ``last`` - 1."""
+        weights, out = self.crossbar.weights[:, first:last], z[:, first:last]
+        if isinstance(nudge, WeightNudge) and nudge.pattern == "signs":
+            weights = np.empty((len(weights), last - first), np.float32)
+            add_signs(self.crossbar.weights, nudge.amplitude, self.weight_gain, nudge.key, self.index, first, last, weights)
+        np.matmul(pre, weights, out=out)
+        if isinstance(nudge, WeightNudge) and nudge.pattern == "rank1":
+            rows, columns = rank1_pattern(nudge.key, self.index, *self.crossbar.shape)
+            out += (np.float32(nudge.amplitude) * (pre @ rows))[:, None] * (columns * self.weight_gain)[first:last]
+
+    def _answer(
+        self,
+        z: FloatArray,
+        variance: FloatArray,
+        power: FloatArray,
+        nudge: Nudge | None,
+        number: int,
+        key: np.ndarray,
+        first: int,
+        last: int,
+        post: FloatArray,
+    ) -> None:
+        """Write what output lines ``first`` to ``last`` - 1 give."""
         currents = nudge.currents[self.index] if isinstance(nudge, CurrentNudge) else None
         neurons, converters, tables = self.neurons, self.design.converters, self.neurons.tables
-        post = np.empty_like(z)
         read_epilogue(
             z,
             variance,
@@ -63,46 +131,15 @@ class Layer:
             key,
             number,
             self.index,
+            first,
+            last,
             post,
         )
-        return Tap(self.index, pre, post)
-
-    def _drive(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
-        pre = np.empty((v.shape[0], v.shape[1] + 1), np.float32)
-        power = np.empty(v.shape[0], np.float32)
-        normaliser, converters = self.design.normaliser, self.design.converters
-        drive_lines(
-            v,
-            normaliser.present,
-            normaliser.epsilon,
-            self.normaliser_gain,
-            converters.dac_step,
-            converters.input_range,
-            self.dac.gain,
-            self.dac.offset,
-            pre,
-            power,
-        )
-        return pre, power
-
-    def _multiply(self, pre: FloatArray, nudge: Nudge | None) -> tuple[FloatArray, FloatArray]:
-        crossbar = self.crossbar
-        weights = crossbar.weights
-        if isinstance(nudge, WeightNudge) and nudge.pattern == "signs":
-            weights = np.empty_like(crossbar.weights)
-            add_signs(crossbar.weights, nudge.amplitude, self.weight_gain, nudge.key, self.index, weights)
-        z = pre @ weights
-        if isinstance(nudge, WeightNudge) and nudge.pattern == "rank1":
-            rows, columns = rank1_pattern(nudge.key, self.index, *crossbar.shape)
-            z += (np.float32(nudge.amplitude) * (pre @ rows))[:, None] * (columns * self.weight_gain)
-        # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
-        variance = np.square(pre) @ crossbar.variance if crossbar.variance.size else _NOTHING
-        return z, variance
 
     def add_pattern(self, change: FloatArray, nudge: WeightNudge, size: float) -> None:
         """Add ``size`` times the nudge's signs to ``change`` (n_in, n_out): what was asked, port mismatch left out."""
         if nudge.pattern == "signs":
-            add_signs(change, size, np.ones_like(self.weight_gain), nudge.key, self.index, change)
+            add_signs(change, size, np.ones_like(self.weight_gain), nudge.key, self.index, 0, change.shape[1], change)
         else:
             rows, columns = rank1_pattern(nudge.key, self.index, *change.shape)
             change += np.float32(size) * rows[:, None] * columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -22,10 +23,18 @@ from mortalsim.hardware import (
     Program,
     Replay,
     Shrink,
+    Tap,
     Trace,
     WriteRequest,
 )
+from mortalsim.parallel import cut, one_blas_thread, spread
 from mortalsim.streams import Streams
+
+#: Multiplications of a product that OpenBLAS does on one thread whatever it may use.
+ALWAYS_ONE_THREAD = 9000
+
+#: Multiplications of an outer product that make a piece of work for one thread.
+ROWS_WORTHWHILE = 100_000_000
 
 
 @dataclass
@@ -75,6 +84,7 @@ class SimulatedChip:
         streams = Streams(seed, ("chip",))
         self._datasheet = design.datasheet()
         self.layers = [Layer(design, index, streams) for index in range(len(design.sizes) - 1)]
+        self._largest = max(layer.crossbar.weights.size for layer in self.layers)
         self.ledger = Ledger()
         self.clock = 0.0
         self._read_key = streams.key("read noise")
@@ -102,17 +112,24 @@ class SimulatedChip:
         """
         v = check_array("x", x, {"B": None, "n_inputs": self._datasheet.n_inputs}, "Write one row per sample.")
         nudge = self._check_nudge(nudge, len(v))
-        taps = []
-        for layer in self.layers:
-            layer.crossbar.keep_up(self.clock)
-            taps.append(layer.read(v, nudge, self._read_number, self._read_key))
-            v = taps[-1].post
+        # BLAS never wakes a second thread for less than this, and a small chip's read is over in microseconds.
+        with one_blas_thread if len(v) * self._largest > ALWAYS_ONE_THREAD else nullcontext():
+            taps = self._pass(v, nudge)
+        v = taps[-1].post
         self._read_number += 1
         self._account(reads=len(v), nudged=len(v) if nudge is not None else 0)
         if not np.isfinite(v).all():
             advice = "Lower the learning rate or limit the converters' range."
             raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. {advice}")
         return Trace(v, tuple(taps) if Port.TAPS in self._datasheet.ports else ())
+
+    def _pass(self, v: FloatArray, nudge: Nudge | None) -> list[Tap]:
+        taps = []
+        for layer in self.layers:
+            layer.crossbar.keep_up(self.clock)
+            taps.append(layer.read(v, nudge, self._read_number, self._read_key))
+            v = taps[-1].post
+        return taps
 
     def write(self, request: WriteRequest) -> None:
         """Ask for a change; it goes through the devices' pulse response.
@@ -240,7 +257,17 @@ class SimulatedChip:
         n_in, n_out = crossbar.shape
         pre = check_array("pre", request.pre, {"B": None, "n_in": n_in}, "Take it from a tap: the bias line belongs to it.")
         post = check_array("post", request.post, {"B": len(pre), "n_out": n_out})
-        return np.asarray(np.float32(check_between("rate", request.rate, -1e9, 1e9)) * (pre.T @ post), dtype=np.float32)
+        rate = np.float32(check_between("rate", request.rate, -1e9, 1e9))
+        change = np.empty(crossbar.shape, np.float32)
+
+        def piece(first: int, last: int) -> None:
+            rows = change[first:last]
+            np.matmul(pre[:, first:last].T, post, out=rows)
+            rows *= rate
+
+        with one_blas_thread:
+            spread(piece, cut(n_in, max(1, ROWS_WORTHWHILE // (len(pre) * n_out)), 16))
+        return change
 
     def _replayed(self, request: Replay, layer: Layer) -> FloatArray:
         change = np.zeros(layer.crossbar.shape, np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mortalsim.kernels.dac import clip, clip_all, mismatch_all, round_all
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import CHUNK, new_scratch, normal_row, normal_rows
+from mortalsim.kernels.philox import CHUNK, new_scratch, normal_rows
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 WORD = 0xFFFFFFFF
@@ -34,17 +34,24 @@ def along_table(v, start, step, values, slopes, t):
 
 
 @loop
-def add_noise(row, sigma, normals):
-    """Add sigma * normals (n,) to ``row`` (n,)."""
+def copy(z, row):
+    """Write z (n,) to ``row``."""
     for j in range(row.size):
-        row[j] += sigma * normals[j]
+        row[j] = z[j]
 
 
 @loop
-def add_own_noise(row, variance, common, normals):
-    """Add noise of variance ``variance`` (n,) + ``common`` to ``row`` (n,)."""
+def add_noise(z, sigma, normals, row):
+    """Write z + sigma * normals (n,) to ``row``."""
     for j in range(row.size):
-        row[j] += np.sqrt(variance[j] + common) * normals[j]
+        row[j] = z[j] + sigma * normals[j]
+
+
+@loop
+def add_own_noise(z, variance, common, normals, row):
+    """Write z plus noise of variance ``variance`` (n,) + ``common`` to ``row`` (n,)."""
+    for j in range(row.size):
+        row[j] = z[j] + np.sqrt(variance[j] + common) * normals[j]
 
 
 @loop
@@ -77,19 +84,20 @@ def saturate_all(row, saturation):
 
 
 @kernel(
-    OUT_MATRIX, MATRIX, VECTOR, f8, f8, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR,
-    f8, f8, f8, MATRIX, MATRIX, f8, f8, VECTOR, VECTOR, KEY, i8, i8, OUT_MATRIX,
+    MATRIX, MATRIX, VECTOR, f8, f8, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR,
+    f8, f8, f8, MATRIX, MATRIX, f8, f8, VECTOR, VECTOR, KEY, i8, i8, i8, i8, OUT_MATRIX,
 )  # fmt: skip
 def read_epilogue(
     z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
-    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, out,
+    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array,
+    first, last, out,
 ):  # fmt: skip
-    """Turn an array's products into what the taps measure.
+    """Turn an array's products into what the taps measure, for neurons ``first`` to ``last`` - 1.
 
     Parameters
     ----------
     z
-        float32 (B, n): products; noise and nudge are added in place.
+        float32 (B, n): products.
     variance
         float32 (B, n), noise variance of each product; (0, 0) if there is none.
     power
@@ -110,28 +118,35 @@ def read_epilogue(
         Converter: own gain and offset float32 (n,), then clipped to +-adc_limit (0: not), then rounded to adc_step (0: not).
     key, read, array
         Noise of sample b: block q of counter (q, b, read mod 2^32, array) gives neurons 4q to 4q + 3; key uint32 (2,).
+    first, last
+        The neurons to do; ``first`` is a multiple of 4.
     out
-        float32 (B, n), written.
+        float32 (B, n), written in the columns of these neurons.
     """
     own = variance.shape[0] > 0
     noisy = own or line_var != 0 or neuron_var != 0
-    scratch, together = new_scratch(CHUNK), max(1, CHUNK // ((z.shape[1] + 3) // 4))
-    normals = np.empty((together, z.shape[1]), np.float32)
+    width = last - first
+    scratch, together = new_scratch(CHUNK), max(1, CHUNK // ((width + 3) // 4))
+    normals, row = np.empty((together, width), np.float32), np.empty(width, np.float32)
+    gain, offset, saturation = gain[first:last], offset[first:last], saturation[first:last]
+    adc_gain, adc_offset, nudge_gain = adc_gain[first:last], adc_offset[first:last], nudge_gain[first:last]
+    if values.shape[0] > 1:
+        values, slopes = values[first:last], slopes[first:last]
     for b in range(z.shape[0]):
-        row, y = z[b], out[b]
+        y = out[b, first:last]
         if noisy:
-            if together == 1:
-                normal_row(key, b, read & WORD, array, normals[0], scratch)
-            elif b % together == 0:
-                normal_rows(key, b, read & WORD, array, normals[: min(together, z.shape[0] - b)], scratch)
+            if b % together == 0:
+                normal_rows(key, b, read & WORD, array, first // 4, normals[: min(together, z.shape[0] - b)], scratch)
             xi = normals[b % together]
             common = np.float32(line_var) * power[b] + np.float32(neuron_var)
             if own:
-                add_own_noise(row, variance[b], common, xi)
+                add_own_noise(z[b, first:last], variance[b, first:last], common, xi, row)
             else:
-                add_noise(row, np.sqrt(common), xi)
+                add_noise(z[b, first:last], np.sqrt(common), xi, row)
+        else:
+            copy(z[b, first:last], row)
         if nudge.shape[0] > 0:
-            add_nudge(row, nudge[b], nudge_gain)
+            add_nudge(row, nudge[b, first:last], nudge_gain)
         if values.shape[1] == 0:
             rectify_all(row, gain, offset, np.float32(leak), y)
         else:

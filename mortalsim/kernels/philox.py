@@ -158,25 +158,27 @@ def interleave(quads, m, out):
 
 
 @loop
-def normal_row(key, c1, c2, c3, out, scratch):
-    """Do `fill_normal` with ``scratch`` from `new_scratch`."""
+def normal_row(key, first, c1, c2, c3, out, scratch):
+    """Do `fill_normal` from block ``first`` on, with ``scratch`` from `new_scratch`."""
     words, quads = scratch
     blocks, room = (out.size + 3) // 4, words.shape[1]
-    for first in range(0, blocks, room):
-        m = min(room, blocks - first)
-        count_from(first, words[0, :m])
+    for start in range(0, blocks, room):
+        m = min(room, blocks - start)
+        count_from(first + start, words[0, :m])
         words[1, :m] = c1
         draw_normals(m, c2, c3, key, words, quads)
-        interleave(quads, m, out[4 * first : min(out.size, 4 * (first + m))])
+        interleave(quads, m, out[4 * start : min(out.size, 4 * (start + m))])
 
 
 @loop
-def normal_rows(key, c1, c2, c3, out, scratch):
+def normal_rows(key, c1, c2, c3, first, out, scratch):
     """Do `normal_row` for counters c1, c1 + 1, ... into the rows of ``out`` (rows, n): many narrow rows in one go."""
     words, quads = scratch
     rows, blocks = out.shape[0], (out.shape[1] + 3) // 4
+    if blocks > words.shape[1]:  # wide rows come one by one
+        return normal_row(key, first, c1, c2, c3, out[0], scratch)
     for r in range(rows):
-        count_from(0, words[0, r * blocks : (r + 1) * blocks])
+        count_from(first, words[0, r * blocks : (r + 1) * blocks])
         words[1, r * blocks : (r + 1) * blocks] = c1 + r
     draw_normals(rows * blocks, c2, c3, key, words, quads)
     for r in range(rows):
@@ -218,4 +220,4 @@ def fill_normal(key, c1, c2, c3, out):
 
     Words (0, 1) of a block make its first two elements, words (2, 3) the others.
     """
-    normal_row(key, c1, c2, c3, out, new_scratch(CHUNK))
+    normal_row(key, 0, c1, c2, c3, out, new_scratch(CHUNK))

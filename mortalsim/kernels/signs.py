@@ -47,21 +47,27 @@ def rank1_pattern(key: int, array: int, n_in: int, n_out: int) -> tuple[FloatArr
     return rows, columns
 
 
-def add_signs(weights: FloatArray, amplitude: float, col_gain: FloatArray, key: int, array: int, out: FloatArray) -> None:
-    """Write ``weights`` plus the nudge ``amplitude * col_gain[j] * sign_ij`` to ``out``.
+def add_signs(
+    weights: FloatArray, amplitude: float, col_gain: FloatArray, key: int, array: int, first: int, last: int, out: FloatArray
+) -> None:
+    """Write ``weights`` plus the nudge ``amplitude * col_gain[j] * sign_ij`` to ``out``, for some of the columns.
 
     Parameters
     ----------
-    weights, out
-        float32 (n_in, n_out), C-contiguous; they may be the same array.
+    weights
+        float32 (n_in, n_out), C-contiguous.
     amplitude
         Size of the nudge in weight units.
     col_gain
         float32 (n_out,): what each column's nudge circuit really gives per unit asked for.
     key, array
         As in `sign_pattern`.
+    first, last
+        The columns to do are ``first`` to ``last`` - 1.
+    out
+        float32 (n_in, last - first), C-contiguous; may be ``weights`` itself where all columns are done.
     """
-    add_keyed_signs(weights, amplitude, col_gain, split_key(key), array, out)
+    add_keyed_signs(weights, amplitude, col_gain, split_key(key), array, first, last, out)
 
 
 def split_key(key: int) -> np.ndarray:
@@ -97,10 +103,21 @@ def draw_signs(key, array, part, first, signs, scratch):
 
 
 @loop
-def add_scaled(weights, step, signs, out):
-    """Write weights + step * signs, all of shape (m,), to ``out``."""
+def add_word(weights, step, word, low, out):
+    """Write weights +- step, all of shape (m,), to ``out``, signs from bits low, low + 1, ... of one word."""
     for j in range(out.size):
-        out[j] = weights[j] + step[j] * signs[j]
+        out[j] = weights[j] + step[j] * sign(word, low + j)
+
+
+@loop
+def add_row(weights, step, words, low, out):
+    """Write weights +- step (m,) to ``out``, signs from bit ``low`` of the first of the blocks of words (4, blocks) on."""
+    j = 0
+    while j < out.size:
+        place = low + j
+        stop = min(out.size, j + 32 - place % 32)
+        add_word(weights[j:stop], step[j:stop], words[place % BITS // 32, place // BITS], place % 32, out[j:stop])
+        j = stop
 
 
 @kernel(KEY, i8, i8, OUT_VECTOR)
@@ -115,21 +132,21 @@ def fill_signs(key, array, part, out):
             out[start + e] = signs[e]
 
 
-@kernel(MATRIX, f8, VECTOR, KEY, i8, OUT_MATRIX)
-def add_keyed_signs(weights, amplitude, col_gain, key, array, out):
+@kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, OUT_MATRIX)
+def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
     """Do `add_signs`, the key given as two words."""
-    n_out = weights.shape[1]
-    scratch = new_scratch(BLOCKS)
-    signs = np.empty(BITS * BLOCKS, np.float32)
-    step = np.empty(n_out, np.float32)
-    scale(col_gain, np.float32(amplitude), step)
-    left, right = weights.reshape(-1), out.reshape(-1)
-    for start in range(0, right.size, signs.size):
-        stop = min(start + signs.size, right.size)
-        draw_signs(key, array, FULL, start // BITS, signs[: BITS * ((stop - start + BITS - 1) // BITS)], scratch)
-        e = start
-        while e < stop:  # row by row within the chunk
-            j = e % n_out
-            end = min(stop, e - j + n_out)
-            add_scaled(left[e:end], step[j : j + end - e], signs[e - start : end - start], right[e:end])
-            e = end
+    n_in, n_out = weights.shape
+    span = (last - first) // BITS + 2  # blocks that one row may need
+    together = max(1, BLOCKS // span)
+    words, _ = new_scratch(span * together)
+    step = np.empty(last - first, np.float32)
+    scale(col_gain[first:last], np.float32(amplitude), step)
+    for start in range(0, n_in, together):
+        m = min(together, n_in - start)
+        for r in range(m):
+            count_from(((start + r) * n_out + first) // BITS, words[0, r * span : (r + 1) * span])
+        words[1, : m * span] = array
+        draw_words(words[0, : m * span], words[1, : m * span], words[2, : m * span], words[3, : m * span], FULL, DOMAIN, key)
+        for r in range(m):
+            low = ((start + r) * n_out + first) % BITS
+            add_row(weights[start + r, first:last], step, words[:, r * span : (r + 1) * span], low, out[start + r])

@@ -1,0 +1,169 @@
+"""Each kernel beside its plain twin of the tests, and random numbers and a read beside what one would write in numpy."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.chips import inputs, layer_chip
+from benchmarks.reads import read_work
+from benchmarks.timing import Case, Row, Setting, Work, compare
+from mortalsim import kernels
+from mortalsim.kernels.cells import DOWN, ERROR, FIELDS, HIGH, LOW, UP, G
+
+F = np.float32
+KEY = np.array([3, 4], np.uint32)
+SAMPLES, WIDTH = 8, 250
+
+Arguments = tuple[Any, ...]
+
+
+def twins() -> ModuleType:
+    """Load the plain twins from the tests, which are no package."""
+    path = Path(__file__).parents[1] / "tests" / "naive.py"
+    spec = importlib.util.spec_from_file_location("naive", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _flat(value: float, n: int = WIDTH) -> np.ndarray:
+    return np.full(n, value, F)
+
+
+def fill() -> Arguments:
+    """Twenty thousand numbers of one stream."""
+    return KEY, 1, 2, 3, np.empty(20_000, F)
+
+
+def pattern() -> Arguments:
+    """Signs of a square array."""
+    return 7, 0, WIDTH, WIDTH
+
+
+def added_signs() -> Arguments:
+    """Signs added to a square array."""
+    return _random(WIDTH, WIDTH), 0.1, _flat(1), 7, 0, 0, WIDTH, np.empty((WIDTH, WIDTH), F)
+
+
+def driven() -> Arguments:
+    """Normaliser and 8-bit converter."""
+    into = np.empty((SAMPLES, WIDTH + 1), F), np.empty(SAMPLES, F)
+    return _random(SAMPLES, WIDTH), True, 1e-6, 1.0, 0.03, 4.0, _flat(1), _flat(0), *into
+
+
+def epilogue() -> Arguments:
+    """Own noise of every product, rectifier, saturation, 8-bit converter."""
+    noise = np.ones((SAMPLES, WIDTH), F), _flat(1, SAMPLES), 0.1, 0.1
+    nudge = np.zeros((0, 0), F), _flat(1)
+    neurons = _flat(1), _flat(0), _flat(12), 0.0, 0.0, 1.0, np.zeros((1, 0), F), np.zeros((1, 0), F)
+    converter = 0.1, 12.0, _flat(1), _flat(0)
+    return _random(SAMPLES, WIDTH), *noise, *nudge, *neurons, *converter, KEY, 1, 0, 0, WIDTH, np.empty((SAMPLES, WIDTH), F)
+
+
+def cells(side: int) -> np.ndarray:
+    """Return equal devices at mid range, no drift."""
+    state = np.zeros((2, FIELDS, side, side), F)
+    for field, value in ((G, 5e-6), (UP, 1e-8), (DOWN, 1e-8), (LOW, 1e-6), (HIGH, 9e-6), (ERROR, 0.0)):
+        state[:, field] = value
+    return state
+
+
+def pulses() -> Arguments:
+    """Half a pulse for each device of a small array, with cycle-to-cycle noise."""
+    side, unit = 20, 8e-6
+    change = np.full((side, side), 0.5 * 1e-8 / unit, F)
+    table = _flat(1, 2)
+    law = unit / 1e-8, 0, table, table, 0.3, 0.0, 1.0, unit, 0.1
+    return cells(side), change, *law, KEY, 1, 0, *_weights(side), np.zeros(side, np.int64)
+
+
+def folded() -> Arguments:
+    """Weights and noise variances of an array."""
+    return cells(WIDTH), 1.0, 1.0, 8e-6, 0.1, *_weights(WIDTH)
+
+
+def _weights(side: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.empty((side, side), F), np.empty((side, side), F)
+
+
+#: Kernels that run for long enough to be timed, with arguments for them.
+KERNELS: dict[str, Callable[[], Arguments]] = {
+    "fill_uniform": fill,
+    "fill_normal": fill,
+    "sign_pattern": pattern,
+    "rank1_pattern": pattern,
+    "add_signs": added_signs,
+    "drive_lines": driven,
+    "read_epilogue": epilogue,
+    "apply_pulses": pulses,
+    "fold": folded,
+}
+
+
+def beside_twin(setting: Setting, *, kernel: str) -> Iterable[Row]:
+    """Time one kernel and its twin on arguments of their own."""
+    ours, twin = partial(getattr(kernels, kernel), *KERNELS[kernel]()), partial(getattr(twins(), kernel), *KERNELS[kernel]())
+    note = f"{(KERNELS[kernel].__doc__ or '').rstrip('.')}; the twin is made to be read, not to be fast"
+    yield compare(f"kernel_{kernel}", ours, twin, setting, against="its plain twin", sense="at least", note=note)
+
+
+def random_numbers(setting: Setting, *, kernel: str) -> Iterable[Row]:
+    """Draw a million float32 numbers beside numpy's own generator."""
+    into, other = np.empty(10**6, F), np.empty(10**6, F)
+    rng = np.random.default_rng(0)
+    draw: Work = {
+        "fill_uniform": partial(rng.random, dtype=np.float32, out=other),
+        "fill_normal": partial(rng.standard_normal, dtype=np.float32, out=other),
+    }[kernel]
+    ours = partial(getattr(kernels, kernel), KEY, 1, 2, 3, into)
+    note = "10^6 float32; numpy's default generator (PCG64) into a given array, one thread"
+    yield compare(f"numpy_{kernel}", ours, draw, setting, against="numpy's generator", sense="at least", note=note)
+
+
+def whole_read(setting: Setting) -> Iterable[Row]:
+    """Read as `reads.plain_read` does, beside the same circuits in numpy expressions."""
+    ours = read_work(layer_chip("mild", setting.width), 100)
+    plain = numpy_read(100, setting.width)
+    note = "`mild`, 100 samples; numpy expressions as one would write them, noise by numpy's default generator"
+    yield compare("numpy_read_b100", ours, plain, setting, against="the read in plain numpy", sense="at least", note=note)
+
+
+def numpy_read(samples: int, width: int) -> Work:
+    """Return a read with the circuits of `mild` in numpy alone."""
+    rng = np.random.default_rng(0)
+    x, weights = inputs(samples, width), _random(width + 1, width) / F(np.sqrt(width))
+    normal = partial(rng.standard_normal, width, np.float32)
+    dac_gain, adc_gain, gain = (F(1) + F(0.01) * normal() for _ in range(3))
+    dac_offset, adc_offset, offset = (F(0.01) * normal() for _ in range(3))
+    dac_step, adc_step = F(8 / 254), F(24 / 254)
+
+    def read() -> np.ndarray:
+        v = x / (F(1e-6) + np.sqrt(np.mean(x * x, axis=1, keepdims=True)))
+        v = np.rint(np.clip(v, -4, 4) / dac_step) * dac_step * dac_gain + dac_offset
+        pre = np.concatenate([v, np.ones((samples, 1), F)], axis=1)
+        sigma = np.sqrt(F(1e-5) * np.sum(pre * pre, axis=1, keepdims=True) + F(4e-4))
+        z = pre @ weights + sigma * rng.standard_normal((samples, width), dtype=np.float32)
+        y = np.clip(np.maximum(gain * z + offset, 0), -12, 12) * adc_gain + adc_offset
+        return np.asarray(np.rint(np.clip(y, -12, 12) / adc_step) * adc_step)
+
+    return read
+
+
+CASES = [
+    *(Case((f"kernel_{name}",), partial(beside_twin, kernel=name)) for name in KERNELS),
+    *(Case((f"numpy_{name}",), partial(random_numbers, kernel=name)) for name in ("fill_uniform", "fill_normal")),
+    Case(("numpy_read_b100",), whole_read),
+]

@@ -1,0 +1,177 @@
+"""Probes and whole learning steps beside the reads, products and passes over the devices that they consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from benchmarks.chips import inputs, layer_chip
+from benchmarks.limits import Product, StatePass
+from benchmarks.timing import Case, Row, Setting, compare
+from mortalsim.chips import SimulatedChip, load_design
+from mortalsim.hardware import WeightNudge
+from mortalsim.learners.ap import ActivityPerturbation
+from mortalsim.learners.base import Batch, Learner
+from mortalsim.learners.ff import ForwardForward
+from mortalsim.objectives import one_hot
+
+BATCH, CLASSES, PIXELS = 100, 10, 784
+
+#: Of each Forward-Forward row its bar and the learner's options. A row for late training belongs here as soon as the learner
+#: has an option that makes a difference then.
+FF_ROWS: dict[str, tuple[float, dict[str, Any]]] = {"ff_step_4x2000": (1.25, {})}
+
+
+class Steps:
+    """Steps of a learner, one after the other, on the same made-up batch: noisy copies of ten random pictures.
+
+    Parameters
+    ----------
+    learner
+        The rule.
+    sizes
+        Of a `mild` chip.
+    seed
+        Of the chip.
+    """
+
+    def __init__(self, learner: Learner, sizes: tuple[int, ...], seed: int = 1) -> None:
+        rng = np.random.default_rng(0)
+        labels = np.arange(BATCH) % CLASSES
+        pictures = rng.random((CLASSES, sizes[0])) > 0.7
+        x = np.clip(pictures[labels] + 0.2 * rng.standard_normal((BATCH, sizes[0])), 0, 1)
+        self.batch = Batch(x.astype(np.float32), one_hot(labels, CLASSES), progress=0.0)
+        self.chip = SimulatedChip(load_design("mild").with_sizes(sizes), seed)
+        self.learner, self.rng = learner, np.random.default_rng(1)
+        self.state = learner.init(self.chip.datasheet, self.rng)
+        self.taken = 0
+
+    def __call__(self) -> None:
+        """Take one step."""
+        self.state, _ = self.learner.step(self.chip, self.batch, self.state, self.rng)
+        self.taken += 1
+
+    @property
+    def note(self) -> str:
+        """What the steps were, and how many pulses they sent."""
+        sizes = "-".join(str(size) for size in self.chip.design.sizes)
+        devices = 2 * sum(np.prod(spec.shape) for spec in self.chip.datasheet.arrays)
+        rate = self.chip.ledger.pulses / devices / max(self.taken, 1)
+        return f"`mild`, sizes {sizes}, batch {BATCH}, the first {self.taken} steps, {rate:.3f} pulses per device and step"
+
+
+def signs_pair(setting: Setting) -> Iterable[Row]:
+    """Both reads of an antithetic probe by one sign per weight, a new key each time."""
+    chip = layer_chip("mild", setting.width)
+    x = inputs(BATCH, setting.width)
+    keys = count(1)
+
+    def pair() -> None:
+        key = next(keys)
+        chip.read(x, WeightNudge(key, 0.03))
+        chip.read(x, WeightNudge(key, -0.03))
+
+    def plain() -> None:
+        chip.read(x)
+        chip.read(x)
+
+    note = f"`mild`, batch {BATCH}, pattern `signs`, both signs of the amplitude"
+    yield compare("wp_signs_pair_b100", pair, plain, setting, against="two plain reads", reach=1.3, note=note)
+
+
+def rank1_probes(setting: Setting) -> Iterable[Row]:
+    """Sixteen rank-1 probes of one batch."""
+    probes = 16
+    chip = layer_chip("mild", setting.width)
+    batches = [inputs(BATCH, setting.width, seed) for seed in range(probes)]
+    keys = count(1)
+
+    def ours() -> None:
+        for _ in range(probes):
+            chip.read(batches[0], WeightNudge(next(keys), 0.03, "rank1"))
+
+    def plain() -> None:
+        for x in batches:
+            chip.read(x)
+
+    note = f"`mild`, batch {BATCH}, {probes} keys, the same x; against reads of {probes} different batches"
+    yield compare("wp_rank1_k16", ours, plain, setting, against="16 plain reads", reach=0.35, note=note)
+
+
+def ap_step(setting: Setting) -> Iterable[Row]:
+    """One antithetic step of activity perturbation, its update included."""
+    sizes = (PIXELS, setting.width, setting.width, CLASSES)
+    steps = Steps(ActivityPerturbation(antithetic=True, probes=1), sizes)
+    other = SimulatedChip(load_design("mild").with_sizes(sizes), seed=2)
+    x = inputs(BATCH, PIXELS)
+    shapes = [spec.shape for spec in steps.chip.datasheet.arrays]
+    products = [Product(n_in, BATCH, n_out, transposed=True) for n_in, n_out in shapes]
+    stream = StatePass(shapes, drifts=True, threads=setting.threads)
+
+    def limit() -> None:
+        other.read(x)
+        other.read(x)
+        run_all(products)
+        stream()
+
+    against = "two reads + a product a layer + streaming pass"
+    found = compare("ap_step", steps, limit, setting, against=against, reach=1.2)
+    yield replace(found, note=f"{steps.note}; {stream.note}")
+
+
+def ff_sizes(width: int) -> tuple[int, ...]:
+    """Return the sizes of the net that the peers train too: four hidden layers."""
+    return (PIXELS, width, width, width, width, CLASSES)
+
+
+def ff_steps(setting: Setting, **options: Any) -> Steps:
+    """Return Forward-Forward steps, the learner's defaults but for ``options``."""
+    return Steps(ForwardForward(batch_size=BATCH, **options), ff_sizes(setting.width))
+
+
+def ff_products(shapes: list[tuple[int, int]]) -> Iterator[Product]:
+    """Yield the products of one step: positive, neutral and negative rows forward; the head on neutral rows; gradients."""
+    for n_in, n_out in shapes[:-1]:
+        yield Product(3 * BATCH, n_in, n_out)
+        yield Product(n_in, 2 * BATCH, n_out, transposed=True)
+    n_in, n_out = shapes[-1]
+    yield Product(BATCH, n_in, n_out)
+    yield Product(n_in, BATCH, n_out, transposed=True)
+
+
+def ff_step(setting: Setting, *, name: str, reach: float, options: dict[str, Any]) -> Iterable[Row]:
+    """One step of Forward-Forward: a positive, a neutral and a negative batch, all arrays updated."""
+    steps = ff_steps(setting, **options)
+    shapes = [spec.shape for spec in steps.chip.datasheet.arrays]
+    products = list(ff_products(shapes))
+    stream = StatePass(shapes, drifts=True, threads=setting.threads)
+
+    def limit() -> None:
+        run_all(products)
+        stream()
+
+    found = compare(name, steps, limit, setting, against="the products it needs + streaming pass", reach=reach)
+    forward = f"the limit's forward products take {3 * BATCH} rows at once, its gradients {2 * BATCH}"
+    yield replace(found, note=f"{steps.note}; {forward}; {stream.note}")
+
+
+def run_all(works: list[Product]) -> None:
+    """Run every product once."""
+    for work in works:
+        work()
+
+
+CASES = [
+    Case(("wp_signs_pair_b100",), signs_pair),
+    Case(("wp_rank1_k16",), rank1_probes),
+    Case(("ap_step",), ap_step),
+    *(
+        Case((name,), partial(ff_step, name=name, reach=reach, options=options))
+        for name, (reach, options) in FF_ROWS.items()
+    ),
+]

@@ -1,0 +1,165 @@
+"""Work shared by threads, with the same result to the last bit however many they are.
+
+Work is cut at places that depend on its shape alone; threads only decide who does which piece. Meanwhile BLAS is held to one
+thread: its own pool would cut elsewhere, which changes last bits, and its threads go on spinning for milliseconds after
+their work, which stalls whatever comes next on a machine of few cores.
+
+There are as many threads as BLAS may use at the moment, so ``OPENBLAS_NUM_THREADS``, threadpoolctl and joblib's limits hold
+here too, and there is no knob of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from types import TracebackType
+
+import numpy as np  # noqa: F401  (its BLAS must be there to be found)
+from threadpoolctl import ThreadpoolController
+
+_BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+class OneBlasThread:
+    """Holds BLAS to one thread, as a context; contexts may overlap, the last one out gives back what the first one found."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._found: list[int] = []
+
+    def __enter__(self) -> int:
+        """Return how many threads BLAS might have used, at least 1."""
+        with self._lock:
+            if not self._inside:
+                self._found = [library.num_threads for library in _BLAS]
+                for library, found in zip(_BLAS, self._found, strict=True):
+                    if found != 1:
+                        library.set_num_threads(1)
+            self._inside += 1
+            return max(self._found, default=1)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for library, found in zip(_BLAS, self._found, strict=True):
+                    if found != 1:
+                        library.set_num_threads(found)
+
+
+one_blas_thread = OneBlasThread()
+
+
+class _Helper:
+    """One thread beside the caller's own: asleep between jobs. Two locks wake it in a third of an executor's time."""
+
+    def __init__(self) -> None:
+        self._go, self._done = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        self._job: Callable[[], None] = _nothing
+        self._error: BaseException | None = None
+        threading.Thread(target=self._live, name="mortalsim", daemon=True).start()
+
+    def begin(self, job: Callable[[], None]) -> None:
+        self._job, self._error = job, None
+        self._go.release()
+
+    def finish(self) -> BaseException | None:
+        """Wait for the job; return what it raised."""
+        self._done.acquire()
+        self._job = _nothing
+        return self._error
+
+    def _live(self) -> None:
+        while True:
+            self._go.acquire()
+            try:
+                self._job()
+            except BaseException as error:  # handed to the caller, who raises it
+                self._error = error
+            self._done.release()
+
+
+def _nothing() -> None:
+    """Stand for no job."""
+
+
+_idle: deque[_Helper] = deque()
+
+
+def _forget_threads() -> None:
+    # A forked process has no threads but one, and nothing of the parent's is under way in it.
+    global one_blas_thread
+    _idle.clear()
+    one_blas_thread = OneBlasThread()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def cut(size: int, piece: int, multiple: int = 1, head: float = 1.0) -> list[int]:
+    """Return where to cut ``size`` things: 0, then multiples of ``multiple``, then ``size``.
+
+    Parameters
+    ----------
+    size
+        How many there are.
+    piece
+        About how many make one piece.
+    multiple
+        Cuts lie at multiples of it.
+    head
+        How much larger the first piece is than the others; the caller begins with it while other threads wake up.
+    """
+    if size <= piece:
+        return [0, size]
+    pieces = max(1, round(size / piece))
+    share = size / (pieces - 1 + head)
+    inner = (round(share * (head + k) / multiple) * multiple for k in range(pieces - 1))
+    return [0, *sorted({place for place in inner if 0 < place < size}), size]
+
+
+def spread(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
+    """Call ``job(start, stop)`` for every two neighbouring ``cuts``, on as many threads as BLAS may use.
+
+    The pieces must not touch each other's results. An exception of any piece is raised once all threads are done. A single
+    piece is simply done, and whoever has products in it holds BLAS himself.
+    """
+    if len(cuts) == 2:
+        job(*cuts)
+        return
+    with one_blas_thread as threads:
+        pieces = deque(pairwise(cuts))
+
+        def work() -> None:
+            while True:
+                try:
+                    start, stop = pieces.popleft()
+                except IndexError:
+                    return
+                job(start, stop)
+
+        helpers = [_helper() for _ in range(min(threads, len(pieces)) - 1)]
+        for helper in helpers:
+            helper.begin(work)
+        try:
+            work()
+        finally:
+            errors = [helper.finish() for helper in helpers]
+            _idle.extend(helpers)
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def _helper() -> _Helper:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Helper()
