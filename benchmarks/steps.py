@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.chips import inputs, layer_chip
 from benchmarks.limits import Product, StatePass
+from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, compare
 from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.hardware import WeightNudge
@@ -76,11 +77,13 @@ def signs_pair(setting: Setting) -> Iterable[Row]:
         chip.read(x, WeightNudge(key, 0.03))
         chip.read(x, WeightNudge(key, -0.03))
 
-    def plain() -> None:
-        chip.read(x)
-        chip.read(x)
+    one = read_work(chip, BATCH)
 
-    note = f"`mild`, batch {BATCH}, pattern `signs`, both signs of the amplitude"
+    def plain() -> None:
+        one()
+        one()
+
+    note = f"`mild`, batch {BATCH}, pattern `signs`, both signs of the amplitude; against reads of two different batches"
     yield compare("wp_signs_pair_b100", pair, plain, setting, against="two plain reads", reach=1.3, note=note)
 
 
@@ -108,14 +111,14 @@ def ap_step(setting: Setting) -> Iterable[Row]:
     sizes = (PIXELS, setting.width, setting.width, CLASSES)
     steps = Steps(ActivityPerturbation(antithetic=True, probes=1), sizes)
     other = SimulatedChip(load_design("mild").with_sizes(sizes), seed=2)
-    x = inputs(BATCH, PIXELS)
+    one = read_work(other, BATCH)
     shapes = [spec.shape for spec in steps.chip.datasheet.arrays]
     products = [Product(n_in, BATCH, n_out, transposed=True) for n_in, n_out in shapes]
     stream = StatePass(shapes, drifts=True, threads=setting.threads)
 
     def limit() -> None:
-        other.read(x)
-        other.read(x)
+        one()
+        one()
         run_all(products)
         stream()
 

@@ -20,7 +20,7 @@ FULL_WIDTH = 2000
 BLOCKS = 3
 
 #: Before each block, for a BLAS pool goes on spinning for some milliseconds after its last product.
-PAUSE = 0.04
+PAUSE = 0.3
 
 #: A run shorter than this is made of several calls, and counts as their mean: the clock is too coarse for one.
 SHORTEST = 2e-3

@@ -10,14 +10,16 @@ here too, and there is no knob of its own.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from types import TracebackType
 
-import numpy as np  # noqa: F401  (its BLAS must be there to be found)
+import numpy as np  # before threadpoolctl looks, so that its BLAS is found
+import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 _BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
@@ -76,6 +78,7 @@ class _Helper:
         return self._error
 
     def _live(self) -> None:
+        _stay(next(_born))
         while True:
             self._go.acquire()
             try:
@@ -83,6 +86,20 @@ class _Helper:
             except BaseException as error:  # handed to the caller, who raises it
                 self._error = error
             self._done.release()
+
+
+_born = count(1)
+
+
+def _stay(number: int) -> None:
+    """Keep the calling thread on one processor of its own, where the system can.
+
+    A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that both
+    take turns on one processor while another has nothing to do.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[number % len(processors)]})
 
 
 def _nothing() -> None:
@@ -101,6 +118,19 @@ def _forget_threads() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
+
+
+_own = threading.local()
+
+
+def workspace(*shape: int) -> npt.NDArray[np.float32]:
+    """Return float32 room of this shape, contents undefined, which the calling thread's next call takes back."""
+    size = math.prod(shape)
+    room: npt.NDArray[np.float32] = getattr(_own, "room", np.empty(0, np.float32))
+    if room.size < size:
+        # New memory costs more than what is written to it, so what was once taken is kept.
+        room = _own.room = np.empty(size, np.float32)
+    return room[:size].reshape(shape)
 
 
 def cut(size: int, piece: int, multiple: int = 1, head: float = 1.0) -> list[int]:

@@ -6,8 +6,8 @@ from scipy import stats
 from small import RNG, inputs, small
 
 from mortalsim.checks import ChipFault, MissingPort, RangeError, ShapeError, UnknownName
-from mortalsim.chips import SimulatedChip, design_names, load_design, oracle
-from mortalsim.hardware import CurrentNudge, Delta, Port, Program, Replay, Shrink, WeightNudge
+from mortalsim.chips import SimulatedChip, design_names, layer, load_design, oracle
+from mortalsim.hardware import CurrentNudge, Delta, Outer, Port, Program, Replay, Shrink, WeightNudge
 from mortalsim.testing import check_chip
 
 
@@ -204,8 +204,8 @@ def test_a_refused_request_is_not_counted_and_writes_nothing():
         with pytest.raises(error, match=message):
             chip.write(request)
     assert chip.ledger == SimulatedChip(small("mild"), 3).ledger
-    for layer, before in zip(chip.layers, cells, strict=True):
-        np.testing.assert_array_equal(layer.crossbar.cells, before)
+    for each, before in zip(chip.layers, cells, strict=True):
+        np.testing.assert_array_equal(each.crossbar.cells, before)
     chip.write(Replay((nudge, nudge), (np.float32(0.1), 1)))
     assert chip.ledger.requests == 1
 
@@ -266,3 +266,42 @@ def test_a_restored_chip_goes_on_as_the_first(name):
 def test_a_snapshot_of_another_chip_is_refused():
     with pytest.raises(ShapeError, match=r"state: expected cells\.0"):
         SimulatedChip(small("mild"), 3).restore(SimulatedChip(load_design("mild").with_sizes((3, 2)), 3).snapshot())
+
+
+@pytest.mark.parametrize("design", ["mild", "harsh"])
+def test_what_a_chip_keeps_of_its_last_read_changes_no_later_one(design, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, other = rng.random((2, 40, 20), dtype=np.float32)
+    probes = [None, WeightNudge(3, 0.01, "rank1"), WeightNudge(4, 0.01), CurrentNudge((np.ones((40, 30), np.float32), None))]
+
+    def outputs(worthwhile):
+        monkeypatch.setattr(layer, "WORTHWHILE", worthwhile)
+        chip = SimulatedChip(load_design(design).with_sizes((20, 30, 5)), 3)
+        found = []
+        for batch in (x, x, other, x):
+            for probe in probes:
+                trace = chip.read(batch, probe)
+                found.append(trace.output)
+                trace.taps[0].pre[:] = 7  # what a learner does to its own copy is its own affair
+            chip.write(Outer(0, np.ones((1, 21), np.float32), np.ones((1, 30), np.float32), 0.01))
+            chip.wait(1.0)
+        return found
+
+    products = []
+    monkeypatch.setattr(layer.Layer, "_multiply", watched(layer.Layer._multiply, products))
+    kept = outputs(1000)
+    asked = len(products)
+    redone = outputs(10**9)
+    assert asked < len(products) - asked  # some were kept
+    for one, two in zip(kept, redone, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def watched(method, calls):
+    """Return ``method``, which notes in ``calls`` that it was called."""
+
+    def call(*args):
+        calls.append(args)
+        return method(*args)
+
+    return call

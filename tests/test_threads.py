@@ -1,10 +1,12 @@
 """The number of threads changes nothing, to the last bit."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mortalsim.chips import SimulatedChip, load_design, oracle
+from mortalsim.chips import SimulatedChip, layer, load_design, oracle
 from mortalsim.hardware import Outer, WeightNudge
 from mortalsim.parallel import cut, one_blas_thread, spread
 
@@ -46,7 +48,7 @@ def test_blas_gets_back_the_threads_that_it_had():
 
 def results(name, threads):
     """What a chip reads, with and without a nudge, and the weights that an outer product leaves."""
-    with threadpool_limits(threads):
+    with threadpool_limits(threads), mock.patch.object(layer, "WORTHWHILE", 100_000):
         chip = SimulatedChip(load_design(name).with_sizes((64, 2400, 10)), seed=4)
         x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
         trace = chip.read(x)

@@ -69,12 +69,15 @@ class Crossbar:
         self._key = streams.key("writes")
         self._verify = streams.child("verify", index)
         self._row_pulses = np.zeros(n_in, np.int64)
+        #: Counts what may have changed the weights; who keeps something made from them compares it.
+        self.version = 0
         self._drifts = self.device.drift > 0 or self.device.drift_dtod > 0
         self.fold(0.0)
 
     def fold(self, now: float) -> None:
         """Compute weights and variances anew from the physical state at time ``now``, seconds."""
         self.folded_at = now
+        self.version += 1
         relative = self.device.read_noise_relative
         fold(self.cells, now, self.device.drift_t0, self.design.unit, relative, self.weights, self.variance)
 
@@ -93,9 +96,11 @@ class Crossbar:
         for name, array in (("cells", self.cells), ("weights", self.weights), ("variance", self.variance)):
             array[...] = state[name]
         self.folded_at = float(state["folded_at"][0])
+        self.version += 1
 
     def change(self, matrix: FloatArray, now: float, number: int, *, cap: int | None = None) -> WriteCost:
         """Ask for weight changes ``matrix`` (n_in, n_out); ``number`` counts the chip's writes and picks the noise."""
+        self.version += 1
         if not self.device.pulses:
             self._change_exactly(matrix, now)
             return WriteCost(0, 0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 
 from mortalsim.checks import FloatArray
@@ -11,14 +13,17 @@ from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
 from mortalsim.hardware import CurrentNudge, Nudge, Tap, WeightNudge
 from mortalsim.kernels import add_signs, drive_lines, rank1_pattern, read_epilogue
-from mortalsim.parallel import cut, spread
+from mortalsim.parallel import cut, spread, workspace
 from mortalsim.streams import Streams
 
 _NOTHING = np.zeros((0, 0), np.float32)
 
 #: Output lines of one piece of work, a whole number of vector registers wide; and multiplications below which a second
 #: thread would be woken in vain.
-PIECE, EDGE, WORTHWHILE = 1000, 16, 3_000_000
+PIECE, EDGE, WORTHWHILE = 1000, 16, 20_000_000
+
+#: Most numbers, inputs and products, that the first array keeps of its last read.
+KEPT = 8_000_000
 
 
 class Layer:
@@ -36,6 +41,7 @@ class Layer:
         self.current_gain = (1 + design.nudges.current_gain_dtod * gains[0]).astype(np.float32)
         self.weight_gain = (1 + design.nudges.weight_gain_dtod * gains[1]).astype(np.float32)
         spread = design.normaliser.gain_dtod
+        self._kept = (-1, _NOTHING, _NOTHING)
         self.normaliser_gain = float(1 + spread * streams.generator("normaliser", index).standard_normal())
 
     def read(self, v: FloatArray, nudge: Nudge | None, number: int, key: np.ndarray) -> Tap:
@@ -43,17 +49,49 @@ class Layer:
         pre, power = self._drive(v)
         # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
         squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
-        z, post = np.empty((2, len(pre), self.crossbar.shape[1]), np.float32)
+        kept = self._kept_product(pre, nudge)
+        post = np.empty((len(pre), self.crossbar.shape[1]), np.float32)
+        z = np.empty_like(post) if kept is None else kept
         variance = np.empty_like(z) if squares.size else _NOTHING
+        slopes = self._rank1(pre, nudge)
+        nudged = z if slopes is None else np.empty_like(z)
 
         def piece(first: int, last: int) -> None:
-            self._multiply(pre, nudge, z, first, last)
+            if kept is None:
+                self._multiply(pre, nudge, z, first, last)
+            if slopes is not None:
+                rows, columns = slopes
+                np.multiply(rows[:, None], columns[first:last], out=nudged[:, first:last])
+                nudged[:, first:last] += z[:, first:last]
             if squares.size:
                 np.matmul(squares, self.crossbar.variance[:, first:last], out=variance[:, first:last])
-            self._answer(z, variance, power, nudge, number, key, first, last, post)
+            self._answer(nudged, variance, power, nudge, number, key, first, last, post)
 
         spread(piece, self._columns(len(pre)))
+        if kept is None:
+            self._keep_product(pre, nudge, z)
         return Tap(self.index, pre, post)
+
+    def _kept_product(self, pre: FloatArray, nudge: Nudge | None) -> FloatArray | None:
+        """Return the last product if this one would be the same: probes on one batch share what enters the first array."""
+        version, kept, z = self._kept
+        if version != self.crossbar.version or kept.shape != pre.shape or _by_signs(nudge):
+            return None
+        same = np.array_equal(kept[0], pre[0]) and np.array_equal(kept, pre)
+        return z if same else None
+
+    def _keep_product(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray) -> None:
+        # Deeper arrays get other inputs each time; and a product that is cheap to redo is not worth the copy.
+        worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + z.size < KEPT
+        if self.index == 0 and worth and not _by_signs(nudge):
+            self._kept = (self.crossbar.version, pre.copy(), z)
+
+    def _rank1(self, pre: FloatArray, nudge: Nudge | None) -> tuple[FloatArray, FloatArray] | None:
+        """Return the factors (B,) and (n_out,) of what a rank-1 nudge adds to the products."""
+        if not isinstance(nudge, WeightNudge) or nudge.pattern != "rank1":
+            return None
+        rows, columns = rank1_pattern(nudge.key, self.index, *self.crossbar.shape)
+        return np.float32(nudge.amplitude) * (pre @ rows), columns * self.weight_gain
 
     def _columns(self, samples: int) -> list[int]:
         """Return where to cut the output lines, by the amount of work alone."""
@@ -85,13 +123,10 @@ class Layer:
     def _multiply(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray, first: int, last: int) -> None:
         """Write the products of output lines ``first`` to ``last`` - 1."""
         weights, out = self.crossbar.weights[:, first:last], z[:, first:last]
-        if isinstance(nudge, WeightNudge) and nudge.pattern == "signs":
-            weights = np.empty((len(weights), last - first), np.float32)
+        if _by_signs(nudge):
+            weights = workspace(len(weights), last - first)
             add_signs(self.crossbar.weights, nudge.amplitude, self.weight_gain, nudge.key, self.index, first, last, weights)
         np.matmul(pre, weights, out=out)
-        if isinstance(nudge, WeightNudge) and nudge.pattern == "rank1":
-            rows, columns = rank1_pattern(nudge.key, self.index, *self.crossbar.shape)
-            out += (np.float32(nudge.amplitude) * (pre @ rows))[:, None] * (columns * self.weight_gain)[first:last]
 
     def _answer(
         self,
@@ -143,3 +178,7 @@ class Layer:
         else:
             rows, columns = rank1_pattern(nudge.key, self.index, *change.shape)
             change += np.float32(size) * rows[:, None] * columns
+
+
+def _by_signs(nudge: Nudge | None) -> TypeGuard[WeightNudge]:
+    return isinstance(nudge, WeightNudge) and nudge.pattern == "signs"
