@@ -87,12 +87,12 @@ def pulses() -> Arguments:
     change = np.full((side, side), 0.5 * 1e-8 / unit, F)
     table = _flat(1, 2)
     law = unit / 1e-8, 0, table, table, 0.3, 0.0, 1.0, unit, 0.1
-    return cells(side), change, *law, KEY, 1, 0, *_weights(side), np.zeros(side, np.int64)
+    return cells(side), change, *law, KEY, 1, 0, 0, side, *_weights(side), np.zeros(side, np.int64)
 
 
 def folded() -> Arguments:
     """Weights and noise variances of an array."""
-    return cells(WIDTH), 1.0, 1.0, 8e-6, 0.1, *_weights(WIDTH)
+    return cells(WIDTH), 1.0, 1.0, 8e-6, 0.1, 0, WIDTH, *_weights(WIDTH)
 
 
 def _weights(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -160,11 +160,12 @@ def drifted(g, nu, written, now, t0):
 
 
 def apply_pulses(
-    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
-    weights, variance, row_pulses,
+    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array, first,
+    last, weights, variance, row_pulses,
 ):  # fmt: skip
     """Pulse after pulse, device after device."""
     n_in, n_out = change.shape
+    change = np.where(((np.arange(n_in) >= first) & (np.arange(n_in) < last))[:, None], change, F(0))
     sent = np.zeros((2, n_in, n_out), np.int64)
     landing = np.empty((2, n_in * n_out), F)
     for device, i in np.ndindex(2, n_in):
@@ -183,11 +184,11 @@ def apply_pulses(
                 pulse(cells[device, :, i, j], normals, up, up_table if up else down_table, ctoc, now, t0)
     touched = sent.sum(0) > 0
     all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
-    fold(cells, now, t0, unit, read_rel, all_weights, all_variance)
+    fold(cells, now, t0, unit, read_rel, 0, n_in, all_weights, all_variance)
     weights[touched] = all_weights[touched]
     if variance.size:
         variance[touched] = all_variance[touched]
-    row_pulses[:] = sent.max(axis=(0, 2), initial=0)
+    row_pulses[first:last] = sent.max(axis=(0, 2), initial=0)[first:last]
     return int(sent.sum())
 
 
@@ -214,9 +215,9 @@ def pulse(cell, normals, up, table, ctoc, now, t0):
     cell[G], cell[WRITTEN] = g, now
 
 
-def fold(cells, now, t0, unit, read_rel, weights, variance):
+def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
     """Weights and variances from conductances."""
     plus, minus = drifted(cells[:, G], cells[:, NU], cells[:, WRITTEN], now, t0) * (F(1) + cells[:, ERROR]) / F(unit)
-    weights[:] = plus - minus
+    weights[first:last] = (plus - minus)[first:last]
     if variance.size:
-        variance[:] = F(read_rel) * F(read_rel) * (plus * plus + minus * minus)
+        variance[first:last] = (F(read_rel) * F(read_rel) * (plus * plus + minus * minus))[first:last]

@@ -38,7 +38,7 @@ def request(change, **options):
     return {
         "change": np.asarray(change, F), "per_weight": UNIT / STEP, "cap": 0, "up_table": FLAT, "down_table": FLAT,
         "ctoc": 0.0, "now": 0.0, "t0": 1.0, "unit": UNIT, "read_rel": 0.1, "key": np.array([3, 4], np.uint32),
-        "write": 0, "array": 0,
+        "write": 0, "array": 0, "first": 0, "last": len(change),
     } | options  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def pulses(*size):
 
 
 @given(
-    shape=st.tuples(st.integers(1, 3), st.integers(1, 5)), seed=st.integers(0, 99), cap=st.integers(0, 3),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 5)), seed=st.integers(0, 99), cap=st.integers(0, 3),
     ctoc=st.sampled_from([0.0, 0.3]), size=st.sampled_from([0.0, 0.4, 3.0, 9.0]),
     tables=st.sampled_from(["flat", "soft", "bent"]), stuck=st.sampled_from([0.0, 0.3]), drift=st.sampled_from([0.0, 0.1]),
     with_variance=st.booleans(), number=st.integers(0, 2**40),
@@ -70,6 +70,7 @@ def test_apply_pulses_equals_its_twin(shape, seed, cap, ctoc, size, tables, stuc
     change = rng.normal(size=shape).astype(F) * F(size * STEP / UNIT)
     options = {"cap": cap, "ctoc": ctoc, "up_table": up, "down_table": down}
     options |= {"now": 50.0, "t0": 2.0, "write": number, "array": 3}
+    options |= {"first": 4 * (shape[0] // 6), "last": shape[0] - shape[0] // 3}  # all rows, or some of them
     mine = fresh(*shape, seed, stuck, drift)
     twin = mine.copy()
     got = write(mine, change, kernels, with_variance, **options)
@@ -100,7 +101,7 @@ def test_fold_equals_its_twin(shape, seed, drift, wanted):
     results = []
     for module in (kernels, naive):
         weights, variance = np.empty(shape, F), np.empty(shape, F) if wanted else NONE.copy()
-        module.fold(cells, 30.0, 2.0, UNIT, 0.1, weights, variance)
+        module.fold(cells, 30.0, 2.0, UNIT, 0.1, 0, len(weights), weights, variance)
         results.append((weights, variance))
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 if drift else 0)
@@ -181,7 +182,7 @@ def test_a_touched_device_keeps_the_drift_that_it_had_and_starts_anew():
     assert cells[PLUS, G, 0, 0] == pytest.approx(MID * 100**-0.1 + STEP, rel=1e-5)
     np.testing.assert_array_equal(cells[:, WRITTEN, 0], [[99, 0], [99, 0]])
     folded, variance = np.empty((1, 2), F), np.empty((1, 2), F)
-    kernels.fold(cells, 99.0, 1.0, UNIT, 0.1, folded, variance)
+    kernels.fold(cells, 99.0, 1.0, UNIT, 0.1, 0, len(folded), folded, variance)
     assert folded[0, 0] == weights[0, 0]
 
 

@@ -16,10 +16,14 @@ from mortalsim.chips.design import Design, initial_weights
 from mortalsim.devices import Device
 from mortalsim.kernels import apply_pulses, fold
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
+from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
 #: Drift is folded anew once the clock has moved by this fraction of t0: it changes log G by at most nu times as much.
 DRIFT_TOLERANCE = 1e-3
+
+#: Pairs of one piece of work, enough for a thread to be woken.
+PIECE = 250_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Crossbar:
         self._key = streams.key("writes")
         self._verify = streams.child("verify", index)
         self._row_pulses = np.zeros(n_in, np.int64)
+        #: Where rows are cut into pieces for threads; random numbers come in fours.
+        self._rows = cut(n_in, max(4, PIECE // n_out), 4)
         #: Counts what may have changed the weights; who keeps something made from them compares it.
         self.version = 0
         self._drifts = self.device.drift > 0 or self.device.drift_dtod > 0
@@ -79,7 +85,12 @@ class Crossbar:
         self.folded_at = now
         self.version += 1
         relative = self.device.read_noise_relative
-        fold(self.cells, now, self.device.drift_t0, self.design.unit, relative, self.weights, self.variance)
+        t0, unit = self.device.drift_t0, self.design.unit
+
+        def piece(first: int, last: int) -> None:
+            fold(self.cells, now, t0, unit, relative, first, last, self.weights, self.variance)
+
+        spread(piece, self._rows)
 
     def keep_up(self, now: float) -> None:
         """Fold anew if drift since the last folding could matter."""
@@ -105,26 +116,34 @@ class Crossbar:
             self._change_exactly(matrix, now)
             return WriteCost(0, 0, 0)
         up, down = self._tables
-        pulses = apply_pulses(
-            self.cells,
-            matrix,
-            self.design.pulses_per_weight,
-            self.device.max_train if cap is None else cap,
-            up,
-            down,
-            self.device.step_ctoc,
-            now,
-            self.device.drift_t0,
-            self.design.unit,
-            self.device.read_noise_relative,
-            self._key,
-            number,
-            self.index,
-            self.weights,
-            self.variance,
-            self._row_pulses,
-        )
-        return WriteCost(int(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
+        pulses = []
+
+        def piece(first: int, last: int) -> None:
+            sent = apply_pulses(
+                self.cells,
+                matrix,
+                self.design.pulses_per_weight,
+                self.device.max_train if cap is None else cap,
+                up,
+                down,
+                self.device.step_ctoc,
+                now,
+                self.device.drift_t0,
+                self.design.unit,
+                self.device.read_noise_relative,
+                self._key,
+                number,
+                self.index,
+                first,
+                last,
+                self.weights,
+                self.variance,
+                self._row_pulses,
+            )
+            pulses.append(int(sent))
+
+        spread(piece, self._rows)
+        return WriteCost(sum(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
 
     def program(self, target: FloatArray, now: float, number: int) -> WriteCost:
         """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until within half a step.

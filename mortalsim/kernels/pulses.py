@@ -229,14 +229,14 @@ def side_by_side(up_table, down_table):
 
 
 @kernel(
-    OUT_CELLS, MATRIX, f8, i8, VECTOR, VECTOR, f8, f8, f8, f8, f8, KEY, i8, i8,
+    OUT_CELLS, MATRIX, f8, i8, VECTOR, VECTOR, f8, f8, f8, f8, f8, KEY, i8, i8, i8, i8,
     OUT_MATRIX, OUT_MATRIX, OUT_COUNTS, returns=i8,
 )  # fmt: skip
 def apply_pulses(
-    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
+    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array, first, last,
     weights, variance, row_pulses,
 ):  # fmt: skip
-    """Send the pulses that a change of weights asks for; return how many there were on all devices together.
+    """Send rows ``first`` to ``last`` - 1 the pulses that a change of weights asks for; return how many there were in all.
 
     A positive change potentiates G+ and depresses G-, each device being sent |change| * per_weight pulses, rounded
     stochastically. Each pulse moves G by UP (or -DOWN) times the table at the device's place in its range, times
@@ -265,6 +265,8 @@ def apply_pulses(
         Standard deviation of a read, relative to the conductance.
     key, write, array
         Key uint32 (2,), the write's number and the array's place: counters as described above the kernels.
+    first, last
+        The rows to do; ``first`` is a multiple of 4.
     weights
         float32 (n_in, n_out), written where a pair was sent a pulse: (G+ (1 + E+) - G- (1 + E-)) / unit at time ``now``.
     variance
@@ -286,10 +288,10 @@ def apply_pulses(
     landings, all_counts = np.empty(length, np.float32), np.empty((2, length), np.int32)
     reals, wholes = np.empty((5, length), np.float32), np.empty((3, length), np.int64)
     places = wholes[PLACE]
-    row_pulses[:] = 0
-    total = 0
-    for start in range(0, flat_change.size, length):
-        part = flat_change[start : start + length]
+    row_pulses[first:last] = 0
+    total, end = 0, last * n_out
+    for start in range(first * n_out, end, length):
+        part = flat_change[start : min(start + length, end)]
         counts, landing = all_counts[:, : part.size], landings[: part.size]
         before = total
         for device in range(2):
@@ -308,13 +310,15 @@ def apply_pulses(
     return total
 
 
-@kernel(CELLS, f8, f8, f8, f8, OUT_MATRIX, OUT_MATRIX)
-def fold(cells, now, t0, unit, read_rel, weights, variance):
-    """Make all weights, and read-noise variances if asked for, from the devices' state; parameters as in `apply_pulses`."""
+@kernel(CELLS, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
+def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
+    """Make weights, and read-noise variances if asked for, from the devices' state; parameters as in `apply_pulses`."""
+    n_out = weights.shape[1]
     flat, flat_weights, flat_variance = cells.reshape(2, FIELDS, -1), weights.reshape(-1), variance.reshape(-1)
     readings = np.empty((2, 4 * CHUNK), np.float32)
-    for start in range(0, flat_weights.size, 4 * CHUNK):
-        stop = min(start + 4 * CHUNK, flat_weights.size)
+    end = last * n_out
+    for start in range(first * n_out, end, 4 * CHUNK):
+        stop = min(start + 4 * CHUNK, end)
         for device in range(2):
             state = flat[device, :, start:stop]
             out = readings[device, : stop - start]
