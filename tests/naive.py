@@ -15,7 +15,7 @@ F = np.float32
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Four words of one block, in unbounded whole numbers."""
     x = [c0, c1, c2, c3]
-    for r in range(10):
+    for r in range(7):
         high0, low0 = divmod(0xD2511F53 * x[0], 2**32)
         high1, low1 = divmod(0xCD9E8D57 * x[2], 2**32)
         x = [high1 ^ x[1] ^ (k0 + r * 0x9E3779B9) % 2**32, low1, high0 ^ x[3] ^ (k1 + r * 0xBB67AE85) % 2**32, low0]
@@ -49,6 +49,14 @@ def natural_log(x):
     e = (exponent - small).astype(F)
     tail = horner(f, *(getattr(philox, f"L{k}") for k in range(8)))
     return (f + ((f * f) * f * tail - F(0.5) * (f * f) + e * philox.LN2_LOW)) + e * philox.LN2_HIGH
+
+
+def natural_exp(x):
+    """e^x of float32 x at most 0."""
+    k = np.maximum(np.rint(x * philox.ONE_BY_LN2), F(-126))
+    r = np.maximum((x - k * philox.LN2_HIGH) - k * philox.LN2_LOW, F(-1))
+    tail = horner(r, *(getattr(philox, f"E{i}") for i in range(5)))
+    return np.ldexp(F(1) + (r + (r * r) * tail), k.astype(np.int32))
 
 
 def cos_sin(word):
@@ -155,8 +163,8 @@ def read_epilogue(
 
 def drifted(g, nu, written, now, t0):
     """Power-law drift, any shape."""
-    age = np.maximum(now - np.asarray(written, float), 0)
-    return np.where(nu == 0, g, (g * (1 + age / t0) ** -np.asarray(nu, float)).astype(F))
+    ages = (1 + np.maximum(now - np.asarray(written, float), 0) / t0).astype(F)
+    return np.where(nu == 0, g, g * natural_exp(-np.asarray(nu, F) * natural_log(ages)))
 
 
 def apply_pulses(
@@ -167,20 +175,19 @@ def apply_pulses(
     n_in, n_out = change.shape
     change = np.where(((np.arange(n_in) >= first) & (np.arange(n_in) < last))[:, None], change, F(0))
     sent = np.zeros((2, n_in, n_out), np.int64)
-    landing = np.empty((2, n_in * n_out), F)
     for device, i in np.ndindex(2, n_in):
-        fill_uniform(key, 0, write % 2**32, 4 * array + device, landing[device])
         for j in range(n_out):
+            landing = landing_place(key, i * n_out + j, write % 2**32, 4 * array + device)
             size = abs(change[i, j] * F(per_weight))
-            count = int(size) + int(landing[device, i * n_out + j] < size - np.floor(size))
+            count = int(size) + int(landing < float(size) - int(size))
             sent[device, i, j] = min(count, cap) if cap else count
             if sent[device, i, j]:
                 up = (change[i, j] > 0) == (device == 0)
                 normals = np.zeros(int(sent[device, i, j]), F)
                 for p in range(normals.size):
                     block = np.empty(4, F)
-                    fill_normal_block(key, i * n_out + j, p // 4, write % 2**32, 4 * array + 2 + device, block)
-                    normals[p] = block[p % 4]
+                    fill_normal_block(key, (i * n_out + j) // 4, p, write % 2**32, 4 * array + 2 + device, block)
+                    normals[p] = block[(i * n_out + j) % 4]
                 pulse(cells[device, :, i, j], normals, up, up_table if up else down_table, ctoc, now, t0)
     touched = sent.sum(0) > 0
     all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
@@ -190,6 +197,14 @@ def apply_pulses(
         variance[touched] = all_variance[touched]
     row_pulses[first:last] = sent.max(axis=(0, 2), initial=0)[first:last]
     return int(sent.sum())
+
+
+def landing_place(key, e, write, stream):
+    """One uniform number of 31 bits, the first eight from a block shared by sixteen elements."""
+    block = philox4x32(e // 16, 0, write, stream, int(key[0]), int(key[1]))
+    byte = b"".join(word.to_bytes(4, "little") for word in block)[e % 16]
+    word = philox4x32(e, 1, write, stream, int(key[0]), int(key[1]))[0]
+    return (byte + (word // 512 + 0.5) / 2**23) / 256
 
 
 def fill_normal_block(key, c0, c1, c2, c3, out):

@@ -109,11 +109,12 @@ def test_copies_lose_much_on_harsh_chips():
     design = _trial.fitted_design("harsh", dataset, (16,))
     learner = _trial.make_learner("physics_aware", dataset, settings={"epochs": 10})
     lost = []
-    for number in range(3):
+    for number in range(6):
         chips = (SimulatedChip(design, seed) for seed in (number, number + 1))
         found = _trial.trial(*chips, learner, dataset, Streams(0).child(number))
         lost.append(found.copied_error - found.test_error)
-    assert np.mean(lost) > 0.1
+    # 24 chips lost 0.196 with a standard deviation of 0.111: the mean of 6 fails one time in 1,000.
+    assert np.mean(lost) > 0.06
 
 
 @pytest.fixture

@@ -59,8 +59,9 @@ def pulses(*size):
 
 
 @given(
-    shape=st.tuples(st.integers(1, 6), st.integers(1, 5)), seed=st.integers(0, 99), cap=st.integers(0, 3),
-    ctoc=st.sampled_from([0.0, 0.3]), size=st.sampled_from([0.0, 0.4, 3.0, 9.0]),
+    shape=st.tuples(st.sampled_from([1, 2, 5, 19]), st.sampled_from([1, 5, 40])),
+    seed=st.integers(0, 99), cap=st.integers(0, 3), ctoc=st.sampled_from([0.0, 0.3]),
+    size=st.sampled_from([0.0, 0.02, 0.4, 3.0]),
     tables=st.sampled_from(["flat", "soft", "bent"]), stuck=st.sampled_from([0.0, 0.3]), drift=st.sampled_from([0.0, 0.1]),
     with_variance=st.booleans(), number=st.integers(0, 2**40),
 )  # fmt: skip
@@ -70,7 +71,7 @@ def test_apply_pulses_equals_its_twin(shape, seed, cap, ctoc, size, tables, stuc
     change = rng.normal(size=shape).astype(F) * F(size * STEP / UNIT)
     options = {"cap": cap, "ctoc": ctoc, "up_table": up, "down_table": down}
     options |= {"now": 50.0, "t0": 2.0, "write": number, "array": 3}
-    options |= {"first": 4 * (shape[0] // 6), "last": shape[0] - shape[0] // 3}  # all rows, or some of them
+    options |= {"first": 16 * (shape[0] // 17), "last": shape[0] - shape[0] // 3 % 5}  # all rows, or some of them
     mine = fresh(*shape, seed, stuck, drift)
     twin = mine.copy()
     got = write(mine, change, kernels, with_variance, **options)

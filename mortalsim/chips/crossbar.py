@@ -73,8 +73,8 @@ class Crossbar:
         self._key = streams.key("writes")
         self._verify = streams.child("verify", index)
         self._row_pulses = np.zeros(n_in, np.int64)
-        #: Where rows are cut into pieces for threads; random numbers come in fours.
-        self._rows = cut(n_in, max(4, PIECE // n_out), 4)
+        #: Where rows are cut into pieces for threads; random bytes come in sixteens.
+        self._rows = cut(n_in, max(16, PIECE // n_out), 16)
         #: Counts what may have changed the weights; who keeps something made from them compares it.
         self.version = 0
         self._drifts = self.device.drift > 0 or self.device.drift_dtod > 0
