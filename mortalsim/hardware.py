@@ -234,10 +234,11 @@ class Outer:
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """Ask array ``array`` to change by ``matrix`` (n_in, n_out)."""
+    """Ask array ``array`` to change by ``scale * matrix``; matrix (n_in, n_out)."""
 
     array: int
     matrix: FloatArray
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ class IdealChip:
         match request:
             case Outer(array, pre, post, rate):
                 self.weights[array] += rate * (pre.T @ post)
-            case Delta(array, matrix):
-                self.weights[array] += matrix
+            case Delta(array, matrix, scale):
+                self.weights[array] += np.float32(scale) * matrix
             case Shrink(array, factor):
                 self.weights[array] *= factor
             case Program(array, target):

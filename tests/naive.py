@@ -161,41 +161,44 @@ def read_epilogue(
     out[:, first:last] = (np.rint(y / F(adc_step)) * F(adc_step) if adc_step else y)[:, first:last]
 
 
-def drifted(g, nu, written, now, t0):
-    """Power-law drift, any shape."""
-    ages = (1 + np.maximum(now - np.asarray(written, float), 0) / t0).astype(F)
-    return np.where(nu == 0, g, g * natural_exp(-np.asarray(nu, F) * natural_log(ages)))
+def drifted(cells, now, t0):
+    """Power-law drift of devices (..., fields, n_in, n_out) or of one device (fields,)."""
+    axis = -1 if cells.ndim == 1 else -3
+    g = cells.take(G, axis)
+    if cells.shape[axis] <= NU:
+        return g
+    nu, age = cells.take(NU, axis), np.maximum(now - cells.take(WRITTEN, axis).astype(float), 0)
+    return np.where(nu == 0, g, g * natural_exp(-nu * natural_log((1 + age / t0).astype(F))))
 
 
 def apply_pulses(
     cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array, first,
-    last, weights, variance, row_pulses,
+    weights, variance, row_pulses,
 ):  # fmt: skip
     """Pulse after pulse, device after device."""
-    n_in, n_out = change.shape
-    change = np.where(((np.arange(n_in) >= first) & (np.arange(n_in) < last))[:, None], change, F(0))
-    sent = np.zeros((2, n_in, n_out), np.int64)
-    for device, i in np.ndindex(2, n_in):
-        for j in range(n_out):
-            landing = landing_place(key, i * n_out + j, write % 2**32, 4 * array + device)
-            size = abs(change[i, j] * F(per_weight))
-            count = int(size) + int(landing < float(size) - int(size))
-            sent[device, i, j] = min(count, cap) if cap else count
-            if sent[device, i, j]:
-                up = (change[i, j] > 0) == (device == 0)
-                normals = np.zeros(int(sent[device, i, j]), F)
-                for p in range(normals.size):
-                    block = np.empty(4, F)
-                    fill_normal_block(key, (i * n_out + j) // 4, p, write % 2**32, 4 * array + 2 + device, block)
-                    normals[p] = block[(i * n_out + j) % 4]
-                pulse(cells[device, :, i, j], normals, up, up_table if up else down_table, ctoc, now, t0)
-    touched = sent.sum(0) > 0
+    rows, n_out = change.shape
+    sent, moves = np.zeros((2, rows, n_out), np.int64), np.zeros(weights.shape, bool)
+    for device, i, j in np.ndindex(2, rows, n_out):
+        asked, e, stream = change[i, j] * F(per_weight), (first + i) * n_out + j, 4 * array + device
+        landing = landing_place(key, e, write % 2**32, stream)
+        count = int(abs(asked)) + int(landing < float(abs(asked)) - int(abs(asked)))
+        sent[device, i, j] = min(count, cap) if cap else count
+        cell = cells[device, :, first + i, j]
+        if sent[device, i, j] and (cell[UP] or cell[DOWN]):
+            moves[first + i, j] = True
+            up = (asked > 0) == (device == 0)
+            normals = np.zeros(int(sent[device, i, j]), F)
+            for p in range(normals.size):
+                block = np.empty(4, F)
+                fill_normal_block(key, e // 4, p, write % 2**32, stream + 2, block)
+                normals[p] = block[e % 4]
+            pulse(cell, normals, up, up_table if up else down_table, ctoc, now, t0)
     all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
-    fold(cells, now, t0, unit, read_rel, 0, n_in, all_weights, all_variance)
-    weights[touched] = all_weights[touched]
+    fold(cells, now, t0, unit, read_rel, 0, len(weights), all_weights, all_variance)
+    weights[moves] = all_weights[moves]
     if variance.size:
-        variance[touched] = all_variance[touched]
-    row_pulses[first:last] = sent.max(axis=(0, 2), initial=0)[first:last]
+        variance[moves] = all_variance[moves]
+    row_pulses[first : first + rows] = sent.max(axis=(0, 2), initial=0)
     return int(sent.sum())
 
 
@@ -215,10 +218,8 @@ def fill_normal_block(key, c0, c1, c2, c3, out):
 
 
 def pulse(cell, normals, up, table, ctoc, now, t0):
-    """Send one device (8,) one pulse for each normal."""
-    if cell[UP] == 0 and cell[DOWN] == 0:
-        return
-    g = drifted(cell[G], cell[NU], cell[WRITTEN], now, t0)[()]
+    """Send one device (fields,) one pulse for each normal."""
+    g = F(drifted(cell, now, t0))
     for normal in normals:
         per_range = F(1) / (cell[HIGH] - cell[LOW]) if cell[HIGH] > cell[LOW] else F(0)
         u = np.clip((g - cell[LOW]) * per_range, F(0), F(1))
@@ -227,12 +228,14 @@ def pulse(cell, normals, up, table, ctoc, now, t0):
         h = table[k] + (table[k + 1] - table[k]) * (place - F(k))
         wobble = F(1) + F(ctoc) * normal
         g = np.clip(g + (cell[UP] if up else -cell[DOWN]) * h * wobble, cell[LOW], cell[HIGH])
-    cell[G], cell[WRITTEN] = g, now
+    cell[G] = g
+    if len(cell) > NU:
+        cell[WRITTEN] = now
 
 
 def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
     """Weights and variances from conductances."""
-    plus, minus = drifted(cells[:, G], cells[:, NU], cells[:, WRITTEN], now, t0) * (F(1) + cells[:, ERROR]) / F(unit)
+    plus, minus = drifted(cells, now, t0) * (F(1) + cells[:, ERROR]) / F(unit)
     weights[first:last] = (plus - minus)[first:last]
     if variance.size:
         variance[first:last] = (F(read_rel) * F(read_rel) * (plus * plus + minus * minus))[first:last]

@@ -67,6 +67,14 @@ def test_logarithm_agrees_with_numpy_in_float64():
     np.testing.assert_allclose(got, np.log(x.astype(float)), rtol=2e-7)
 
 
+def test_exponential_agrees_with_numpy_in_float64():
+    x = -np.concatenate([np.geomspace(1e-9, 87, 400), np.linspace(0, 5, 400)]).astype(np.float32)
+    got = np.array([philox.natural_exp(value) for value in x])
+    np.testing.assert_array_equal(got, naive.natural_exp(x))
+    np.testing.assert_allclose(got, np.exp(x.astype(float)), rtol=2e-7)
+    assert philox.natural_exp(np.float32(-1e4)) < 1e-37
+
+
 def test_cosine_and_sine_agree_with_numpy_in_float64():
     word = np.random.default_rng(1).integers(0, 2**32, 800, dtype=np.uint64)
     word[:6] = 0, 2**29, 2**30, 2**31, 3 * 2**30, 2**32 - 1

@@ -7,7 +7,9 @@ which is all that a read needs. The conversion between siemens and weights is `D
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from mortalsim.checks import FloatArray
 from mortalsim.chips.design import Design, initial_weights
 from mortalsim.devices import Device
 from mortalsim.kernels import apply_pulses, fold
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
+from mortalsim.kernels.cells import DOWN, ERROR, FIELDS, HIGH, LOW, NU, UP, WRITTEN, G
 from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
@@ -24,6 +26,16 @@ DRIFT_TOLERANCE = 1e-3
 
 #: Pairs of one piece of work, enough for a thread to be woken.
 PIECE = 250_000
+
+
+#: A change of weights, row by row: called with the first row and the one after the last, returns float32 (rows, n_out),
+#: which its caller may use until the same thread's next call.
+Rows: TypeAlias = Callable[[int, int], FloatArray]
+
+
+def rows_of(matrix: FloatArray) -> Rows:
+    """Return the rows of a matrix that is there already."""
+    return lambda first, last: matrix[first:last]
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,6 @@ class Crossbar:
         self._rows = cut(n_in, max(16, PIECE // n_out), 16)
         #: Counts what may have changed the weights; who keeps something made from them compares it.
         self.version = 0
-        self._drifts = self.device.drift > 0 or self.device.drift_dtod > 0
         self.fold(0.0)
 
     def fold(self, now: float) -> None:
@@ -94,7 +105,7 @@ class Crossbar:
 
     def keep_up(self, now: float) -> None:
         """Fold anew if drift since the last folding could matter."""
-        if self._drifts and now - self.folded_at > DRIFT_TOLERANCE * self.device.drift_t0:
+        if self.device.drifts and now - self.folded_at > DRIFT_TOLERANCE * self.device.drift_t0:
             self.fold(now)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -109,11 +120,11 @@ class Crossbar:
         self.folded_at = float(state["folded_at"][0])
         self.version += 1
 
-    def change(self, matrix: FloatArray, now: float, number: int, *, cap: int | None = None) -> WriteCost:
-        """Ask for weight changes ``matrix`` (n_in, n_out); ``number`` counts the chip's writes and picks the noise."""
+    def change(self, rows: Rows, now: float, number: int, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
+        """Ask for weight changes ``scale * rows``; ``number`` counts the chip's writes and picks the noise."""
         self.version += 1
         if not self.device.pulses:
-            self._change_exactly(matrix, now)
+            self._change_exactly(rows, scale, now)
             return WriteCost(0, 0, 0)
         up, down = self._tables
         pulses = []
@@ -121,8 +132,8 @@ class Crossbar:
         def piece(first: int, last: int) -> None:
             sent = apply_pulses(
                 self.cells,
-                matrix,
-                self.design.pulses_per_weight,
+                rows(first, last),
+                self.design.pulses_per_weight * scale,
                 self.device.max_train if cap is None else cap,
                 up,
                 down,
@@ -135,7 +146,6 @@ class Crossbar:
                 number,
                 self.index,
                 first,
-                last,
                 self.weights,
                 self.variance,
                 self._row_pulses,
@@ -166,7 +176,7 @@ class Crossbar:
             # Attempts share the request's number; the attempt shifts the counter so that none repeats a draw.
             # Twice the pulses from end to end are enough for any device; one that answers worse waits for the next round.
             cap = 2 * self.device.pulses
-            cost = self.change(error.astype(np.float32), now, number + (attempt << 24), cap=cap)
+            cost = self.change(rows_of(error.astype(np.float32)), now, number + (attempt << 24), cap=cap)
             pulses, parallel, by_row = pulses + cost.pulses, parallel + cost.parallel, by_row + cost.by_row
         return WriteCost(pulses, parallel, by_row, verified)
 
@@ -176,26 +186,28 @@ class Crossbar:
             spread = np.sqrt(self.design.line_variance + self.variance)
         return np.asarray(spread * rng.standard_normal(self.shape, dtype=np.float32), dtype=np.float32)
 
-    def _change_exactly(self, matrix: FloatArray, now: float) -> None:
+    def _change_exactly(self, rows: Rows, scale: float, now: float) -> None:
         # Continuous devices: each of the pair takes half the change, up to its own bounds.
-        half = (matrix * (self.design.unit / 2)).astype(np.float32)
-        for device, sign in enumerate((1, -1)):
-            g, up, low, high, nu, written = (self.cells[device, field] for field in (G, UP, LOW, HIGH, NU, WRITTEN))
-            # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.
-            moves = (up > 0) & (half != 0)
-            drifted = g * (1 + np.maximum(np.float64(now) - written, 0) / self.device.drift_t0) ** -nu
-            g[moves] = np.clip(drifted + sign * half, low, high)[moves]
-            written[moves] = now
+        half = rows(0, self.shape[0]) * np.float32(scale * self.design.unit / 2)
+        for cells, sign in zip(self.cells, (1, -1), strict=True):
+            g, moves = cells[G], (cells[UP] > 0) & (half != 0)
+            start = g
+            if self.device.drifts:
+                # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.
+                age = np.maximum(now - cells[WRITTEN].astype(np.float64), 0)
+                start = g * (1 + age / self.device.drift_t0) ** -cells[NU]
+                cells[WRITTEN][moves] = now
+            g[moves] = np.clip(start + sign * half, cells[LOW], cells[HIGH])[moves]
         self.fold(now)
 
 
 def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> FloatArray:
-    """Draw one array's devices: the state that `kernels.cells` describes, shape (2, 8, n_in, n_out).
+    """Draw one array's devices: the state that `kernels.cells` describes, shape (2, 6, n_in, n_out), or 8 if they drift.
 
     Each property comes from a stream of its own, so switching one on leaves the others as they were.
     """
     device, shape = design.device, (2, n_in, n_out)
-    cells = np.empty((2, 8, n_in, n_out), np.float32)
+    cells = np.empty((2, FIELDS if device.drifts else NU, n_in, n_out), np.float32)
 
     def normal(name: str) -> FloatArray:
         return streams.generator(name).standard_normal(shape, dtype=np.float32)
@@ -209,8 +221,9 @@ def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> 
     cells[:, UP] = step * np.maximum(1 + asymmetry, 0)
     cells[:, DOWN] = step * np.maximum(1 - asymmetry, 0)
     cells[:, ERROR] = np.maximum(device.conductance_dtod * normal("error"), -1)  # nothing conducts less than nothing
-    cells[:, NU] = np.maximum(device.drift + device.drift_dtod * normal("drift"), 0)
-    cells[:, WRITTEN] = 0.0
+    if device.drifts:
+        cells[:, NU] = np.maximum(device.drift + device.drift_dtod * normal("drift"), 0)
+        cells[:, WRITTEN] = 0.0
     weights = initial_weights(design, n_in, n_out, streams.generator("weights"))
     signs = np.array([1, -1])[:, None, None]
     g = device.g_mid + signs * weights * design.unit / 2

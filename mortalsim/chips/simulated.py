@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, check_array, check_between
-from mortalsim.chips.crossbar import Crossbar
+from mortalsim.chips.crossbar import Crossbar, Rows, rows_of
 from mortalsim.chips.design import Design
 from mortalsim.chips.layer import Layer
 from mortalsim.hardware import (
@@ -27,14 +27,11 @@ from mortalsim.hardware import (
     Trace,
     WriteRequest,
 )
-from mortalsim.parallel import cut, one_blas_thread, spread
+from mortalsim.parallel import one_blas_thread, workspace
 from mortalsim.streams import Streams
 
 #: Multiplications of a product that OpenBLAS does on one thread whatever it may use.
 ALWAYS_ONE_THREAD = 9000
-
-#: Multiplications of an outer product that make a piece of work for one thread.
-ROWS_WORTHWHILE = 100_000_000
 
 
 @dataclass
@@ -149,7 +146,7 @@ class SimulatedChip:
         self._datasheet.require(f"the request {type(request).__name__}", port)
         number = self.ledger.requests
         if isinstance(request, Replay):
-            changes = [self._replayed(request, layer) for layer in self.layers]
+            changes = [rows_of(self._replayed(request, layer)) for layer in self.layers]
             crossbars = [layer.crossbar for layer in self.layers]
             for crossbar in crossbars:
                 crossbar.keep_up(self.clock)
@@ -163,7 +160,9 @@ class SimulatedChip:
                 target = check_array("target", request.target, _weights_shape(crossbar))
                 cost = crossbar.program(target, self.clock, number)
             else:
-                cost = crossbar.change(self._matrix(request, crossbar), self.clock, number)
+                rows, scale = self._rows(request, crossbar)
+                with one_blas_thread:
+                    cost = crossbar.change(rows, self.clock, number, scale=scale)
             parallel = isinstance(request, Outer | Shrink)
             self._account(pulses=cost.pulses, slots=cost.parallel if parallel else cost.by_row)
             self._account_verify(crossbar, cost.verified)
@@ -248,26 +247,22 @@ class SimulatedChip:
             raise RangeError(f"array: expected 0 to {len(self.layers) - 1}, the arrays of this chip, found {index}.")
         return self.layers[index].crossbar
 
-    def _matrix(self, request: Outer | Delta | Shrink, crossbar: Crossbar) -> FloatArray:
+    def _rows(self, request: Outer | Delta | Shrink, crossbar: Crossbar) -> tuple[Rows, float]:
+        """Return the change asked for, row by row, and what to multiply it with."""
+        n_in, n_out = crossbar.shape
         if isinstance(request, Delta):
-            return check_array("matrix", request.matrix, _weights_shape(crossbar))
+            matrix = check_array("matrix", request.matrix, _weights_shape(crossbar))
+            return rows_of(matrix), check_between("scale", request.scale, -1e9, 1e9)
         if isinstance(request, Shrink):
             check_between("factor", request.factor, 0, 1)
-            return crossbar.weights * np.float32(request.factor - 1)
-        n_in, n_out = crossbar.shape
+            return rows_of(crossbar.weights.copy()), request.factor - 1
         pre = check_array("pre", request.pre, {"B": None, "n_in": n_in}, "Take it from a tap: the bias line belongs to it.")
         post = check_array("post", request.post, {"B": len(pre), "n_out": n_out})
-        rate = np.float32(check_between("rate", request.rate, -1e9, 1e9))
-        change = np.empty(crossbar.shape, np.float32)
 
-        def piece(first: int, last: int) -> None:
-            rows = change[first:last]
-            np.matmul(pre[:, first:last].T, post, out=rows)
-            rows *= rate
+        def rows(first: int, last: int) -> FloatArray:
+            return np.matmul(pre[:, first:last].T, post, out=workspace(last - first, n_out))
 
-        with one_blas_thread:
-            spread(piece, cut(n_in, max(1, ROWS_WORTHWHILE // (len(pre) * n_out)), 16))
-        return change
+        return rows, check_between("rate", request.rate, -1e9, 1e9)
 
     def _replayed(self, request: Replay, layer: Layer) -> FloatArray:
         change = np.zeros(layer.crossbar.shape, np.float32)

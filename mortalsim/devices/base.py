@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mortalsim.checks import FloatArray
 
-#: Knots of a tabulated pulse response over u = 0 .. 1; laws linear in u are exact at any number.
+#: Knots of a tabulated pulse response over u = 0 .. 1.
 KNOTS = 257
 
 
@@ -68,6 +68,11 @@ class Device(BaseModel, ABC):
         return (self.g_max - self.g_min) / self.pulses if self.pulses else 0.0
 
     @property
+    def drifts(self) -> bool:
+        """Whether conductances change by themselves."""
+        return self.drift > 0 or self.drift_dtod > 0
+
+    @property
     def g_mid(self) -> float:
         """Middle of the nominal range, siemens."""
         return (self.g_min + self.g_max) / 2
@@ -78,6 +83,12 @@ class Device(BaseModel, ABC):
         return self.pulse_volts**2 * self.g_mid * self.pulse_seconds
 
     def tables(self) -> tuple[FloatArray, FloatArray]:
-        """Return the pulse responses at `KNOTS` places from u = 0 to 1, up and down."""
+        """Return the pulse responses at equally spaced places from u = 0 to 1, up and down.
+
+        `KNOTS` places, but only the two ends where straight lines between them are the law.
+        """
         u = np.linspace(0, 1, KNOTS)
-        return np.asarray(self.up(u), dtype=np.float32), np.asarray(self.down(u), dtype=np.float32)
+        up, down = np.asarray(self.up(u)), np.asarray(self.down(u))
+        straight = all(np.allclose(law, law[0] + (law[-1] - law[0]) * u, rtol=0, atol=1e-12) for law in (up, down))
+        places = [0, -1] if straight else slice(None)
+        return up[places].astype(np.float32), down[places].astype(np.float32)

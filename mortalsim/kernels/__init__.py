@@ -5,8 +5,9 @@ The only room that imports numba. Every kernel has a plain twin in ``tests/naive
 
 from mortalsim.kernels.dac import drive_lines
 from mortalsim.kernels.epilogue import read_epilogue
+from mortalsim.kernels.folding import drifted, fold
 from mortalsim.kernels.philox import fill_normal, fill_uniform, philox4x32
-from mortalsim.kernels.pulses import apply_pulses, drifted, fold
+from mortalsim.kernels.pulses import apply_pulses
 from mortalsim.kernels.signs import add_signs, rank1_pattern, sign_pattern
 
 __all__ = [

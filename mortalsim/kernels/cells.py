@@ -1,4 +1,4 @@
-"""Where each property of a device lies in the state of an array: ``cells`` is float32 (2, 8, n_in, n_out).
+"""Where each property of a device lies in the state of an array: ``cells`` is float32 (2, 6 or 8, n_in, n_out).
 
 The first axis is the device of the pair (`PLUS` or `MINUS`), the second one of the fields below.
 """
@@ -18,4 +18,4 @@ HIGH: Final = 4  #: this device's largest conductance [S]
 ERROR: Final = 5  #: frozen relative error of reading it
 NU: Final = 6  #: drift exponent; 0 means no drift
 WRITTEN: Final = 7  #: time of the last write [s]
-FIELDS: Final = 8  #: how many fields there are
+FIELDS: Final = 8  #: how many fields there are; an array whose devices do not drift does without the last two

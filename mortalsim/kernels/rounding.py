@@ -16,9 +16,9 @@ from mortalsim.kernels.philox import count_from, draw_words, philox4x32, uniform
 
 WORD = 0xFFFFFFFF
 BYTES = 16  #: of one block
-GROUP = 32  #: elements looked at together, to pass over those where nothing happens
+EIGHT = 8  #: flags looked at together, to pass over places where nothing happens
 BYTE = np.float32(256)
-ZERO, ONE = np.float32(0), np.float32(1)
+ONE = np.float32(1)
 
 
 @law
@@ -30,44 +30,75 @@ def rounded_down(q, limit):
 
 
 @loop
-def round_roughly(change, per_weight, limit, rough, counts, open_, groups):
-    """Fill ``counts`` (n,) as far as a byte tells and mark the ``open_``; ``groups`` says where anything may happen."""
+def round_roughly(change, per_weight, limit, rough, codes):
+    """Fill ``codes`` int32 (n,): twice the pulses that a byte vouches for, and 1 more where it leaves one open."""
+    for e in range(codes.size):
+        whole, left = rounded_down(change[e] * per_weight, limit)
+        byte = np.float32(rough[e])
+        surely = np.int32(2) if byte + ONE <= left else np.int32(0)
+        perhaps = np.int32(1) if (byte < left) & (left < byte + ONE) else np.int32(0)
+        codes[e] = np.int32(np.int32(2) * np.int32(whole)) + surely + perhaps
+
+
+@loop
+def flag_odd(codes, flags):
+    """Flag odd ``codes`` (n,) in ``flags`` uint8, at least n long."""
+    for e in range(codes.size):
+        flags[e] = np.uint8(codes[e] & np.int32(1))
+
+
+@loop
+def flag_above(counts, p, flags):
+    """Flag ``counts`` (n,) above ``p`` likewise; return how many they are."""
     total = 0
-    for g in range(groups.size):
-        first, last = g * GROUP, min((g + 1) * GROUP, counts.size)
-        busy = 0
-        for e in range(first, last):
-            whole, left = rounded_down(change[e] * per_weight, limit)
-            byte = np.float32(rough[e])
-            counts[e] = np.int32(whole) + (1 if byte + ONE <= left else 0)
-            open_[e] = 1 if (byte < left) & (left < byte + ONE) else 0
-            busy += counts[e] + open_[e]
-        groups[g] = busy
-        total += busy
+    for e in range(counts.size):
+        above = counts[e] > p
+        flags[e] = np.uint8(above)
+        total += np.int32(above)
     return total
 
 
 @loop
-def settle_open(change, per_weight, limit, start, write, stream, key, counts, open_, groups):
-    """Decide what a byte left open; return the sum of all counts."""
+def flag_either(counts, others, flags):
+    """Flag where one of two counts (n,) is above 0 likewise; return how many they are."""
     total = 0
-    for g in range(groups.size):
-        if groups[g] > 0:
-            for e in range(g * GROUP, min((g + 1) * GROUP, counts.size)):
-                if open_[e] > 0:
-                    left = rounded_down(change[e] * per_weight, limit)[1]
-                    word = philox4x32(start + e, 1, write & WORD, stream, np.uint64(key[0]), np.uint64(key[1]))[0]
-                    counts[e] += 1 if uniform(word) < left - np.floor(left) else 0
-                total += counts[e]
+    for e in range(counts.size):
+        above = (counts[e] | others[e]) > 0
+        flags[e] = np.uint8(above)
+        total += np.int32(above)
     return total
 
 
 @loop
-def round_stretch(change, per_weight, limit, start, write, stream, key, counts, open_, groups, words):
+def list_flagged(n, flags, places):
+    """List in ``places`` (n,) where the first n ``flags`` are set; return how many are."""
+    m = 0
+    flags[n : (n + EIGHT - 1) // EIGHT * EIGHT] = 0
+    eights = flags.view(np.uint64)
+    for w in range((n + EIGHT - 1) // EIGHT):
+        if eights[w] != 0:
+            for k in range(EIGHT * w, min(n, EIGHT * w + EIGHT)):  # no branch: where flags are set, they are many
+                places[m] = k
+                m += flags[k]
+    return m
+
+
+@loop
+def halve(codes):
+    """Turn ``codes`` (n,) into numbers of pulses; return their sum."""
+    total = 0
+    for e in range(codes.size):
+        codes[e] >>= np.int32(1)
+        total += codes[e]
+    return total
+
+
+@loop
+def round_stretch(change, per_weight, limit, start, write, stream, key, counts, flags, places, words):
     """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ...; return their sum.
 
-    ``start`` is a multiple of 16; ``open_`` int32 (n,), ``groups`` int32 (n / 32, rounded up) and ``words`` uint32
-    (5, n / 4, rounded up) are scratch.
+    ``start`` is a multiple of 16; ``flags`` uint8 (n, rounded up to a multiple of 8), ``places`` int64 (n,) and ``words``
+    uint32 (5, n / 4, rounded up) are scratch.
     """
     m = (change.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])
@@ -76,7 +107,11 @@ def round_stretch(change, per_weight, limit, start, write, stream, key, counts, 
     for i in range(m):
         for k in range(4):
             words[4, 4 * i + k] = words[k, i]
-    rough = words[4].view(np.uint8)
-    if round_roughly(change, per_weight, limit, rough, counts, open_, groups) == 0:
-        return 0
-    return settle_open(change, per_weight, limit, start, write, stream, key, counts, open_, groups)
+    round_roughly(change, per_weight, limit, words[4].view(np.uint8), counts)
+    flag_odd(counts, flags)
+    for i in range(list_flagged(change.size, flags, places)):
+        e = places[i]
+        left = rounded_down(change[e] * per_weight, limit)[1]
+        word = philox4x32(start + e, 1, write & WORD, stream, np.uint64(key[0]), np.uint64(key[1]))[0]
+        counts[e] += 2 if uniform(word) < left - np.floor(left) else 0
+    return halve(counts)
