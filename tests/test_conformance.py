@@ -111,8 +111,6 @@ class Peeking(Learner):
             chip.layers  # noqa: B018 - reaching is the point
         if self.sin == "port":
             chip.read(batch.x, WeightNudge(1, 0.1))
-        if self.sin == "mutate":
-            state["a"] += 1
         return state, {"loss": np.nan if self.sin == "nan" else 0.0}
 
     def predict(self, chip, x, state):
@@ -125,7 +123,6 @@ class Peeking(Learner):
         ("object", NotConforming),
         ("reach", AttributeError),
         ("port", RuntimeError),
-        ("mutate", NotConforming),
         ("nan", NotConforming),
         ("shape", NotConforming),
     ],

@@ -111,11 +111,11 @@ def test_ff_update_is_the_published_one():
     fresh = make()
     taps, wrong = fresh.read(both).taps, fresh.read(negative).taps
     for request in chip.asked[1:]:
-        assert isinstance(request, Outer) and request.rate == pytest.approx(0.3 / 10)
+        assert isinstance(request, Outer) and request.rate == pytest.approx(0.3)
         good, bad = taps[request.array].post[:10], wrong[request.array].post
         p_good, p_bad = (1 / (1 + np.exp(s.shape[1] - goodness(s))) for s in (good, bad))
-        np.testing.assert_allclose(request.post[:10], (1 - p_good)[:, None] * good, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(request.post[10:], -p_bad[:, None] * bad, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(10 * request.post[:10], (1 - p_good)[:, None] * good, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(10 * request.post[10:], -p_bad[:, None] * bad, rtol=1e-4, atol=1e-6)
     head = chip.asked[0]
     assert head.array == 2 and head.rate == pytest.approx(-0.2 / 10)
     np.testing.assert_allclose(head.post, cross_entropy(taps[2].post[10:], b.targets)[1], rtol=1e-4, atol=1e-6)
@@ -141,7 +141,8 @@ def test_ff_momentum_is_a_running_mean_sent_as_delta():
         learner.step(chip, batch(), learner.init(chip.datasheet, RNG(0)), RNG(1))
     for outer, delta in zip(chips[0].asked[1:], chips[1].asked[1:], strict=True):
         assert isinstance(delta, Delta)
-        np.testing.assert_allclose(delta.matrix, 0.1 * outer.rate * (outer.pre.T @ outer.post), rtol=1e-4, atol=1e-7)
+        assert delta.scale == outer.rate
+        np.testing.assert_allclose(delta.matrix, 0.1 * (outer.pre.T @ outer.post), rtol=1e-4, atol=1e-7)
 
 
 def test_ff_peer_term_lifts_a_dead_neuron():
@@ -151,7 +152,25 @@ def test_ff_peer_term_lifts_a_dead_neuron():
     learner = bare(peer=0.03)
     learner.step(chip, batch(), learner.init(chip.datasheet, RNG(0)), RNG(1))
     post = next(request.post for request in chip.asked[1:] if request.array == 0)
-    assert np.all(post[:10, 3] > 0) and np.all(post[10:, 3] == 0)
+    assert len(post) == 21 and post[20, 3] > 0 and np.all(post[:20, 3] == 0)  # one row for what all samples share
+
+
+def test_ff_skips_samples_that_hardly_count():
+    """Rows with a coefficient below ``skip`` are left out; the others are as they were."""
+    asked = []
+    for skip in (0.0, 0.4):
+        chip = Watched(make_datasheet(SIZES), 1)
+        learner = bare(skip=skip)
+        learner.step(chip, batch(), learner.init(chip.datasheet, RNG(0)), RNG(1))
+        asked.append(next(request for request in chip.asked if request.array == 0))
+    every, some = asked
+    kept = [row for row in range(20) if any(np.array_equal(every.post[row], other) for other in some.post)]
+    np.testing.assert_array_equal(every.post[kept], some.post)
+    np.testing.assert_array_equal(every.pre[kept], some.pre)
+    taps = make().read(chip.presented[0][0]).taps[0].post[:10], make().read(chip.presented[1][0]).taps[0].post
+    good, bad = (goodness(post) for post in taps)
+    coefficients = np.concatenate([1 / (1 + np.exp(good - 16)), 1 / (1 + np.exp(16 - bad))])
+    assert kept == list(np.flatnonzero(coefficients >= 0.4)) and 0 < len(kept) < 20
 
 
 def test_ff_decay_is_asked_for_lazily_and_in_full():

@@ -46,7 +46,7 @@ def test_outer_and_delta_of_the_same_matrix_agree_on_ideal_hardware():
     tap = one.read(inputs(4)).taps[1]
     one.write(Outer(1, tap.pre, tap.post, 0.01))
     two.write(Delta(1, np.float32(0.01) * tap.pre.T @ tap.post))
-    np.testing.assert_allclose(oracle.weights(one)[1], oracle.weights(two)[1], atol=1e-7)
+    np.testing.assert_allclose(oracle.weights(one)[1], oracle.weights(two)[1], atol=3e-7)  # a last bit of the conductances
 
 
 def test_small_requests_are_taken_on_average():

@@ -1,4 +1,4 @@
-"""What weights the conductances of pairs make, drift included; ``cells`` is float32 (2, 6 or 8, n_in, n_out), see `cells`."""
+"""What weights the conductances of pairs make, drift included. State: float32 (2, 6 or 8, n_in, n_out), see `cells`."""
 
 from __future__ import annotations
 

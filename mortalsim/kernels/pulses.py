@@ -1,6 +1,6 @@
 """How devices answer to write pulses.
 
-State: ``cells`` float32 (2, 6 or 8, n_in, n_out), see `cells`. Random numbers, e = i * n_out + j a pair's place in its array:
+State: float32 (2, 6 or 8, n_in, n_out), see `cells`. Random numbers, e = i * n_out + j a pair's place in its array:
 
 - stochastic rounding: as `rounding` says, stream 4 array + device, device 0 = G+, 1 = G-;
 - cycle-to-cycle noise: pulse p takes normal e % 4 of counter (e // 4, p, write, 4 array + 2 + device).
@@ -259,7 +259,7 @@ def note_rows(counts, start, n_out, row_pulses):
     while e < counts.size:
         row = (start + e) // n_out
         part = counts[e : min(counts.size, (row + 1) * n_out - start)]
-        largest = np.int32(0)
+        largest = part[0]
         for k in range(part.size):
             largest = max(largest, part[k])
         row_pulses[row] = max(row_pulses[row], largest)

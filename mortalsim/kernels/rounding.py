@@ -54,7 +54,7 @@ def flag_above(counts, p, flags):
     for e in range(counts.size):
         above = counts[e] > p
         flags[e] = np.uint8(above)
-        total += np.int32(above)
+        total += above
     return total
 
 
@@ -65,7 +65,7 @@ def flag_either(counts, others, flags):
     for e in range(counts.size):
         above = (counts[e] | others[e]) > 0
         flags[e] = np.uint8(above)
-        total += np.int32(above)
+        total += above
     return total
 
 

@@ -78,7 +78,10 @@ class Learner(ABC):
 
     @abstractmethod
     def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
-        """Learn from one batch; return the new state and what happened. The state given is not changed."""
+        """Learn from one batch; return the new state and what happened.
+
+        The state given is used up: the new one may share its arrays, changed in place. Who needs it again copies it first.
+        """
 
     @abstractmethod
     def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
