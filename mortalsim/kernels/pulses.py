@@ -242,7 +242,7 @@ def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, 
         weigh_moved(flags[:n], plus, minus, read_rel, weights, variance)
         return
     places, plus, minus, row = all_places[:m], rows[5, :m], rows[6, :m], rows[0, :m]
-    list_flagged(n, flags, places)
+    list_flagged(n, flags, all_places)
     read_listed(cells, PLUS, start, start + n, places, now, t0, unit, rows, plus)
     read_listed(cells, MINUS, start, start + n, places, now, t0, unit, rows, minus)
     weigh_all(plus, minus, row)

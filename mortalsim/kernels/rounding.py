@@ -79,7 +79,7 @@ def list_flagged(n, flags, places):
         if eights[w] != 0:
             for k in range(EIGHT * w, min(n, EIGHT * w + EIGHT)):  # no branch: where flags are set, they are many
                 places[m] = k
-                m += flags[k]
+                m += int(flags[k])
     return m
 
 
