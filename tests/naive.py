@@ -168,7 +168,7 @@ def drifted(cells, now, t0):
     if cells.shape[axis] <= NU:
         return g
     nu, age = cells.take(NU, axis), np.maximum(now - cells.take(WRITTEN, axis).astype(float), 0)
-    return np.where(nu == 0, g, g * natural_exp(-nu * natural_log((1 + age / t0).astype(F))))
+    return np.where(nu == 0, g, g * natural_exp(-nu * natural_log((1 + age * (1 / t0)).astype(F))))
 
 
 def apply_pulses(

@@ -17,7 +17,7 @@ LENGTH = 32 * CHUNK
 @law
 def drifted(g, nu, written, now, t0):
     """Return what a conductance ``g`` of time ``written`` has become: g (1 + age / t0)^-nu, age never below 0."""
-    ages = np.float32(1.0 + max(now - written, 0.0) / t0)
+    ages = np.float32(1.0 + max(now - written, 0.0) * (1.0 / t0))
     return g if nu == ZERO else g * natural_exp(-nu * natural_log(ages))
 
 

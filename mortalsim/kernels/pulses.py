@@ -23,8 +23,9 @@ from mortalsim.kernels.rounding import flag_above, flag_either, list_flagged, ro
 ZERO, ONE = np.float32(0), np.float32(1)
 WORD = 0xFFFFFFFF
 
-#: A stretch is worked on as a whole where at least one device in so many takes part.
-DENSE = 8
+#: A stretch is worked on as a whole where at least one device in so many takes part; to work out what drift has done costs
+#: more than to look devices up, so there it takes more of them.
+DENSE, DENSE_DRIFT = 16, 4
 
 #: Most pulses that one request can send to one device: twice as many still fit.
 MOST = 2.0**29
@@ -141,6 +142,18 @@ def let_drift(cells, device, start, places, counts, now, t0, rows):
 
 
 @loop
+def let_all_drift(cells, device, start, counts, now, t0, after):
+    """Do `let_drift` for a whole stretch."""
+    stop = start + counts.size
+    field, written = cells[device, G, start:stop], cells[device, WRITTEN, start:stop]
+    drift_all(field, cells[device, NU, start:stop], written, now, t0, after)
+    for e in range(counts.size):
+        field[e] = after[e] if counts[e] > 0 else field[e]
+    for e in range(counts.size):
+        written[e] = np.float32(now) if counts[e] > 0 else written[e]
+
+
+@loop
 def pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room, m):
     """Send pulse ``p`` to the m devices listed."""
     places, side, rows, (words, quads) = room[1][:m], room[2][:m], room[3], room[5]
@@ -186,8 +199,8 @@ def pulse_stretch(most, cells, device, start, change, toward, counts, now, t0, t
     drifts = cells.shape[1] > NU
     for p in range(most):
         m = flag_above(counts, p, flags)
-        many = m * DENSE >= n
-        if not many or (p == 0 and drifts):
+        many, drift_many = m * DENSE >= n, drifts and m * DENSE_DRIFT >= n
+        if not many or (p == 0 and drifts and not drift_many):
             m = list_flagged(n, flags, places)
         if p == 0:
             up, down = cells[device, UP, start:stop], cells[device, DOWN, start:stop]
@@ -195,7 +208,9 @@ def pulse_stretch(most, cells, device, start, change, toward, counts, now, t0, t
                 skip_all_stuck(up, down, counts)
             else:
                 skip_stuck(places[:m], up, down, counts)
-            if drifts:
+            if drift_many:
+                let_all_drift(cells, device, start, counts, now, t0, rows[0, :n])
+            elif drifts:
                 let_drift(cells, device, start, places[:m], counts, now, t0, rows)
         if many:
             pulse_all(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room)
@@ -235,7 +250,7 @@ def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, 
     flags, all_places, rows = room[0], room[1], room[3]
     n = weights.size
     m = flag_either(counts[PLUS, :n], counts[MINUS, :n], flags)
-    if m * DENSE >= n:
+    if m * (DENSE_DRIFT if cells.shape[1] > NU else DENSE) >= n:
         plus, minus = rows[5, :n], rows[6, :n]
         read_stretch(cells, PLUS, start, now, t0, unit, rows[0], plus)
         read_stretch(cells, MINUS, start, now, t0, unit, rows[0], minus)
