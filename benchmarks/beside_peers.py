@@ -78,14 +78,11 @@ def _outer(setting: Setting, *, device: dict[str, Any]) -> Work:
     return outer_writes(setting.width, PULSES["dense"], device)
 
 
-def _ff(setting: Setting, *, options: dict[str, Any]) -> Work:
-    return ff_steps(setting, **options)
+def _ff(setting: Setting, *, name: str) -> Work:
+    return ff_steps(setting.width, name)
 
 
 _PROPORTIONAL: dict[str, Any] = {"device": PROPORTIONAL}
-
-#: The bars of the Forward-Forward rows against loeweX, by the names of `steps.FF_ROWS`.
-FF_REACH = {"ff_step_4x2000": 0.9}
 
 COMPARISONS = [
     Comparison("read_b100_aihwkit", "aihwkit_tiles", "read_b100", partial(_read, samples=100), 1.5),
@@ -106,8 +103,8 @@ COMPARISONS = [
         for samples in (1, 10)
     ),
     *(
-        Comparison(f"{name}_loewex", "loewex", "ff_step_4x2000", partial(_ff, options=FF_ROWS[name][1]), reach, "at most")
-        for name, reach in FF_REACH.items()
+        Comparison(f"{name}_loewex", "loewex", "ff_step_4x2000", partial(_ff, name=name), row.peer_reach, "at most")
+        for name, row in FF_ROWS.items()
     ),
     Comparison("memory_ff_peak_backprop", "loewex", "backprop_4x2000", None, None),
 ]

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.steps import ff_steps
+from benchmarks.steps import BATCH, RATE, Steps, ff_sizes
 from benchmarks.timing import Case, Row, Setting, Times, judged, once, plain_row
 from mortalsim.chips import SimulatedChip, load_design
+from mortalsim.learners.ff import ForwardForward
 
 #: Steps of the training runs whose memory is looked at.
 STEPS = 3
@@ -80,7 +81,7 @@ def peak_memory(setting: Setting) -> Iterable[Row]:
 
 def own_peak(setting: Setting) -> dict[str, Any]:
     """Return what `main` prints, run in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.memory", str(setting.width), str(setting.threads)]
+    command = [sys.executable, "-m", "benchmarks.memory", str(setting.width)]
     return last_json(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
@@ -105,12 +106,12 @@ def peak_mb() -> float:
     return largest * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def main(width: int, threads: int) -> None:
+def main(width: int) -> None:
     """Train, then print what it took as JSON."""
     before, notes = peak_mb(), []
 
     def run() -> None:
-        steps = ff_steps(Setting(width=width, threads=threads))
+        steps = Steps(ForwardForward(batch_size=BATCH, rate=RATE), ff_sizes(width))
         for _ in range(STEPS):
             steps()
         notes.append(steps.note)
@@ -122,4 +123,4 @@ def main(width: int, threads: int) -> None:
 CASES = [Case(("memory_per_device",), device_bytes), Case(("memory_ff_peak",), peak_memory)]
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))
