@@ -139,7 +139,8 @@ def rank1_probes(setting: Setting) -> Iterable[Row]:
 def ap_step(setting: Setting) -> Iterable[Row]:
     """One antithetic step of activity perturbation, its update included."""
     sizes = (PIXELS, setting.width, setting.width, CLASSES)
-    steps = Steps(ActivityPerturbation(antithetic=True, probes=1), sizes)
+    # The default suits narrow nets; with it a net of this width saturates, and then nothing more is sent.
+    steps = Steps(ActivityPerturbation(antithetic=True, probes=1, rate=0.003), sizes)
     other = SimulatedChip(load_design("mild").with_sizes(sizes), seed=2)
     one = read_work(other, BATCH)
     shapes = [spec.shape for spec in steps.chip.datasheet.arrays]

@@ -28,11 +28,6 @@ def words(key, c1, c2, c3, n):
     return np.array(blocks, dtype=np.uint64).reshape(-1)
 
 
-def fill_uniform(key, c1, c2, c3, out):
-    """(m + 1/2) / 2^23 of the top 23 bits, exact in float64 and in float32."""
-    out[:] = (((words(key, c1, c2, c3, out.size) // 512) + 0.5) / 2**23)[: out.size]
-
-
 def horner(x, *coefficients):
     """c0 + c1 x + ..., in float32."""
     total = np.full_like(x, coefficients[-1])

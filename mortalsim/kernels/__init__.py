@@ -6,7 +6,7 @@ The only room that imports numba. Every kernel has a plain twin in ``tests/naive
 from mortalsim.kernels.dac import drive_lines
 from mortalsim.kernels.epilogue import read_epilogue
 from mortalsim.kernels.folding import drifted, fold
-from mortalsim.kernels.philox import fill_normal, fill_uniform, philox4x32
+from mortalsim.kernels.philox import fill_normal, philox4x32
 from mortalsim.kernels.pulses import apply_pulses
 from mortalsim.kernels.signs import add_signs, rank1_pattern, sign_pattern
 
@@ -16,7 +16,6 @@ __all__ = [
     "drifted",
     "drive_lines",
     "fill_normal",
-    "fill_uniform",
     "fold",
     "philox4x32",
     "rank1_pattern",

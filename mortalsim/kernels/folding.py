@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.cells import ERROR, MINUS, NU, PLUS, WRITTEN, G
-from mortalsim.kernels.jit import CELLS, OUT_MATRIX, f8, i8, kernel, law, loop
+from mortalsim.kernels.jit import OUT_CELLS, OUT_MATRIX, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import CHUNK, natural_exp, natural_log
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -79,7 +79,7 @@ def read_stretch(cells, device, start, now, t0, unit, room, out):
         read_all(g, error, unit, out)
 
 
-@kernel(CELLS, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
+@kernel(OUT_CELLS, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
 def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
     """Make weights, and read-noise variances if asked for, from the devices' state; parameters as in `apply_pulses`."""
     n_out = weights.shape[1]
@@ -89,7 +89,7 @@ def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
     for start in range(first * n_out, end, LENGTH):
         stop = min(start + LENGTH, end)
         plus, minus = rooms[PLUS, : stop - start], rooms[MINUS, : stop - start]
-        read_stretch(flat, PLUS, start, now, t0, np.float32(unit), rooms[2], plus)
-        read_stretch(flat, MINUS, start, now, t0, np.float32(unit), rooms[2], minus)
+        for device in range(2):
+            read_stretch(flat, device, start, now, t0, np.float32(unit), rooms[2], rooms[device, : stop - start])
         weigh_all(plus, minus, flat_weights[start:stop])
         vary_all(plus, minus, np.float32(read_rel), flat_variance[start:stop])

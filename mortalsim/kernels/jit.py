@@ -4,12 +4,15 @@ No ``fastmath``: with it NaN would be optimised away and a kernel would no longe
 are serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so chips are spread over processes
 instead. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
 
-Three floors: a `law` is scalar and reads like its equation, a `loop` runs a law over contiguous vectors and nothing else, a
-`kernel` is what other rooms call.
+A `law` is scalar and reads like its equation, a `loop` runs a law over contiguous vectors and nothing else, a `part` is a
+stretch of a kernel that reads better by itself, a `kernel` is what other rooms call. Two things keep a loop from becoming
+vector instructions: slices of slices (``a[i][:n]``; ``a[i, :n]`` is known to be contiguous) and more than eight pairs of a
+vector written and another one that might overlap it.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +20,14 @@ from typing import Any, TypeVar, cast
 
 import numba as nb
 from numba import njit
+from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": False, "error_model": "numpy"}
+
+#: For what only compiled code calls: no way in from Python or C is made.
+INSIDE: dict[str, Any] = {**FLAGS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # Types for signatures. A read-only array type accepts writable arrays too, so inputs ask for no more than they need.
 f4, f8, i8, flag = nb.float32, nb.float64, nb.int64, nb.boolean
@@ -41,16 +48,36 @@ def law(function: F) -> F:
 
 def loop(function: F) -> F:
     """Compile an inner loop, for the types that its callers bring."""
-    return cast(F, njit(**FLAGS)(function))
+    return cast(F, njit(**INSIDE)(function))
+
+
+def part(function: F) -> F:
+    """Put a function into the one place that calls it before compiling: layers of functions would each be compiled again."""
+    return cast(F, njit(inline="always", **INSIDE)(function))
 
 
 def kernel(*signature: Any, returns: Any = nb.void) -> Callable[[F], F]:
     """Compile a public kernel for exactly one signature, so that a wrong type is refused instead of compiled anew."""
 
     def compiled(function: F) -> F:
+        say_if_new(function)
         return cast(F, njit(returns(*signature), **FLAGS)(function))
 
     return compiled
+
+
+_said: list[str] = []
+
+
+def say_if_new(function: Callable[..., Any]) -> None:
+    """Tell whoever sits at a terminal, once, why the first import takes so long."""
+    if _said or nb.config.DISABLE_JIT or not sys.stderr.isatty():  # type: ignore[attr-defined]
+        return
+    folder: str = FunctionCache(function).cache_path  # type: ignore[no-untyped-call]
+    if not any(Path(folder).glob(f"*.{function.__qualname__}-*.nbi")):
+        _said.append("mortalsim: compiling its kernels for this machine, this once; it takes about 20 seconds")
+        sys.stderr.write(_said[0] + "\n")
+        sys.stderr.flush()
 
 
 def drop_stale_cache(folder: Path) -> None:

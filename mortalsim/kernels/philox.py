@@ -146,15 +146,6 @@ def draw_normals(m, c2, c3, key, words, normals):
 
 
 @loop
-def draw_uniforms(m, c2, c3, key, words, uniforms):
-    """Fill uniforms[:, :m] as `draw_normals` does."""
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c2, c3, key)
-    for k in range(4):
-        for i in range(m):
-            uniforms[k, i] = uniform(np.uint64(words[k, i]))
-
-
-@loop
 def count_from(first, counters):
     """Fill ``counters`` (m,) with first, first + 1, ..."""
     for i in range(counters.size):
@@ -173,6 +164,13 @@ def interleave(quads, m, out):
 
 
 @loop
+def fill(values, value):
+    """Set all of ``values`` (m,); the same written as a slice takes numba long to compile."""
+    for i in range(values.size):
+        values[i] = value
+
+
+@loop
 def normal_row(key, first, c1, c2, c3, out, scratch):
     """Do `fill_normal` from block ``first`` on, with ``scratch`` from `new_scratch`."""
     words, quads = scratch
@@ -180,7 +178,7 @@ def normal_row(key, first, c1, c2, c3, out, scratch):
     for start in range(0, blocks, room):
         m = min(room, blocks - start)
         count_from(first + start, words[0, :m])
-        words[1, :m] = c1
+        fill(words[1, :m], c1)
         draw_normals(m, c2, c3, key, words, quads)
         interleave(quads, m, out[4 * start : min(out.size, 4 * (start + m))])
 
@@ -194,45 +192,24 @@ def normal_rows(key, c1, c2, c3, first, out, scratch):
         return normal_row(key, first, c1, c2, c3, out[0], scratch)
     for r in range(rows):
         count_from(first, words[0, r * blocks : (r + 1) * blocks])
-        words[1, r * blocks : (r + 1) * blocks] = c1 + r
+        fill(words[1, r * blocks : (r + 1) * blocks], c1 + r)
     draw_normals(rows * blocks, c2, c3, key, words, quads)
     for r in range(rows):
         interleave(quads[:, r * blocks : (r + 1) * blocks], blocks, out[r])
 
 
-@loop
-def uniform_row(key, c1, c2, c3, out, scratch):
-    """Do `fill_uniform` with ``scratch`` from `new_scratch`."""
-    words, quads = scratch
-    blocks, room = (out.size + 3) // 4, words.shape[1]
-    for first in range(0, blocks, room):
-        m = min(room, blocks - first)
-        count_from(first, words[0, :m])
-        words[1, :m] = c1
-        draw_uniforms(m, c2, c3, key, words, quads)
-        interleave(quads, m, out[4 * first : min(out.size, 4 * (first + m))])
-
-
 @kernel(KEY, i8, i8, i8, OUT_VECTOR)
-def fill_uniform(key, c1, c2, c3, out):
-    """Fill ``out`` (n,) with numbers uniform in (0, 1), multiples of 2^-24.
+def fill_normal(key, c1, c2, c3, out):
+    """Fill ``out`` (n,) with standard normals.
 
     Parameters
     ----------
     key
         uint32 (2,).
     c1, c2, c3
-        Counter words, 0 to 2^32 - 1. Block q of counter (q, c1, c2, c3) gives elements 4q to 4q + 3.
+        Counter words, 0 to 2^32 - 1. Block q of counter (q, c1, c2, c3) gives elements 4q to 4q + 3, its words (0, 1) the
+        first two of them, words (2, 3) the others.
     out
         float32 (n,), C-contiguous; written.
-    """
-    uniform_row(key, c1, c2, c3, out, new_scratch(CHUNK))
-
-
-@kernel(KEY, i8, i8, i8, OUT_VECTOR)
-def fill_normal(key, c1, c2, c3, out):
-    """Fill ``out`` (n,) with standard normals; parameters as in `fill_uniform`.
-
-    Words (0, 1) of a block make its first two elements, words (2, 3) the others.
     """
     normal_row(key, 0, c1, c2, c3, out, new_scratch(CHUNK))

@@ -16,8 +16,8 @@ import numpy as np
 
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, G
 from mortalsim.kernels.folding import LENGTH, drift_all, read_all, read_stretch, variance_of, vary_all, weigh_all, weight_of
-from mortalsim.kernels.jit import KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import CHUNK, draw_normals, new_scratch, normal_row
+from mortalsim.kernels.jit import KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop, part
+from mortalsim.kernels.philox import CHUNK, draw_normals, fill, new_scratch, normal_row
 from mortalsim.kernels.rounding import flag_above, flag_either, list_flagged, round_stretch
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -101,13 +101,14 @@ def put_back(row, places, values):
         values[places[k]] = row[k]
 
 
-@loop
+@part
 def new_room():
     """Return scratch: flags, places, counts laid side by side, rows of numbers, blocks of random numbers few and many."""
     many = new_scratch(LENGTH)
-    many[1][:] = ZERO  # without cycle-to-cycle noise nothing else is ever written there
-    rows = np.zeros((8, LENGTH), np.float32)
-    return np.zeros(LENGTH, np.uint8), np.empty(LENGTH, np.int64), np.empty(LENGTH, np.int32), rows, new_scratch(CHUNK), many
+    fill(many[1].reshape(-1), ZERO)  # without cycle-to-cycle noise nothing else is ever written there
+    rows = np.empty((8, LENGTH), np.float32)
+    fill(rows[7], ZERO)
+    return np.empty(LENGTH, np.uint8), np.empty(LENGTH, np.int64), np.empty(LENGTH, np.int32), rows, new_scratch(CHUNK), many
 
 
 @loop
@@ -125,7 +126,7 @@ def skip_all_stuck(up, down, counts):
         counts[k] = 0 if (up[k] == ZERO) & (down[k] == ZERO) else counts[k]
 
 
-@loop
+@part
 def let_drift(cells, device, start, places, counts, now, t0, rows):
     """Set listed devices that will move to what drift has made of them."""
     stop, m = start + counts.size, places.size
@@ -141,7 +142,7 @@ def let_drift(cells, device, start, places, counts, now, t0, rows):
             written[places[k]] = now
 
 
-@loop
+@part
 def let_all_drift(cells, device, start, counts, now, t0, after):
     """Do `let_drift` for a whole stretch."""
     stop = start + counts.size
@@ -153,7 +154,7 @@ def let_all_drift(cells, device, start, counts, now, t0, after):
         written[e] = np.float32(now) if counts[e] > 0 else written[e]
 
 
-@loop
+@part
 def pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room, m):
     """Send pulse ``p`` to the m devices listed."""
     places, side, rows, (words, quads) = room[1][:m], room[2][:m], room[3], room[5]
@@ -170,7 +171,7 @@ def pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key
     if ctoc > ZERO:
         for k in range(m):
             words[0, k] = (start + places[k]) // 4
-        words[1, :m] = p
+        fill(words[1, :m], p)
         draw_normals(m, write & WORD, stream, key, words, quads)
     for k in range(m):
         normals[k] = quads[places[k] % 4, k]  # a stretch begins at a multiple of 4
@@ -178,7 +179,7 @@ def pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key
     put_back(g, places, cells[device, G, start:stop])
 
 
-@loop
+@part
 def pulse_all(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room):
     """Send pulse ``p`` to a whole stretch, where its devices are."""
     n = counts.size
@@ -191,7 +192,7 @@ def pulse_all(p, cells, device, start, change, toward, counts, tables, ctoc, key
     )  # fmt: skip
 
 
-@loop
+@part
 def pulse_stretch(most, cells, device, start, change, toward, counts, now, t0, tables, ctoc, key, write, stream, room):
     """Send devices start, start + 1, ... their ``counts`` (n,), none above ``most``; counts of stuck ones become 0."""
     flags, places, rows = room[0], room[1], room[3]
@@ -227,7 +228,7 @@ def weigh_moved(flags, plus, minus, read_rel, weights, variance):
         variance[e] = variance_of(plus[e], minus[e], read_rel) if flags[e] > 0 else variance[e]
 
 
-@loop
+@part
 def read_listed(cells, device, start, stop, places, now, t0, unit, rows, out):
     """Fill ``out`` (m,) with the readings of listed devices."""
     m = places.size
@@ -244,7 +245,7 @@ def read_listed(cells, device, start, stop, places, now, t0, unit, rows, out):
         read_all(g, error, unit, out)
 
 
-@loop
+@part
 def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, variance):
     """Write the weights (n,) of pairs start, start + 1, ... of which a device has moved, by ``counts`` (2, n or more)."""
     flags, all_places, rows = room[0], room[1], room[3]
@@ -252,14 +253,14 @@ def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, 
     m = flag_either(counts[PLUS, :n], counts[MINUS, :n], flags)
     if m * (DENSE_DRIFT if cells.shape[1] > NU else DENSE) >= n:
         plus, minus = rows[5, :n], rows[6, :n]
-        read_stretch(cells, PLUS, start, now, t0, unit, rows[0], plus)
-        read_stretch(cells, MINUS, start, now, t0, unit, rows[0], minus)
+        for device in range(2):
+            read_stretch(cells, device, start, now, t0, unit, rows[0], rows[5 + device, :n])
         weigh_moved(flags[:n], plus, minus, read_rel, weights, variance)
         return
     places, plus, minus, row = all_places[:m], rows[5, :m], rows[6, :m], rows[0, :m]
     list_flagged(n, flags, all_places)
-    read_listed(cells, PLUS, start, start + n, places, now, t0, unit, rows, plus)
-    read_listed(cells, MINUS, start, start + n, places, now, t0, unit, rows, minus)
+    for device in range(2):
+        read_listed(cells, device, start, start + n, places, now, t0, unit, rows, rows[5 + device, :m])
     weigh_all(plus, minus, row)
     put_back(row, places, weights)
     if variance.size > 0:
@@ -267,7 +268,7 @@ def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, 
         put_back(row, places, variance)
 
 
-@loop
+@part
 def note_rows(counts, start, n_out, row_pulses):
     """Raise each row's largest count by those of elements start, start + 1, ...; return the largest of all."""
     most, e = 0, 0
@@ -283,11 +284,12 @@ def note_rows(counts, start, n_out, row_pulses):
     return most
 
 
-@loop
+@part
 def side_by_side(up_table, down_table):
     """Return both tables as one, (2, K)."""
     tables = np.empty((2, up_table.size), np.float32)
-    tables[0], tables[1] = up_table, down_table
+    for k in range(up_table.size):
+        tables[0, k], tables[1, k] = up_table[k], down_table[k]
     return tables
 
 
@@ -343,7 +345,7 @@ def apply_pulses(
     tables, room = side_by_side(up_table, down_table), new_room()
     limit, size = np.float32(min(cap, MOST) if cap > 0 else MOST), np.float32(per_weight)
     rough, both = np.empty((5, LENGTH // 4), np.uint32), np.empty((2, LENGTH), np.int32)
-    row_pulses[first : first + change.shape[0]] = 0
+    fill(row_pulses[first : first + change.shape[0]], 0)
     total = 0
     for begin in range(0, flat_change.size, LENGTH):
         part = flat_change[begin : begin + LENGTH]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.jit import law, loop
-from mortalsim.kernels.philox import count_from, draw_words, philox4x32, uniform
+from mortalsim.kernels.philox import count_from, draw_words, fill, philox4x32, uniform
 
 WORD = 0xFFFFFFFF
 BYTES = 16  #: of one block
@@ -73,7 +73,8 @@ def flag_either(counts, others, flags):
 def list_flagged(n, flags, places):
     """List in ``places`` (n,) where the first n ``flags`` are set; return how many are."""
     m = 0
-    flags[n : (n + EIGHT - 1) // EIGHT * EIGHT] = 0
+    for k in range(n, (n + EIGHT - 1) // EIGHT * EIGHT):
+        flags[k] = 0
     eights = flags.view(np.uint64)
     for w in range((n + EIGHT - 1) // EIGHT):
         if eights[w] != 0:
@@ -102,7 +103,7 @@ def round_stretch(change, per_weight, limit, start, write, stream, key, counts, 
     """
     m = (change.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])
-    words[1, :m] = 0
+    fill(words[1, :m], 0)
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & WORD, stream, key)
     for i in range(m):
         for k in range(4):
