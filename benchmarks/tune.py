@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from mortalsim import data
 from mortalsim.chips import SimulatedChip
+from mortalsim.data import Dataset
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import run_tasks
 from mortalsim.streams import Streams
@@ -85,13 +86,17 @@ class Task:
     fold: int
 
 
+def fold_of(number: int) -> Dataset:
+    """Return the digits, with this fold of the training images held out for validation."""
+    whole = data.load("digits", Streams(SEED))
+    x, y = np.concatenate([whole.train_x, whole.valid_x]), np.concatenate([whole.train_y, whole.valid_y])
+    kept, held = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(x, y))[number]
+    return dataclasses.replace(whole, train_x=x[kept], train_y=y[kept], valid_x=x[held], valid_y=y[held])
+
+
 def work(task: Task) -> tuple[float, float]:
     """Return validation error and CPU seconds."""
-    streams = Streams(SEED)
-    whole = data.load("digits", streams)
-    x, y = np.concatenate([whole.train_x, whole.valid_x]), np.concatenate([whole.train_y, whole.valid_y])
-    kept, held = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(x, y))[task.fold]
-    fold = dataclasses.replace(whole, train_x=x[kept], train_y=y[kept], valid_x=x[held], valid_y=y[held])
+    streams, fold = Streams(SEED), fold_of(task.fold)
     design = _trial.fitted_design(DESIGN, fold)
     chip = SimulatedChip(design, streams.integer("tuning chip", task.fold))
     learner = _trial.make_learner(task.learner, fold, settings=dict(task.settings))
