@@ -22,6 +22,9 @@ _NOTHING = np.zeros((0, 0), np.float32)
 #: thread would be woken in vain.
 PIECE, EDGE, WORTHWHILE = 1000, 16, 20_000_000
 
+#: Input lines times samples of one piece of work.
+DRIVEN = 250_000
+
 #: Most numbers, inputs and products, that the first array keeps of its last read.
 KEPT = 8_000_000
 
@@ -49,42 +52,47 @@ class Layer:
         pre, power = self._drive(v)
         # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
         squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
-        kept = self._kept_product(pre, nudge)
         post = np.empty((len(pre), self.crossbar.shape[1]), np.float32)
-        z = np.empty_like(post) if kept is None else kept
+        z, known = self._products(pre, nudge, post)
         variance = np.empty_like(z) if squares.size else _NOTHING
         slopes = self._rank1(pre, nudge)
-        nudged = z if slopes is None else np.empty_like(z)
 
         def piece(first: int, last: int) -> None:
-            if kept is None:
+            if not known:
                 self._multiply(pre, nudge, z, first, last)
+            nudged = z
             if slopes is not None:
+                nudged = post
                 rows, columns = slopes
-                np.multiply(rows[:, None], columns[first:last], out=nudged[:, first:last])
-                nudged[:, first:last] += z[:, first:last]
+                share = np.multiply(rows[:, None], columns[first:last], out=workspace(len(pre), last - first))
+                np.add(z[:, first:last], share, out=nudged[:, first:last])
             if squares.size:
                 np.matmul(squares, self.crossbar.variance[:, first:last], out=variance[:, first:last])
             self._answer(nudged, variance, power, nudge, number, key, first, last, post)
 
         spread(piece, self._columns(len(pre)))
-        if kept is None:
-            self._keep_product(pre, nudge, z)
+        if z is not post:
+            self._kept = (self.crossbar.version, *self._kept[1:])
         return Tap(self.index, pre, post)
 
-    def _kept_product(self, pre: FloatArray, nudge: Nudge | None) -> FloatArray | None:
-        """Return the last product if this one would be the same: probes on one batch share what enters the first array."""
-        version, kept, z = self._kept
-        if version != self.crossbar.version or kept.shape != pre.shape or _by_signs(nudge):
-            return None
-        same = np.array_equal(kept[0], pre[0]) and np.array_equal(kept, pre)
-        return z if same else None
+    def _products(self, pre: FloatArray, nudge: Nudge | None, post: FloatArray) -> tuple[FloatArray, bool]:
+        """Return where the products go, and whether they are there: probes on one batch share what enters the first array.
 
-    def _keep_product(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray) -> None:
+        Products that nobody will ask for again go to ``post`` itself, where the answers then take their place line by line.
+        """
         # Deeper arrays get other inputs each time; and a product that is cheap to redo is not worth the copy.
-        worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + z.size < KEPT
-        if self.index == 0 and worth and not _by_signs(nudge):
-            self._kept = (self.crossbar.version, pre.copy(), z)
+        worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + post.size < KEPT
+        if self.index or not worth or _by_signs(nudge):
+            return post, False
+        version, kept, z = self._kept
+        fits = kept.shape == pre.shape
+        if fits and version == self.crossbar.version and np.array_equal(kept[0], pre[0]) and np.array_equal(kept, pre):
+            return z, True
+        if not fits:
+            kept, z = np.empty_like(pre), np.empty_like(post)
+        np.copyto(kept, pre)
+        self._kept = (-1, kept, z)  # of no version until all products are there
+        return z, False
 
     def _rank1(self, pre: FloatArray, nudge: Nudge | None) -> tuple[FloatArray, FloatArray] | None:
         """Return the factors (B,) and (n_out,) of what a rank-1 nudge adds to the products."""
@@ -117,7 +125,7 @@ class Layer:
                 power[start:stop],
             )
 
-        spread(piece, cut(len(v), max(1, WORTHWHILE // (4 * v.shape[1]))))
+        spread(piece, cut(len(v), max(1, DRIVEN // v.shape[1])))
         return pre, power
 
     def _multiply(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray, first: int, last: int) -> None:
