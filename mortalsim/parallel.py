@@ -72,8 +72,9 @@ class _Helper:
         self._go.release()
 
     def finish(self) -> BaseException | None:
-        """Wait for the job; return what it raised."""
-        self._done.acquire()
+        """Wait for the job, but withdraw it if it was not begun yet; return what it raised."""
+        if not self._go.acquire(blocking=False):
+            self._done.acquire()
         self._job = _nothing
         return self._error
 

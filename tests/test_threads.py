@@ -28,6 +28,14 @@ def test_every_piece_is_done_once_by_however_many_threads():
     assert (done == 1).all()
 
 
+def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_job():
+    done = np.zeros(2000, int)
+    with threadpool_limits(2):
+        for turn in range(1000):  # pieces so short that now the helper comes in time, now it does not
+            spread(lambda start, stop: done.__setitem__(start, done[start] + 1), [2 * turn, 2 * turn + 1, 2 * turn + 2])
+    assert (done == 1).all()
+
+
 def test_an_error_in_any_piece_comes_out_and_the_threads_go_on_serving():
     def job(start, stop):
         raise KeyError(start)

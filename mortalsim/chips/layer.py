@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,10 @@ _NOTHING = np.zeros((0, 0), np.float32)
 
 #: Output lines of one piece of work, a whole number of vector registers wide; and multiplications below which a second
 #: thread would be woken in vain.
-PIECE, EDGE, WORTHWHILE = 1000, 16, 20_000_000
+PIECE, EDGE, WORTHWHILE = 1000, 16, 15_000_000
+
+#: What fetching a weight costs, and what the first piece has ahead of the others while threads wake up, in multiplications.
+FETCH, AHEAD = 4, 5_000_000
 
 #: Input lines times samples of one piece of work.
 DRIVEN = 250_000
@@ -44,8 +47,22 @@ class Layer:
         self.current_gain = (1 + design.nudges.current_gain_dtod * gains[0]).astype(np.float32)
         self.weight_gain = (1 + design.nudges.weight_gain_dtod * gains[1]).astype(np.float32)
         spread = design.normaliser.gain_dtod
-        self._kept = (-1, _NOTHING, _NOTHING)
         self.normaliser_gain = float(1 + spread * streams.generator("normaliser", index).standard_normal())
+        self._kept = (-1, _NOTHING, _NOTHING)
+        self._noise = (design.line_variance, design.neurons.noise**2)
+        self._input_side, self._output_side = self._sides()
+
+    def _sides(self) -> tuple[Any, Any]:
+        """Return what `drive_lines` and `read_epilogue` are told of the circuits, in their order: it never changes."""
+        normaliser, neurons, converters = self.design.normaliser, self.neurons, self.design.converters
+        dac, adc, tables = self.dac, self.adc, self.neurons.tables
+        into = (normaliser.present, normaliser.epsilon, self.normaliser_gain)
+        neuron = (neurons.gain, neurons.offset, neurons.saturation)
+        curve = (tables.leak, tables.start, tables.step, tables.values, tables.slopes)
+        return (
+            (*into, converters.dac_step, converters.input_range, dac.gain, dac.offset),
+            (*neuron, *curve, converters.adc_step, converters.output_range, adc.gain, adc.offset),
+        )
 
     def read(self, v: FloatArray, nudge: Nudge | None, number: int, key: np.ndarray) -> Tap:
         """Return the tap around the array for input ``v`` (B, n_in - 1); ``number`` counts the chip's reads."""
@@ -104,26 +121,18 @@ class Layer:
     def _columns(self, samples: int) -> list[int]:
         """Return where to cut the output lines, by the amount of work alone."""
         n_in, n_out = self.crossbar.shape
-        return cut(n_out, PIECE, EDGE) if samples * n_in * n_out > WORTHWHILE else [0, n_out]
+        line = (samples + FETCH) * n_in
+        if line * n_out <= WORTHWHILE:
+            return [0, n_out]
+        return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
 
     def _drive(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
         pre = np.empty((v.shape[0], v.shape[1] + 1), np.float32)
         power = np.empty(v.shape[0], np.float32)
-        normaliser, converters = self.design.normaliser, self.design.converters
 
         def piece(start: int, stop: int) -> None:
-            drive_lines(
-                v[start:stop],
-                normaliser.present,
-                normaliser.epsilon,
-                self.normaliser_gain,
-                converters.dac_step,
-                converters.input_range,
-                self.dac.gain,
-                self.dac.offset,
-                pre[start:stop],
-                power[start:stop],
-            )
+            lines = (v[start:stop], *self._input_side, pre[start:stop], power[start:stop])
+            drive_lines(*lines)
 
         spread(piece, cut(len(v), max(1, DRIVEN // v.shape[1])))
         return pre, power
@@ -150,34 +159,9 @@ class Layer:
     ) -> None:
         """Write what output lines ``first`` to ``last`` - 1 give."""
         currents = nudge.currents[self.index] if isinstance(nudge, CurrentNudge) else None
-        neurons, converters, tables = self.neurons, self.design.converters, self.neurons.tables
-        read_epilogue(
-            z,
-            variance,
-            power,
-            self.design.line_variance,
-            self.design.neurons.noise**2,
-            _NOTHING if currents is None else currents,
-            self.current_gain,
-            neurons.gain,
-            neurons.offset,
-            neurons.saturation,
-            tables.leak,
-            tables.start,
-            tables.step,
-            tables.values,
-            tables.slopes,
-            converters.adc_step,
-            converters.output_range,
-            self.adc.gain,
-            self.adc.offset,
-            key,
-            number,
-            self.index,
-            first,
-            last,
-            post,
-        )
+        added = _NOTHING if currents is None else currents
+        neurons = (self.current_gain, *self._output_side, key, number, self.index, first, last, post)
+        read_epilogue(z, variance, power, *self._noise, added, *neurons)
 
     def add_pattern(self, change: FloatArray, nudge: WeightNudge, size: float) -> None:
         """Add ``size`` times the nudge's signs to ``change`` (n_in, n_out): what was asked, port mismatch left out."""
