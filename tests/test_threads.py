@@ -1,5 +1,9 @@
 """The number of threads changes nothing, to the last bit."""
 
+import os
+import sys
+import threading
+import time
 from unittest import mock
 
 import numpy as np
@@ -34,6 +38,32 @@ def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_j
         for turn in range(1000):  # pieces so short that now the helper comes in time, now it does not
             spread(lambda start, stop: done.__setitem__(start, done[start] + 1), [2 * turn, 2 * turn + 1, 2 * turn + 2])
     assert (done == 1).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be told where to run")
+def test_a_helper_stays_off_the_processor_of_whoever_calls():
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("one processor")
+    found = {}
+    caller = None
+
+    def job(start, stop):
+        if threading.current_thread() is not threading.main_thread():
+            found[caller] = os.sched_getaffinity(0)
+        time.sleep(0.01)
+
+    with threadpool_limits(2):
+        spread(job, [0, 1, 2])  # the helper learns of all processors when it is made
+    found.clear()
+    try:
+        for caller in allowed:
+            os.sched_setaffinity(threading.main_thread().native_id, {caller})
+            with threadpool_limits(2):
+                spread(job, [0, 1, 2])
+    finally:
+        os.sched_setaffinity(threading.main_thread().native_id, allowed)
+    assert all(place != {caller} for caller, place in found.items()) and found
 
 
 def test_an_error_in_any_piece_comes_out_and_the_threads_go_on_serving():
