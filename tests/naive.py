@@ -99,7 +99,7 @@ def rank1_pattern(key, array, n_in, n_out):
 
 def add_signs(weights, amplitude, col_gain, key, array, first, last, out):
     """Weights plus scaled signs, some columns of them."""
-    nudged = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, *weights.shape)
+    nudged = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, len(out), weights.shape[1])
     out[:] = nudged[:, first:last]
 
 

@@ -104,6 +104,19 @@ def test_one_thread_and_two_give_the_same_bits(name):
         np.testing.assert_array_equal(one, two)
 
 
+def test_what_a_nudged_read_gives_does_not_depend_on_what_was_kept_of_the_reads_before():
+    x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
+    with mock.patch.object(layer, "WORTHWHILE", 100_000):
+        chips = [SimulatedChip(load_design("mild").with_sizes((64, 2400, 10)), seed=4) for _ in range(2)]
+        plain = chips[1].read(x).output
+        chips[0].read(x)
+        chips[0].read(x, WeightNudge(3, 0.05))
+        chips[1].read(x[::-1], WeightNudge(3, 0.05))
+        one, two = (chip.read(x, WeightNudge(3, -0.05)).output for chip in chips)
+    np.testing.assert_array_equal(one, two)
+    assert (one != plain).any()
+
+
 def test_writes_cut_into_pieces_give_the_bits_of_one_piece():
     def written(piece):
         with threadpool_limits(2), mock.patch.object(crossbar, "PIECE", piece):

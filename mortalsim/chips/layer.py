@@ -48,7 +48,8 @@ class Layer:
         self.weight_gain = (1 + design.nudges.weight_gain_dtod * gains[1]).astype(np.float32)
         spread = design.normaliser.gain_dtod
         self.normaliser_gain = float(1 + spread * streams.generator("normaliser", index).standard_normal())
-        self._kept = (-1, _NOTHING, _NOTHING)
+        self._kept, self._turned = (-1, _NOTHING, _NOTHING), (-1, _NOTHING)
+        self._nothing = np.zeros((1, n_out), np.float32)
         self._noise = (design.line_variance, design.neurons.noise**2)
         self._input_side, self._output_side = self._sides()
 
@@ -70,19 +71,26 @@ class Layer:
         # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
         squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
         post = np.empty((len(pre), self.crossbar.shape[1]), np.float32)
-        z, known = self._products(pre, nudge, post)
+        z, known = self._products(pre, post)
         variance = np.empty_like(z) if squares.size else _NOTHING
         slopes = self._rank1(pre, nudge)
+        turned, turned_known = self._turned_products(nudge, z) if z is not post else (None, False)
 
         def piece(first: int, last: int) -> None:
-            if not known:
-                self._multiply(pre, nudge, z, first, last)
             nudged = z
+            if not known:
+                self._multiply(pre, None if turned is not None else nudge, z, first, last)
             if slopes is not None:
                 nudged = post
                 rows, columns = slopes
                 share = np.multiply(rows[:, None], columns[first:last], out=workspace(len(pre), last - first))
                 np.add(z[:, first:last], share, out=nudged[:, first:last])
+            if turned is not None and _by_signs(nudge):
+                nudged = post
+                if not turned_known:
+                    self._multiply_signs(pre, nudge.key, turned, first, last)
+                np.multiply(turned[:, first:last], np.float32(nudge.amplitude), out=nudged[:, first:last])
+                nudged[:, first:last] += z[:, first:last]
             if squares.size:
                 np.matmul(squares, self.crossbar.variance[:, first:last], out=variance[:, first:last])
             self._answer(nudged, variance, power, nudge, number, key, first, last, post)
@@ -90,16 +98,18 @@ class Layer:
         spread(piece, self._columns(len(pre)))
         if z is not post:
             self._kept = (self.crossbar.version, *self._kept[1:])
+        if turned is not None and _by_signs(nudge):
+            self._turned = (nudge.key, turned)
         return Tap(self.index, pre, post)
 
-    def _products(self, pre: FloatArray, nudge: Nudge | None, post: FloatArray) -> tuple[FloatArray, bool]:
+    def _products(self, pre: FloatArray, post: FloatArray) -> tuple[FloatArray, bool]:
         """Return where the products go, and whether they are there: probes on one batch share what enters the first array.
 
         Products that nobody will ask for again go to ``post`` itself, where the answers then take their place line by line.
         """
         # Deeper arrays get other inputs each time; and a product that is cheap to redo is not worth the copy.
         worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + post.size < KEPT
-        if self.index or not worth or _by_signs(nudge):
+        if self.index or not worth:
             return post, False
         version, kept, z = self._kept
         fits = kept.shape == pre.shape
@@ -109,7 +119,30 @@ class Layer:
             kept, z = np.empty_like(pre), np.empty_like(post)
         np.copyto(kept, pre)
         self._kept = (-1, kept, z)  # of no version until all products are there
+        self._turned = (-1, self._turned[1])
         return z, False
+
+    def _turned_products(self, nudge: Nudge | None, z: FloatArray) -> tuple[FloatArray | None, bool]:
+        """Return where the inputs' products with a nudge's signs alone go, and whether they are there.
+
+        Where the products are kept, these are too: the two reads of an antithetic probe differ in the amplitude alone. A
+        single read then takes two products instead of one, but what it gives does not depend on what was kept.
+        """
+        if not _by_signs(nudge):
+            return None, False
+        key, turned = self._turned
+        if turned.shape != z.shape:
+            key, turned = -1, np.empty_like(z)
+        known = key == nudge.key
+        if not known:
+            self._turned = (-1, turned)
+        return turned, known
+
+    def _multiply_signs(self, pre: FloatArray, key: int, out: FloatArray, first: int, last: int) -> None:
+        """Write the products with a nudge's signs, each through its column's gain, of lines ``first`` to ``last`` - 1."""
+        signs = workspace(pre.shape[1], last - first)
+        add_signs(self._nothing, 1.0, self.weight_gain, key, self.index, first, last, signs)
+        np.matmul(pre, signs, out=out[:, first:last])
 
     def _rank1(self, pre: FloatArray, nudge: Nudge | None) -> tuple[FloatArray, FloatArray] | None:
         """Return the factors (B,) and (n_out,) of what a rank-1 nudge adds to the products."""

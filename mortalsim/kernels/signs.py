@@ -56,7 +56,7 @@ def add_signs(
     Parameters
     ----------
     weights
-        float32 (n_in, n_out), C-contiguous.
+        float32 (n_in, n_out), C-contiguous; or one row (1, n_out) that stands for all.
     amplitude
         Size of the nudge in weight units.
     col_gain
@@ -155,7 +155,8 @@ def fill_signs(key, array, part, out):
 @kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, OUT_MATRIX)
 def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
     """Do `add_signs`, the key given as two words."""
-    n_in, n_out = weights.shape
+    n_in, n_out = out.shape[0], weights.shape[1]
+    own = weights.shape[0] > 1
     span = (last - first) // BITS + 2  # blocks that one row may need, and a word more
     aligned = np.empty((last - first + 31) // 32, np.uint32)
     flips = np.empty((aligned.size, 32), np.uint32)
@@ -172,4 +173,4 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
         for r in range(m):
             low = ((start + r) * n_out + first) % BITS
             blocks = words[:, r * span : (r + 1) * span]
-            add_row(weights[start + r, first:last], step, blocks, low, aligned, flips, out[start + r])
+            add_row(weights[start + r if own else 0, first:last], step, blocks, low, aligned, flips, out[start + r])
