@@ -99,11 +99,12 @@ class Steps:
 def signs_pair(setting: Setting) -> Iterable[Row]:
     """Both reads of an antithetic probe by one sign per weight, a new key each time."""
     chip = layer_chip("mild", setting.width)
-    x = inputs(BATCH, setting.width)
+    batches = [inputs(BATCH, setting.width, seed) for seed in range(2)]
     keys = count(1)
 
     def pair() -> None:
         key = next(keys)
+        x = batches[key % 2]  # another batch each time: nothing is left of the pair before
         chip.read(x, WeightNudge(key, 0.03))
         chip.read(x, WeightNudge(key, -0.03))
 

@@ -10,12 +10,15 @@ here too, and there is no knob of its own.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import count, pairwise
+from contextlib import suppress
+from itertools import pairwise
 from types import TracebackType
 
 import numpy as np  # before threadpoolctl looks, so that its BLAS is found
@@ -56,6 +59,10 @@ class OneBlasThread:
 one_blas_thread = OneBlasThread()
 
 
+#: Number of the processor that the caller runs on, where the system tells.
+_here: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
+
+
 class _Helper:
     """One thread beside the caller's own: asleep between jobs. Two locks wake it in a third of an executor's time."""
 
@@ -65,20 +72,41 @@ class _Helper:
         self._done.acquire()
         self._job: Callable[[], None] = _nothing
         self._error: BaseException | None = None
-        threading.Thread(target=self._live, name="mortalsim", daemon=True).start()
+        self._processors = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+        self._place = -1
+        self._thread = threading.Thread(target=self._live, name="mortalsim", daemon=True)
+        self._thread.start()
 
-    def begin(self, job: Callable[[], None]) -> None:
+    def begin(self, job: Callable[[], None], number: int) -> None:
+        """Have the job done; ``number`` tells the helpers of one caller apart, from 0 on."""
         self._job, self._error = job, None
+        self._keep_off(number)
         self._go.release()
 
     def finish(self) -> BaseException | None:
-        """Wait for the job; return what it raised."""
-        self._done.acquire()
+        """Wait for the job, but withdraw it if it was not begun yet; return what it raised."""
+        if not self._go.acquire(blocking=False):
+            self._done.acquire()
         self._job = _nothing
         return self._error
 
+    def _keep_off(self, number: int) -> None:
+        """Stay on one processor that is not the caller's, where the system can.
+
+        A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that
+        both take turns on one processor while another idles; and one that stays in one place may meet its waker there.
+        """
+        if _here is None or len(self._processors) < 2:
+            return
+        here = _here()
+        others = [processor for processor in self._processors if processor != here]
+        place = others[number % len(others)]
+        if place != self._place:
+            with suppress(OSError):  # the caller may since have been given other processors
+                os.sched_setaffinity(self._thread.native_id or 0, {place})
+            self._place = place
+
     def _live(self) -> None:
-        _stay(next(_born))
         while True:
             self._go.acquire()
             try:
@@ -86,20 +114,6 @@ class _Helper:
             except BaseException as error:  # handed to the caller, who raises it
                 self._error = error
             self._done.release()
-
-
-_born = count(1)
-
-
-def _stay(number: int) -> None:
-    """Keep the calling thread on one processor of its own, where the system can.
-
-    A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that both
-    take turns on one processor while another has nothing to do.
-    """
-    if hasattr(os, "sched_setaffinity"):
-        processors = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {processors[number % len(processors)]})
 
 
 def _nothing() -> None:
@@ -176,8 +190,8 @@ def spread(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
                 job(start, stop)
 
         helpers = [_helper() for _ in range(min(threads, len(pieces)) - 1)]
-        for helper in helpers:
-            helper.begin(work)
+        for number, helper in enumerate(helpers):
+            helper.begin(work, number)
         try:
             work()
         finally:

@@ -94,20 +94,20 @@ def rank1_pattern(key, array, n_in, n_out):
 
 def add_signs(weights, amplitude, col_gain, key, array, first, last, out):
     """Weights plus scaled signs, some columns of them."""
-    nudged = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, *weights.shape)
+    nudged = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, len(out), weights.shape[1])
     out[:] = nudged[:, first:last]
 
 
 def sum_of_squares(x):
-    """Row sums of squares, 16 running sums side by side."""
-    squares = np.pad(x * x, ((0, 0), (0, -x.shape[1] % 16)))
-    lanes = np.zeros((x.shape[0], 16), F)
-    for start in range(0, squares.shape[1], 16):
-        lanes = lanes + squares[:, start : start + 16]
-    total = np.zeros(x.shape[0], F)
-    for lane in range(16):
-        total = total + lanes[:, lane]
-    return total
+    """Row sums of squares: 128 running sums side by side, then the sum of the right half added to the left one's."""
+    squares = np.pad(x * x, ((0, 0), (0, -x.shape[1] % 128)))
+    lanes = np.zeros((x.shape[0], 128), F)
+    for start in range(0, squares.shape[1], 128):
+        lanes = lanes + squares[:, start : start + 128]
+    while lanes.shape[1] > 1:
+        left, right = np.split(lanes, 2, axis=1)
+        lanes = left + right
+    return lanes[:, 0]
 
 
 def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):

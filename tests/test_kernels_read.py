@@ -56,6 +56,9 @@ def test_add_signs_equals_its_twin_and_the_pattern(key, amplitude, n_in, n_out):
     want = np.empty_like(got)
     naive.add_signs(weights, amplitude, gain, key, 1, first, n_out, want)
     np.testing.assert_array_equal(got, want)
+    for module, out in ((kernels, got), (naive, want)):
+        module.add_signs(weights[:1], amplitude, gain, key, 1, first, n_out, out)
+    np.testing.assert_array_equal(got, want)
 
 
 def test_patterns_longer_than_a_chunk_go_on_with_further_blocks():

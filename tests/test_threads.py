@@ -1,5 +1,9 @@
 """The number of threads changes nothing, to the last bit."""
 
+import os
+import sys
+import threading
+import time
 from unittest import mock
 
 import numpy as np
@@ -26,6 +30,40 @@ def test_every_piece_is_done_once_by_however_many_threads():
     with threadpool_limits(3):
         spread(job, cut(1000, 7))
     assert (done == 1).all()
+
+
+def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_job():
+    done = np.zeros(2000, int)
+    with threadpool_limits(2):
+        for turn in range(1000):  # pieces so short that now the helper comes in time, now it does not
+            spread(lambda start, stop: done.__setitem__(start, done[start] + 1), [2 * turn, 2 * turn + 1, 2 * turn + 2])
+    assert (done == 1).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be told where to run")
+def test_a_helper_stays_off_the_processor_of_whoever_calls():
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("one processor")
+    found = {}
+    caller = None
+
+    def job(start, stop):
+        if threading.current_thread() is not threading.main_thread():
+            found[caller] = os.sched_getaffinity(0)
+        time.sleep(0.01)
+
+    with threadpool_limits(2):
+        spread(job, [0, 1, 2])  # the helper learns of all processors when it is made
+    found.clear()
+    try:
+        for caller in allowed:
+            os.sched_setaffinity(threading.main_thread().native_id, {caller})
+            with threadpool_limits(2):
+                spread(job, [0, 1, 2])
+    finally:
+        os.sched_setaffinity(threading.main_thread().native_id, allowed)
+    assert all(place != {caller} for caller, place in found.items()) and found
 
 
 def test_an_error_in_any_piece_comes_out_and_the_threads_go_on_serving():
@@ -64,6 +102,19 @@ def test_one_thread_and_two_give_the_same_bits(name):
         pytest.skip("this numpy's matrix products know no thread limit")
     for one, two in zip(results(name, 1), results(name, 2), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_what_a_nudged_read_gives_does_not_depend_on_what_was_kept_of_the_reads_before():
+    x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
+    with mock.patch.object(layer, "WORTHWHILE", 100_000):
+        chips = [SimulatedChip(load_design("mild").with_sizes((64, 2400, 10)), seed=4) for _ in range(2)]
+        plain = chips[1].read(x).output
+        chips[0].read(x)
+        chips[0].read(x, WeightNudge(3, 0.05))
+        chips[1].read(x[::-1], WeightNudge(3, 0.05))
+        one, two = (chip.read(x, WeightNudge(3, -0.05)).output for chip in chips)
+    np.testing.assert_array_equal(one, two)
+    assert (one != plain).any()
 
 
 def test_writes_cut_into_pieces_give_the_bits_of_one_piece():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,13 @@ _NOTHING = np.zeros((0, 0), np.float32)
 
 #: Output lines of one piece of work, a whole number of vector registers wide; and multiplications below which a second
 #: thread would be woken in vain.
-PIECE, EDGE, WORTHWHILE = 1000, 16, 20_000_000
+PIECE, EDGE, WORTHWHILE = 1000, 16, 15_000_000
+
+#: What fetching a weight costs, and what the first piece has ahead of the others while threads wake up, in multiplications.
+FETCH, AHEAD = 4, 5_000_000
+
+#: Input lines times samples of one piece of work.
+DRIVEN = 250_000
 
 #: Most numbers, inputs and products, that the first array keeps of its last read.
 KEPT = 8_000_000
@@ -41,50 +47,102 @@ class Layer:
         self.current_gain = (1 + design.nudges.current_gain_dtod * gains[0]).astype(np.float32)
         self.weight_gain = (1 + design.nudges.weight_gain_dtod * gains[1]).astype(np.float32)
         spread = design.normaliser.gain_dtod
-        self._kept = (-1, _NOTHING, _NOTHING)
         self.normaliser_gain = float(1 + spread * streams.generator("normaliser", index).standard_normal())
+        self._kept, self._turned = (-1, _NOTHING, _NOTHING), (-1, _NOTHING)
+        self._nothing = np.zeros((1, n_out), np.float32)
+        self._noise = (design.line_variance, design.neurons.noise**2)
+        self._input_side, self._output_side = self._sides()
+
+    def _sides(self) -> tuple[Any, Any]:
+        """Return what `drive_lines` and `read_epilogue` are told of the circuits, in their order: it never changes."""
+        normaliser, neurons, converters = self.design.normaliser, self.neurons, self.design.converters
+        dac, adc, tables = self.dac, self.adc, self.neurons.tables
+        into = (normaliser.present, normaliser.epsilon, self.normaliser_gain)
+        neuron = (neurons.gain, neurons.offset, neurons.saturation)
+        curve = (tables.leak, tables.start, tables.step, tables.values, tables.slopes)
+        return (
+            (*into, converters.dac_step, converters.input_range, dac.gain, dac.offset),
+            (*neuron, *curve, converters.adc_step, converters.output_range, adc.gain, adc.offset),
+        )
 
     def read(self, v: FloatArray, nudge: Nudge | None, number: int, key: np.ndarray) -> Tap:
         """Return the tap around the array for input ``v`` (B, n_in - 1); ``number`` counts the chip's reads."""
         pre, power = self._drive(v)
         # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
         squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
-        kept = self._kept_product(pre, nudge)
         post = np.empty((len(pre), self.crossbar.shape[1]), np.float32)
-        z = np.empty_like(post) if kept is None else kept
+        z, known = self._products(pre, post)
         variance = np.empty_like(z) if squares.size else _NOTHING
         slopes = self._rank1(pre, nudge)
-        nudged = z if slopes is None else np.empty_like(z)
+        turned, turned_known = self._turned_products(nudge, z) if z is not post else (None, False)
 
         def piece(first: int, last: int) -> None:
-            if kept is None:
-                self._multiply(pre, nudge, z, first, last)
+            nudged = z
+            if not known:
+                self._multiply(pre, None if turned is not None else nudge, z, first, last)
             if slopes is not None:
+                nudged = post
                 rows, columns = slopes
-                np.multiply(rows[:, None], columns[first:last], out=nudged[:, first:last])
+                share = np.multiply(rows[:, None], columns[first:last], out=workspace(len(pre), last - first))
+                np.add(z[:, first:last], share, out=nudged[:, first:last])
+            if turned is not None and _by_signs(nudge):
+                nudged = post
+                if not turned_known:
+                    self._multiply_signs(pre, nudge.key, turned, first, last)
+                np.multiply(turned[:, first:last], np.float32(nudge.amplitude), out=nudged[:, first:last])
                 nudged[:, first:last] += z[:, first:last]
             if squares.size:
                 np.matmul(squares, self.crossbar.variance[:, first:last], out=variance[:, first:last])
             self._answer(nudged, variance, power, nudge, number, key, first, last, post)
 
         spread(piece, self._columns(len(pre)))
-        if kept is None:
-            self._keep_product(pre, nudge, z)
+        if z is not post:
+            self._kept = (self.crossbar.version, *self._kept[1:])
+        if turned is not None and _by_signs(nudge):
+            self._turned = (nudge.key, turned)
         return Tap(self.index, pre, post)
 
-    def _kept_product(self, pre: FloatArray, nudge: Nudge | None) -> FloatArray | None:
-        """Return the last product if this one would be the same: probes on one batch share what enters the first array."""
-        version, kept, z = self._kept
-        if version != self.crossbar.version or kept.shape != pre.shape or _by_signs(nudge):
-            return None
-        same = np.array_equal(kept[0], pre[0]) and np.array_equal(kept, pre)
-        return z if same else None
+    def _products(self, pre: FloatArray, post: FloatArray) -> tuple[FloatArray, bool]:
+        """Return where the products go, and whether they are there: probes on one batch share what enters the first array.
 
-    def _keep_product(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray) -> None:
+        Products that nobody will ask for again go to ``post`` itself, where the answers then take their place line by line.
+        """
         # Deeper arrays get other inputs each time; and a product that is cheap to redo is not worth the copy.
-        worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + z.size < KEPT
-        if self.index == 0 and worth and not _by_signs(nudge):
-            self._kept = (self.crossbar.version, pre.copy(), z)
+        worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + post.size < KEPT
+        if self.index or not worth:
+            return post, False
+        version, kept, z = self._kept
+        fits = kept.shape == pre.shape
+        if fits and version == self.crossbar.version and np.array_equal(kept[0], pre[0]) and np.array_equal(kept, pre):
+            return z, True
+        if not fits:
+            kept, z = np.empty_like(pre), np.empty_like(post)
+        np.copyto(kept, pre)
+        self._kept = (-1, kept, z)  # of no version until all products are there
+        self._turned = (-1, self._turned[1])
+        return z, False
+
+    def _turned_products(self, nudge: Nudge | None, z: FloatArray) -> tuple[FloatArray | None, bool]:
+        """Return where the inputs' products with a nudge's signs alone go, and whether they are there.
+
+        Where the products are kept, these are too: the two reads of an antithetic probe differ in the amplitude alone. A
+        single read then takes two products instead of one, but what it gives does not depend on what was kept.
+        """
+        if not _by_signs(nudge):
+            return None, False
+        key, turned = self._turned
+        if turned.shape != z.shape:
+            key, turned = -1, np.empty_like(z)
+        known = key == nudge.key
+        if not known:
+            self._turned = (-1, turned)
+        return turned, known
+
+    def _multiply_signs(self, pre: FloatArray, key: int, out: FloatArray, first: int, last: int) -> None:
+        """Write the products with a nudge's signs, each through its column's gain, of lines ``first`` to ``last`` - 1."""
+        signs = workspace(pre.shape[1], last - first)
+        add_signs(self._nothing, 1.0, self.weight_gain, key, self.index, first, last, signs)
+        np.matmul(pre, signs, out=out[:, first:last])
 
     def _rank1(self, pre: FloatArray, nudge: Nudge | None) -> tuple[FloatArray, FloatArray] | None:
         """Return the factors (B,) and (n_out,) of what a rank-1 nudge adds to the products."""
@@ -96,28 +154,20 @@ class Layer:
     def _columns(self, samples: int) -> list[int]:
         """Return where to cut the output lines, by the amount of work alone."""
         n_in, n_out = self.crossbar.shape
-        return cut(n_out, PIECE, EDGE) if samples * n_in * n_out > WORTHWHILE else [0, n_out]
+        line = (samples + FETCH) * n_in
+        if line * n_out <= WORTHWHILE:
+            return [0, n_out]
+        return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
 
     def _drive(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
         pre = np.empty((v.shape[0], v.shape[1] + 1), np.float32)
         power = np.empty(v.shape[0], np.float32)
-        normaliser, converters = self.design.normaliser, self.design.converters
 
         def piece(start: int, stop: int) -> None:
-            drive_lines(
-                v[start:stop],
-                normaliser.present,
-                normaliser.epsilon,
-                self.normaliser_gain,
-                converters.dac_step,
-                converters.input_range,
-                self.dac.gain,
-                self.dac.offset,
-                pre[start:stop],
-                power[start:stop],
-            )
+            lines = (v[start:stop], *self._input_side, pre[start:stop], power[start:stop])
+            drive_lines(*lines)
 
-        spread(piece, cut(len(v), max(1, WORTHWHILE // (4 * v.shape[1]))))
+        spread(piece, cut(len(v), max(1, DRIVEN // v.shape[1])))
         return pre, power
 
     def _multiply(self, pre: FloatArray, nudge: Nudge | None, z: FloatArray, first: int, last: int) -> None:
@@ -142,34 +192,9 @@ class Layer:
     ) -> None:
         """Write what output lines ``first`` to ``last`` - 1 give."""
         currents = nudge.currents[self.index] if isinstance(nudge, CurrentNudge) else None
-        neurons, converters, tables = self.neurons, self.design.converters, self.neurons.tables
-        read_epilogue(
-            z,
-            variance,
-            power,
-            self.design.line_variance,
-            self.design.neurons.noise**2,
-            _NOTHING if currents is None else currents,
-            self.current_gain,
-            neurons.gain,
-            neurons.offset,
-            neurons.saturation,
-            tables.leak,
-            tables.start,
-            tables.step,
-            tables.values,
-            tables.slopes,
-            converters.adc_step,
-            converters.output_range,
-            self.adc.gain,
-            self.adc.offset,
-            key,
-            number,
-            self.index,
-            first,
-            last,
-            post,
-        )
+        added = _NOTHING if currents is None else currents
+        neurons = (self.current_gain, *self._output_side, key, number, self.index, first, last, post)
+        read_epilogue(z, variance, power, *self._noise, added, *neurons)
 
     def add_pattern(self, change: FloatArray, nudge: WeightNudge, size: float) -> None:
         """Add ``size`` times the nudge's signs to ``change`` (n_in, n_out): what was asked, port mismatch left out."""

@@ -8,8 +8,9 @@ from mortalsim.kernels.jit import MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, fl
 
 BIAS = np.float32(1)  # hardware.BIAS, which stands above this room
 
-#: Running sums kept side by side when squares are added, element i in sum i % LANES: a fixed order that is still fast.
-LANES = 16
+#: Running sums kept side by side when squares are added, element i in sum i % LANES, and halved again and again at the end:
+#: a fixed order, in loops long enough for vector instructions to pay.
+LANES = 128
 
 
 @law
@@ -20,20 +21,36 @@ def clip(y, limit):
 
 
 @loop
+def add_squares(row, lanes):
+    """Add row^2 (n,) to the first n of ``lanes``."""
+    for k in range(row.size):
+        lanes[k] += row[k] * row[k]
+
+
+@loop
+def add_halves(lanes, others):
+    """Add ``others`` to ``lanes``, both (m,)."""
+    for k in range(others.size):
+        lanes[k] += others[k]
+
+
+@loop
 def sum_of_squares(row, lanes):
     """Return the sum of row^2 (n,); ``lanes`` (LANES,) is scratch."""
-    for k in range(LANES):
-        lanes[k] = np.float32(0)
-    whole = row.size - row.size % LANES
-    for i in range(0, whole, LANES):
-        for k in range(LANES):
-            lanes[k] += row[i + k] * row[i + k]
-    for i in range(whole, row.size):
-        lanes[i - whole] += row[i] * row[i]
-    total = np.float32(0)
-    for k in range(LANES):
-        total += lanes[k]
-    return total
+    lanes[:] = np.float32(0)
+    for start in range(0, row.size, LANES):
+        add_squares(row[start : start + LANES], lanes)
+    m = LANES
+    while m > 1:
+        m //= 2
+        add_halves(lanes[:m], lanes[m : 2 * m])
+    return lanes[0]
+
+
+@law
+def round_to(y, step):
+    """Return ``y`` rounded to a whole number of steps, halves to even; a step of 0 rounds nothing."""
+    return np.rint(y / step) * step if step > 0 else y
 
 
 @loop
@@ -44,24 +61,10 @@ def scale(row, factor, out):
 
 
 @loop
-def clip_all(row, limit):
-    """Hold every element of ``row`` (n,) within +-limit."""
+def convert_all(row, factor, limit, step, gain, offset, out):
+    """Write row * factor (n,), clipped and rounded, through each line's gain and offset to ``out``."""
     for i in range(row.size):
-        row[i] = clip(row[i], limit)
-
-
-@loop
-def round_all(row, step):
-    """Round every element of ``row`` (n,) to a whole number of steps, halves to even."""
-    for i in range(row.size):
-        row[i] = np.rint(row[i] / step) * step
-
-
-@loop
-def mismatch_all(row, gain, offset):
-    """Give every line of ``row`` (n,) its own gain and offset."""
-    for i in range(row.size):
-        row[i] = row[i] * gain[i] + offset[i]
+        out[i] = round_to(clip(row[i] * factor, limit), step) * gain[i] + offset[i]
 
 
 @kernel(MATRIX, flag, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
@@ -91,16 +94,11 @@ def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, po
     """
     n = v.shape[1]
     lanes = np.empty(LANES, np.float32)
+    bound = np.float32(limit if limit > 0 else np.inf)
     for b in range(v.shape[0]):
         factor = np.float32(1)
         if normalise:
             factor = np.float32(norm_gain) / (np.float32(eps) + np.sqrt(sum_of_squares(v[b], lanes) / np.float32(n)))
-        row = pre[b, :n]
-        scale(v[b], factor, row)
-        if limit > 0:
-            clip_all(row, np.float32(limit))
-        if step > 0:
-            round_all(row, np.float32(step))
-        mismatch_all(row, gain, offset)
+        convert_all(v[b], factor, bound, np.float32(step), gain, offset, pre[b, :n])
         pre[b, n] = BIAS
         power[b] = sum_of_squares(pre[b], lanes)

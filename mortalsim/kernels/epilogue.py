@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.kernels.dac import clip, clip_all, mismatch_all, round_all
+from mortalsim.kernels.dac import clip, round_to
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import CHUNK, new_scratch, normal_rows
 
@@ -19,18 +19,20 @@ def rectify(v, leak):
 
 
 @law
-def along_table(v, start, step, values, slopes, t):
-    """Return `hardware.TransferCurve` number t at input v, in float32."""
-    place = (v - start) / step
-    # Bounded before it becomes an integer; a NaN looks at knot 0 and comes back through `inside` and `beyond`.
-    knot = place if place > ZERO else ZERO
-    k = int(min(knot, np.float32(values.shape[1] - 2)))
-    u = place - np.float32(k)
+def knot_before(place, last):
+    """Return the knot to the left of ``place``, a number of steps from knot 0, but no other than 0 to ``last``."""
+    # Bounded before it becomes an integer; a NaN looks at knot 0 and comes back through what is left of its place.
+    return np.uint32(min(place if place > ZERO else ZERO, last))
+
+
+@law
+def between_knots(u, step, value, slope, next_slope):
+    """Return `hardware.TransferCurve` ``u`` steps right of a knot with this value and slope, in float32."""
     inside = min(u, ONE) if u > ZERO else ZERO
     beyond = u - inside  # outside the table: end slopes
-    bend = HALF * (slopes[t, k + 1] - slopes[t, k]) * (inside * inside)
-    end = slopes[t, k] if u < ZERO else slopes[t, k + 1]
-    return values[t, k] + step * (slopes[t, k] * inside + bend + end * beyond)
+    bend = HALF * (next_slope - slope) * (inside * inside)
+    end = slope if u < ZERO else next_slope
+    return value + step * (slope * inside + bend + end * beyond)
 
 
 @loop
@@ -69,18 +71,44 @@ def rectify_all(row, gain, offset, leak, out):
 
 
 @loop
-def bend_all(row, gain, offset, start, step, values, slopes, out):
-    """Write the curve at gain * row + offset (n,) to ``out``; one table for all or one per neuron."""
-    each = 1 if values.shape[0] > 1 else 0
+def locate_all(row, gain, offset, start, step, last, knots):
+    """Write knots (n,) of gain * row + offset (n,); leave in ``row`` how many steps right of them it lies."""
     for j in range(row.size):
-        out[j] = along_table(row[j] * gain[j] + offset[j], start, step, values, slopes, j * each)
+        place = (row[j] * gain[j] + offset[j] - start) / step
+        knots[j] = knot_before(place, last)
+        row[j] = place - np.float32(knots[j])
 
 
 @loop
-def saturate_all(row, saturation):
-    """Hold each neuron of ``row`` (n,) within its own +-saturation (n,)."""
+def look_up_all(knots, values, slopes, value, slope, next_slope):
+    """Write what stands at ``knots`` (n,) and one further, in the only table or in each neuron's own, each (n,)."""
+    each = np.uint64(1 if values.shape[0] > 1 else 0)
+    for j in range(knots.size):
+        t, k = each * np.uint64(j), np.uint64(knots[j])
+        value[j], slope[j], next_slope[j] = values[t, k], slopes[t, k], slopes[t, k + np.uint64(1)]
+
+
+@loop
+def bend_all(u, step, value, slope, next_slope, out):
+    """Write the curve ``u`` steps right of knots, all (n,), to ``out``."""
+    for j in range(u.size):
+        out[j] = between_knots(u[j], step, value[j], slope[j], next_slope[j])
+
+
+@loop
+def follow_tables(row, gain, offset, start, step, values, slopes, knots, found, out):
+    """Write the curve at gain * row + offset (n,) to ``out``; uses up ``row``, scratch knots (n,) and found (3, n)."""
+    # Three loops: one that looks up cannot use vector instructions, and the arithmetic around it is most of the work.
+    locate_all(row, gain, offset, start, step, np.float32(values.shape[1] - 2), knots)
+    look_up_all(knots, values, slopes, found[0], found[1], found[2])
+    bend_all(row, step, found[0], found[1], found[2], out)
+
+
+@loop
+def convert_all(row, saturation, gain, offset, limit, step):
+    """Hold each neuron of ``row`` (n,) within its own +-saturation (n,), then pass it through its own converter."""
     for j in range(row.size):
-        row[j] = clip(row[j], saturation[j])
+        row[j] = round_to(clip(clip(row[j], saturation[j]) * gain[j] + offset[j], limit), step)
 
 
 @kernel(
@@ -128,10 +156,12 @@ def read_epilogue(
     width = last - first
     scratch, together = new_scratch(CHUNK), max(1, CHUNK // ((width + 3) // 4))
     normals, row = np.empty((together, width), np.float32), np.empty(width, np.float32)
+    knots, found = np.empty(width, np.uint32), np.empty((3, width), np.float32)
     gain, offset, saturation = gain[first:last], offset[first:last], saturation[first:last]
     adc_gain, adc_offset, nudge_gain = adc_gain[first:last], adc_offset[first:last], nudge_gain[first:last]
     if values.shape[0] > 1:
         values, slopes = values[first:last], slopes[first:last]
+    bound = np.float32(adc_limit if adc_limit > 0 else np.inf)
     for b in range(z.shape[0]):
         y = out[b, first:last]
         if noisy:
@@ -150,10 +180,6 @@ def read_epilogue(
         if values.shape[1] == 0:
             rectify_all(row, gain, offset, np.float32(leak), y)
         else:
-            bend_all(row, gain, offset, np.float32(table_start), np.float32(table_step), values, slopes, y)
-        saturate_all(y, saturation)
-        mismatch_all(y, adc_gain, adc_offset)
-        if adc_limit > 0:
-            clip_all(y, np.float32(adc_limit))
-        if adc_step > 0:
-            round_all(y, np.float32(adc_step))
+            start, step = np.float32(table_start), np.float32(table_step)
+            follow_tables(row, gain, offset, start, step, values, slopes, knots, found, y)
+        convert_all(y, saturation, adc_gain, adc_offset, bound, np.float32(adc_step))

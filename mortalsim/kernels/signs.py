@@ -19,6 +19,7 @@ DOMAIN = 0x5167
 
 FULL, ROWS, COLUMNS = np.int64(0), np.int64(1), np.int64(2)
 BITS = 128
+LOW_WORD, HIGHEST_BIT = np.uint64(0xFFFFFFFF), np.uint32(0x80000000)
 BLOCKS = 64  # blocks made at a time: 8192 signs, 32 KiB
 
 
@@ -55,7 +56,7 @@ def add_signs(
     Parameters
     ----------
     weights
-        float32 (n_in, n_out), C-contiguous.
+        float32 (n_in, n_out), C-contiguous; or one row (1, n_out) that stands for all.
     amplitude
         Size of the nudge in weight units.
     col_gain
@@ -103,21 +104,40 @@ def draw_signs(key, array, part, first, signs, scratch):
 
 
 @loop
-def add_word(weights, step, word, low, out):
-    """Write weights +- step, all of shape (m,), to ``out``, signs from bits low, low + 1, ... of one word."""
-    for j in range(out.size):
-        out[j] = weights[j] + step[j] * sign(word, low + j)
+def align_words(words, low, out):
+    """Write 32 signs a word to ``out`` (m,), from bit ``low`` of the first of the blocks of words (4, blocks) on."""
+    right = np.uint64(low % 32)
+    left = np.uint64(32) - right
+    for w in range(out.size):
+        place = low // 32 + w
+        here, there = np.uint64(words[place % 4, place // 4]), np.uint64(words[(place + 1) % 4, (place + 1) // 4])
+        out[w] = np.uint32((here >> right) | (there << left) & LOW_WORD)
 
 
 @loop
-def add_row(weights, step, words, low, out):
+def bring_up_bits(words, flips):
+    """Fill ``flips`` (m, 32), bit by bit of words (m,), with a number whose highest bit is set where the sign is -1."""
+    for w in range(words.size):
+        negative = words[w] ^ np.uint32(LOW_WORD)
+        for bit in range(32):
+            flips[w, bit] = negative << np.uint32(31 - bit)
+
+
+@loop
+def add_flipped(weights, step, flips, out):
+    """Write weights + step (m,) to ``out``, the step's sign turned where the highest bit of ``flips`` is set."""
+    for j in range(out.size):
+        flipped = np.uint32(np.float32(step[j]).view(np.uint32) ^ (flips[j] & HIGHEST_BIT))
+        out[j] = weights[j] + flipped.view(np.float32)
+
+
+@loop
+def add_row(weights, step, words, low, aligned, flips, out):
     """Write weights +- step (m,) to ``out``, signs from bit ``low`` of the first of the blocks of words (4, blocks) on."""
-    j = 0
-    while j < out.size:
-        place = low + j
-        stop = min(out.size, j + 32 - place % 32)
-        add_word(weights[j:stop], step[j:stop], words[place % BITS // 32, place // BITS], place % 32, out[j:stop])
-        j = stop
+    # Turning bits into signs is most of the work, so they stay bits until they meet the step's own.
+    align_words(words, low, aligned)
+    bring_up_bits(aligned, flips)
+    add_flipped(weights, step, flips.reshape(flips.size), out)
 
 
 @kernel(KEY, i8, i8, OUT_VECTOR)
@@ -135,8 +155,11 @@ def fill_signs(key, array, part, out):
 @kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, OUT_MATRIX)
 def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
     """Do `add_signs`, the key given as two words."""
-    n_in, n_out = weights.shape
-    span = (last - first) // BITS + 2  # blocks that one row may need
+    n_in, n_out = out.shape[0], weights.shape[1]
+    own = weights.shape[0] > 1
+    span = (last - first) // BITS + 2  # blocks that one row may need, and a word more
+    aligned = np.empty((last - first + 31) // 32, np.uint32)
+    flips = np.empty((aligned.size, 32), np.uint32)
     together = max(1, BLOCKS // span)
     words, _ = new_scratch(span * together)
     step = np.empty(last - first, np.float32)
@@ -149,4 +172,5 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
         draw_words(words[0, : m * span], words[1, : m * span], words[2, : m * span], words[3, : m * span], FULL, DOMAIN, key)
         for r in range(m):
             low = ((start + r) * n_out + first) % BITS
-            add_row(weights[start + r, first:last], step, words[:, r * span : (r + 1) * span], low, out[start + r])
+            blocks = words[:, r * span : (r + 1) * span]
+            add_row(weights[start + r if own else 0, first:last], step, blocks, low, aligned, flips, out[start + r])
