@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import count
-from typing import Any
 
 import numpy as np
 
@@ -30,16 +29,13 @@ class FFRow:
 
     Parameters
     ----------
-    options
-        The learner's, where they are not its defaults.
-    before
-        Steps taken before any is timed: the first ones send many times the pulses of most.
+    skip
+        Of the learner.
     reach, peer_reach
         The bars, against the limit and against loeweX's step.
     """
 
-    options: dict[str, Any]
-    before: int
+    skip: float
     reach: float | None
     peer_reach: float | None
 
@@ -47,10 +43,10 @@ class FFRow:
 #: The published step size (ffnew.m line 15) at the width that it was published for; the learner's default suits narrow nets.
 RATE = 0.01
 
-FF_ROWS = {
-    "ff_step_4x2000": FFRow({"rate": RATE}, 40, 1.25, 0.9),
-    "ff_step_4x2000_skip": FFRow({"rate": RATE, "skip": 1e-3}, 150, None, 0.6),
-}
+#: Steps taken before any is timed: the first ones send many times the pulses of most.
+BEFORE = 150
+
+FF_ROWS = {"ff_step_4x2000": FFRow(0.0, 1.25, 0.9), "ff_step_4x2000_skip": FFRow(1e-3, None, 0.6)}
 
 
 class Steps:
@@ -164,13 +160,19 @@ def ff_sizes(width: int) -> tuple[int, ...]:
     return (PIXELS, width, width, width, width, CLASSES)
 
 
-@lru_cache(maxsize=len(FF_ROWS))
-def ff_steps(width: int, name: str) -> Steps:
-    """Return the Forward-Forward steps of a row, those before it taken; made once, for the peers' rows go on with them."""
-    row = FF_ROWS[name]
-    steps = Steps(ForwardForward(batch_size=BATCH, **row.options), ff_sizes(width))
-    for _ in range(row.before):
+@lru_cache(maxsize=1)
+def trained_steps(width: int) -> Steps:
+    """Return Forward-Forward steps on a chip that has taken its first ones; all rows go on with it."""
+    steps = Steps(ForwardForward(batch_size=BATCH, rate=RATE), ff_sizes(width))
+    for _ in range(BEFORE):
         steps()
+    return steps
+
+
+def ff_steps(width: int, name: str) -> Steps:
+    """Return the Forward-Forward steps of a row."""
+    steps = trained_steps(width)
+    steps.learner = replace(steps.learner, skip=FF_ROWS[name].skip)  # type: ignore[call-arg]
     steps.start_count()
     return steps
 
