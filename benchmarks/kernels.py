@@ -61,7 +61,7 @@ def added_signs() -> Arguments:
 def driven() -> Arguments:
     """Normaliser and 8-bit converter."""
     into = np.empty((SAMPLES, WIDTH + 1), F), np.empty(SAMPLES, F)
-    return _random(SAMPLES, WIDTH), True, 1e-6, 1.0, 0.03, 4.0, _flat(1), _flat(0), *into
+    return _random(SAMPLES, WIDTH), np.zeros(0, np.int64), True, 1e-6, 1.0, 0.03, 4.0, _flat(1), _flat(0), *into
 
 
 def epilogue() -> Arguments:

@@ -302,6 +302,60 @@ WRITE_PORTS: Final[dict[type, Port]] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Overlaid:
+    """Samples that are the same images with different things written over some of their lines.
+
+    Stands for the plain array (V * B, n_inputs) of all images with the first values, then all with the second, and so on;
+    numpy turns it into that where a chip asks for an array. A chip that knows of it can work out once what the images share.
+
+    Parameters
+    ----------
+    images
+        (B, n_inputs).
+    lines
+        (k,): different lines, integers; may be empty.
+    values
+        (V, B, k).
+
+    Raises
+    ------
+    ShapeError
+        The shapes do not fit together, or there is no such line.
+    """
+
+    images: FloatArray
+    lines: np.ndarray
+    values: FloatArray
+
+    def __post_init__(self) -> None:
+        samples, width = np.shape(self.images)
+        wanted = (samples, len(self.lines))
+        if np.shape(self.values)[1:] != wanted:
+            raise ShapeError(
+                f"values: expected shape (V, B, k) = (any, {wanted[0]}, {wanted[1]}), found {self.values.shape}."
+            )
+        if len(np.unique(self.lines)) < len(self.lines) or not np.isin(self.lines, np.arange(width)).all():
+            raise ShapeError(f"lines: expected different lines, 0 to {width - 1}, found {self.lines}.")
+
+    @classmethod
+    def repeated(cls, images: FloatArray, times: int) -> Overlaid:
+        """Return ``images`` (B, n_inputs) so many times over, with nothing written on them."""
+        return cls(images, np.zeros(0, np.int64), np.zeros((times, len(images), 0), np.float32))
+
+    def __len__(self) -> int:
+        return len(self.values) * len(self.images)
+
+    def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        x = np.tile(np.asarray(self.images, dtype or np.float32), (len(self.values), 1))
+        x[:, self.lines] = np.reshape(self.values, (len(x), len(self.lines)))
+        return x
+
+
+#: What a chip can be asked to read.
+Samples: TypeAlias = FloatArray | Overlaid
+
+
 @runtime_checkable
 class Chip(Protocol):
     """A piece of hardware that can be trained: three members, whatever is behind them."""
@@ -311,7 +365,7 @@ class Chip(Protocol):
         """What is true of every chip of this design."""
         ...
 
-    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
         """Present every sample of ``x`` (B, n_inputs) once, with fresh noise each."""
         ...
 

@@ -110,11 +110,16 @@ def sum_of_squares(x):
     return lanes[:, 0]
 
 
-def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
+def drive_lines(v, lines, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
     """Normaliser and digital-to-analog converter."""
     x = v
     if normalise:
-        x = v * (F(norm_gain) / (F(eps) + np.sqrt(sum_of_squares(v) / F(v.shape[1]))))[:, None]
+        plain = v.copy()
+        plain[:, lines] = 0
+        total = sum_of_squares(plain)
+        for line in lines:
+            total = total + v[:, line] * v[:, line]
+        x = v * (F(norm_gain) / (F(eps) + np.sqrt(total / F(v.shape[1]))))[:, None]
     x = np.clip(x, -F(limit), F(limit)) if limit else x
     x = np.rint(x / F(step)) * F(step) if step else x
     pre[:, :-1], pre[:, -1] = x * gain + offset, 1

@@ -148,7 +148,7 @@ class Backwards(SeamOnly):
     def write(self, request):
         from mortalsim.hardware import Delta
 
-        super().write(Delta(request.array, -request.matrix) if isinstance(request, Delta) else request)
+        super().write(replace(request, matrix=-request.matrix) if isinstance(request, Delta) else request)
 
 
 class Trusting(SeamOnly):

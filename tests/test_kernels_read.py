@@ -85,7 +85,15 @@ def test_signs_are_fair_and_differ_between_keys_and_arrays():
 
 def drive(v, gain=None, offset=None, **options):
     n = v.shape[1]
-    inputs = {"v": v, "normalise": False, "eps": 1e-6, "norm_gain": 1.0, "step": 0.0, "limit": 0.0} | options
+    inputs = {
+        "v": v,
+        "lines": np.zeros(0, np.int64),
+        "normalise": False,
+        "eps": 1e-6,
+        "norm_gain": 1.0,
+        "step": 0.0,
+        "limit": 0.0,
+    } | options
     inputs["gain"] = np.ones(n, F) if gain is None else gain
     inputs["offset"] = np.zeros(n, F) if offset is None else offset
     return inputs, {"pre": np.empty((len(v), n + 1), F), "power": np.empty(len(v), F)}
@@ -93,13 +101,15 @@ def drive(v, gain=None, offset=None, **options):
 
 @given(
     samples=st.integers(0, 4), n=st.integers(1, 37), seed=st.integers(0, 99), normalise=st.booleans(),
-    step=st.sampled_from([0.0, 2 / 15, 0.25]), limit=st.sampled_from([0.0, 1.0]), plain=st.booleans(),
+    step=st.sampled_from([0.0, 2 / 15, 0.25]), limit=st.sampled_from([0.0, 1.0]), plain=st.booleans(), k=st.integers(0, 3),
 )  # fmt: skip
-def test_drive_lines_equals_its_twin(samples, n, seed, normalise, step, limit, plain):
+def test_drive_lines_equals_its_twin(samples, n, seed, normalise, step, limit, plain, k):
     rng = np.random.default_rng(seed)
     gain, offset = (None, None) if plain else (rng.normal(1, 0.1, n).astype(F), rng.normal(0, 0.1, n).astype(F))
     v = rng.normal(size=(samples, n)).astype(F)
-    assert_equal("drive_lines", *drive(v, gain, offset, normalise=normalise, norm_gain=1.1, step=step, limit=limit))
+    lines = rng.permutation(n)[:k]
+    options = {"normalise": normalise, "norm_gain": 1.1, "step": step, "limit": limit, "lines": lines}
+    assert_equal("drive_lines", *drive(v, gain, offset, **options))
 
 
 def test_normaliser_gives_unit_mean_square_and_keeps_a_row_of_zeros():

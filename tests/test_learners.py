@@ -107,27 +107,27 @@ def test_ff_update_is_the_published_one():
     """(1 - p) s on positive data, -p s on negative data (ffnew.m 147-148, 205-207), head by the delta rule."""
     learner, chip, b = bare(rate=0.3, head_rate=0.2), Watched(make_datasheet(SIZES), 1), batch()
     learner.step(chip, b, learner.init(chip.datasheet, RNG(0)), RNG(1))
-    (both, _), (negative, _) = chip.presented
+    (neutral, _), (both, _) = chip.presented
     fresh = make()
-    taps, wrong = fresh.read(both).taps, fresh.read(negative).taps
+    taps, head_taps = fresh.read(both).taps, fresh.read(neutral).taps
     for request in chip.asked[1:]:
         assert isinstance(request, Outer) and request.rate == pytest.approx(0.3)
-        good, bad = taps[request.array].post[:10], wrong[request.array].post
+        good, bad = taps[request.array].post[:10], taps[request.array].post[10:]
         p_good, p_bad = (1 / (1 + np.exp(s.shape[1] - goodness(s))) for s in (good, bad))
         np.testing.assert_allclose(10 * request.post[:10], (1 - p_good)[:, None] * good, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(10 * request.post[10:], -p_bad[:, None] * bad, rtol=1e-4, atol=1e-6)
     head = chip.asked[0]
     assert head.array == 2 and head.rate == pytest.approx(-0.2 / 10)
-    np.testing.assert_allclose(head.post, cross_entropy(taps[2].post[10:], b.targets)[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(head.post, cross_entropy(head_taps[2].post, b.targets)[1], rtol=1e-4, atol=1e-6)
 
 
 def test_ff_presents_right_neutral_and_wrong_labels():
     learner, chip, b = bare(label_lines=(11, 3, 4, 5), label_strength=2.0), Watched(make_datasheet(SIZES), 1), batch(40)
     learner.step(chip, b, learner.init(chip.datasheet, RNG(0)), RNG(1))
-    (both, _), (negative, _) = chip.presented
-    lines = [11, 3, 4, 5]
+    (neutral, _), (both, _) = chip.presented
+    lines, negative = [11, 3, 4, 5], both[40:]
     np.testing.assert_array_equal(both[:40, lines], 2 * b.targets)
-    np.testing.assert_array_equal(both[40:, lines], 0.5)
+    np.testing.assert_array_equal(neutral[:, lines], 0.5)
     assert np.all(negative[:, lines].sum(axis=1) == 2)
     assert np.all((negative[:, lines] * b.targets) == 0)  # never the right one
     rest = [i for i in range(12) if i not in lines]
@@ -167,8 +167,7 @@ def test_ff_skips_samples_that_hardly_count():
     kept = [row for row in range(20) if any(np.array_equal(every.post[row], other) for other in some.post)]
     np.testing.assert_array_equal(every.post[kept], some.post)
     np.testing.assert_array_equal(every.pre[kept], some.pre)
-    taps = make().read(chip.presented[0][0]).taps[0].post[:10], make().read(chip.presented[1][0]).taps[0].post
-    good, bad = (goodness(post) for post in taps)
+    good, bad = np.split(goodness(make().read(chip.presented[1][0]).taps[0].post), 2)
     coefficients = np.concatenate([1 / (1 + np.exp(good - 16)), 1 / (1 + np.exp(16 - bad))])
     assert kept == list(np.flatnonzero(coefficients >= 0.4)) and 0 < len(kept) < 20
 
@@ -190,17 +189,17 @@ def test_ff_labels_follow_soft_targets():
     targets = np.tile(np.float32([0.7, 0.2, 0.1, 0.0]), (10_000, 1))
     b = Batch(np.ones((10_000, 12), np.float32), targets, 0.1)
     learner.step(chip, b, learner.init(chip.datasheet, RNG(0)), RNG(1))
-    share = chip.presented[0][0][:10_000, :4].mean(axis=0)
+    share = chip.presented[1][0][:10_000, :4].mean(axis=0)
     assert np.all(np.abs(share - targets[0]) <= 5 * np.sqrt(targets[0] * (1 - targets[0]) / 10_000))
 
 
 def test_ff_normalises_for_a_chip_that_does_not_and_predicts_either_way():
     chip = Watched(make_datasheet(SIZES, normalised=False), 1)
-    for by, reads in (("goodness", 4), ("softmax", 1)):
+    for by, samples in (("goodness", 40), ("softmax", 10)):
         learner = bare(predict_by=by)
         chip.presented.clear()
         scores = learner.predict(chip, batch().x, learner.init(chip.datasheet, RNG(0)))
-        assert scores.shape == (10, 4) and len(chip.presented) == reads
+        assert scores.shape == (10, 4) and sum(len(x) for x, _ in chip.presented) == samples
         np.testing.assert_allclose(np.mean(chip.presented[0][0] ** 2, axis=1), 1, rtol=1e-4)
 
 

@@ -9,14 +9,16 @@ import numpy as np
 from mortalsim.checks import FloatArray
 from mortalsim.chips.crossbar import Crossbar
 from mortalsim.chips.design import Design
+from mortalsim.chips.images import Images
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
-from mortalsim.hardware import CurrentNudge, Nudge, Tap, WeightNudge
+from mortalsim.hardware import CurrentNudge, Nudge, Overlaid, Tap, WeightNudge
 from mortalsim.kernels import add_signs, drive_lines, rank1_pattern, read_epilogue
 from mortalsim.parallel import cut, spread, workspace
 from mortalsim.streams import Streams
 
 _NOTHING = np.zeros((0, 0), np.float32)
+_NO_LINES = np.zeros(0, np.int64)
 
 #: Output lines of one piece of work, a whole number of vector registers wide; and multiplications below which a second
 #: thread would be woken in vain.
@@ -65,20 +67,28 @@ class Layer:
             (*neuron, *curve, converters.adc_step, converters.output_range, adc.gain, adc.offset),
         )
 
-    def read(self, v: FloatArray, nudge: Nudge | None, number: int, key: np.ndarray) -> Tap:
-        """Return the tap around the array for input ``v`` (B, n_in - 1); ``number`` counts the chip's reads."""
-        pre, power = self._drive(v)
+    def read(
+        self, v: FloatArray, nudge: Nudge | None, number: int, key: np.ndarray, overlaid: Overlaid | None = None
+    ) -> Tap:
+        """Return the tap around the array for input ``v`` (B, n_in - 1); ``number`` counts the chip's reads.
+
+        ``overlaid`` says how the samples of ``v`` hang together.
+        """
+        pre, power = self._drive(v, _NO_LINES if overlaid is None else overlaid.lines)
+        images = None if overlaid is None or _by_signs(nudge) else Images(pre, overlaid)
         # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
         squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
         post = np.empty((len(pre), self.crossbar.shape[1]), np.float32)
-        z, known = self._products(pre, post)
+        z, known = self._products(pre, post) if images is None else (post, False)
         variance = np.empty_like(z) if squares.size else _NOTHING
         slopes = self._rank1(pre, nudge)
         turned, turned_known = self._turned_products(nudge, z) if z is not post else (None, False)
 
         def piece(first: int, last: int) -> None:
             nudged = z
-            if not known:
+            if images is not None:
+                images.multiply(self.crossbar.weights, z, first, last)
+            elif not known:
                 self._multiply(pre, None if turned is not None else nudge, z, first, last)
             if slopes is not None:
                 nudged = post
@@ -159,13 +169,13 @@ class Layer:
             return [0, n_out]
         return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
 
-    def _drive(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
-        pre = np.empty((v.shape[0], v.shape[1] + 1), np.float32)
+    def _drive(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
+        pre, lines = np.empty((v.shape[0], v.shape[1] + 1), np.float32), np.ascontiguousarray(lines, np.int64)
         power = np.empty(v.shape[0], np.float32)
 
         def piece(start: int, stop: int) -> None:
-            lines = (v[start:stop], *self._input_side, pre[start:stop], power[start:stop])
-            drive_lines(*lines)
+            ports = (v[start:stop], lines, *self._input_side, pre[start:stop], power[start:stop])
+            drive_lines(*ports)
 
         spread(piece, cut(len(v), max(1, DRIVEN // v.shape[1])))
         return pre, power

@@ -19,9 +19,11 @@ from mortalsim.hardware import (
     Delta,
     Nudge,
     Outer,
+    Overlaid,
     Port,
     Program,
     Replay,
+    Samples,
     Shrink,
     Tap,
     Trace,
@@ -95,7 +97,7 @@ class SimulatedChip:
         """What is true of every chip of this design."""
         return self._datasheet
 
-    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
         """Present every sample of ``x`` (B, n_inputs) once.
 
         Raises
@@ -111,7 +113,7 @@ class SimulatedChip:
         nudge = self._check_nudge(nudge, len(v))
         # BLAS never wakes a second thread for less than this, and a small chip's read is over in microseconds.
         with one_blas_thread if len(v) * self._largest > ALWAYS_ONE_THREAD else nullcontext():
-            taps = self._pass(v, nudge)
+            taps = self._pass(v, nudge, x if isinstance(x, Overlaid) else None)
         v = taps[-1].post
         self._read_number += 1
         self._account(reads=len(v), nudged=len(v) if nudge is not None else 0)
@@ -120,11 +122,11 @@ class SimulatedChip:
             raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. {advice}")
         return Trace(v, tuple(taps) if Port.TAPS in self._datasheet.ports else ())
 
-    def _pass(self, v: FloatArray, nudge: Nudge | None) -> list[Tap]:
-        taps = []
+    def _pass(self, v: FloatArray, nudge: Nudge | None, overlaid: Overlaid | None) -> list[Tap]:
+        taps: list[Tap] = []
         for layer in self.layers:
             layer.crossbar.keep_up(self.clock)
-            taps.append(layer.read(v, nudge, self._read_number, self._read_key))
+            taps.append(layer.read(v, nudge, self._read_number, self._read_key, None if taps else overlaid))
             v = taps[-1].post
         return taps
 

@@ -24,7 +24,7 @@ from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
 from mortalsim.experiments._trial import DatasetName, DesignName
 from mortalsim.experiments.base import Experiment
-from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Trace, WriteRequest
+from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Samples, Trace, WriteRequest
 from mortalsim.learners import Batch, Learner
 from mortalsim.objectives import cross_entropy, goodness, one_hot
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
@@ -119,15 +119,15 @@ class _Recorder:
         self.inputs = []
         self.changes = [np.zeros(spec.shape, np.float32) for spec in self.chip.datasheet.arrays]
 
-    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
-        self.inputs.append(x)
+    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
+        self.inputs.append(np.asarray(x))
         return self.chip.read(x, nudge)
 
     def write(self, request: WriteRequest) -> None:
         if isinstance(request, Outer):
             self.changes[request.array] += request.rate * (request.pre.T @ request.post)
         elif isinstance(request, Delta):
-            self.changes[request.array] += request.matrix
+            self.changes[request.array] += np.float32(request.scale) * request.matrix
         elif isinstance(request, Replay):
             for nudge, scale in request.terms:
                 for change, layer in zip(self.changes, self.chip.layers, strict=True):
@@ -178,11 +178,14 @@ def _updates(
     updates, truths = [], []
     for probe in range(probes):
         recorder.clear()
-        learner.step(recorder, batch, state, streams.generator("step", probe))
+        learner.step(
+            recorder, batch, {name: array.copy() for name, array in state.items()}, streams.generator("step", probe)
+        )
         changes = recorder.changes[:-1] if forward else recorder.changes  # ff trains its head by another rule
         updates.append(_flat(changes))
         if forward:
-            truths.append(_goodness_ascent(recorder.chip, recorder.inputs[0][: len(batch.x)], recorder.inputs[1]))
+            right, wrong = np.split(recorder.inputs[-1], 2)
+            truths.append(_goodness_ascent(recorder.chip, right, wrong))
     if forward:  # its objective holds the wrong labels that it draws: the mean over all draws is what it descends
         return np.array(updates), np.mean(truths, axis=0)
     return np.array(updates), -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.targets)[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.kernels.jit import MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, flag, kernel, law, loop
+from mortalsim.kernels.jit import LINES, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, flag, kernel, law, loop
 
 BIAS = np.float32(1)  # hardware.BIAS, which stands above this room
 
@@ -47,17 +47,29 @@ def sum_of_squares(row, lanes):
     return lanes[0]
 
 
-@law
-def round_to(y, step):
-    """Return ``y`` rounded to a whole number of steps, halves to even; a step of 0 rounds nothing."""
-    return np.rint(y / step) * step if step > 0 else y
-
-
 @loop
 def scale(row, factor, out):
     """Write row * factor (n,) to ``out``."""
     for i in range(row.size):
         out[i] = row[i] * factor
+
+
+@loop
+def sum_with_overlay(row, lines, plain, lanes):
+    """Return the sum of row^2 (n,), that of ``lines`` added last: it then matters which values these hold, not on which."""
+    scale(row, np.float32(1), plain)
+    for i in lines:
+        plain[i] = np.float32(0)
+    total = sum_of_squares(plain, lanes)
+    for i in lines:
+        total += row[i] * row[i]
+    return total
+
+
+@law
+def round_to(y, step):
+    """Return ``y`` rounded to a whole number of steps, halves to even; a step of 0 rounds nothing."""
+    return np.rint(y / step) * step if step > 0 else y
 
 
 @loop
@@ -67,14 +79,16 @@ def convert_all(row, factor, limit, step, gain, offset, out):
         out[i] = round_to(clip(row[i] * factor, limit), step) * gain[i] + offset[i]
 
 
-@kernel(MATRIX, flag, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
-def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
+@kernel(MATRIX, LINES, flag, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
+def drive_lines(v, lines, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
     """Turn digital inputs into what the input lines carry: normalise, clip, round, then each line's own mismatch.
 
     Parameters
     ----------
     v
         float32 (B, n).
+    lines
+        int64 (k,): lines that are written over an image; their squares are added after all others.
     normalise
         Whether each row is divided by ``eps`` plus its root mean square; a row of zeros stays zero.
     eps
@@ -93,12 +107,13 @@ def drive_lines(v, normalise, eps, norm_gain, step, limit, gain, offset, pre, po
         float32 (B,), written: sum of squares of each row of ``pre``.
     """
     n = v.shape[1]
-    lanes = np.empty(LANES, np.float32)
+    lanes, plain = np.empty(LANES, np.float32), np.empty(n if lines.size > 0 else 0, np.float32)
     bound = np.float32(limit if limit > 0 else np.inf)
     for b in range(v.shape[0]):
         factor = np.float32(1)
         if normalise:
-            factor = np.float32(norm_gain) / (np.float32(eps) + np.sqrt(sum_of_squares(v[b], lanes) / np.float32(n)))
+            total = sum_with_overlay(v[b], lines, plain, lanes) if lines.size > 0 else sum_of_squares(v[b], lanes)
+            factor = np.float32(norm_gain) / (np.float32(eps) + np.sqrt(total / np.float32(n)))
         convert_all(v[b], factor, bound, np.float32(step), gain, offset, pre[b, :n])
         pre[b, n] = BIAS
         power[b] = sum_of_squares(pre[b], lanes)

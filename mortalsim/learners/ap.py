@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray, check_between
-from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Outer, Port, Trace
+from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Outer, Overlaid, Port, Trace
 from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
 from mortalsim.objectives import cross_entropy
 
@@ -92,7 +92,7 @@ class ActivityPerturbation(Learner):
         if rest is not None:
             return self._halves(chip.read(batch.x, CurrentNudge((*currents, *quiet))), batch), rest
         both = [np.concatenate([current, -current]) for current in currents]
-        trace = chip.read(np.concatenate([batch.x, batch.x]), CurrentNudge((*both, *quiet)))
+        trace = chip.read(Overlaid.repeated(batch.x, 2), CurrentNudge((*both, *quiet)))
         size = len(batch.x)
         return self._halves(trace, batch, slice(size)), self._halves(trace, batch, slice(size, None))
 

@@ -9,13 +9,16 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from mortalsim.checks import FloatArray, RangeError, ShapeError, check_between, check_name
-from mortalsim.hardware import Chip, Datasheet, Delta, Outer, Port, Shrink, Tap
+from mortalsim.hardware import Chip, Datasheet, Delta, Outer, Overlaid, Port, Samples, Shrink, Tap
 from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
 from mortalsim.objectives import cross_entropy, goodness
 from mortalsim.parallel import cut, one_blas_thread, spread, workspace
 
 #: Entries of a gradient that make one piece of work for a thread.
 PIECE = 250_000
+
+#: Samples of one read of a prediction, each image counted once for every label.
+ROWS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +112,17 @@ class ForwardForward(Learner):
         last = len(chip.datasheet.arrays) - 1
         rate = half_linear(batch.progress)
         labels = _draw(batch.targets, rng)
-        right = self._label(chip, batch.x, np.eye(classes, dtype=np.float32)[labels], state)
-        read = chip.read(np.concatenate([right, self._neutral(chip, batch.x, state)]))
-        half = len(right)
-        logits = read.output[half:]
-        loss, slope = cross_entropy(logits, batch.targets)
-        chip.write(Outer(last, read.taps[last].pre[half:], slope, -rate * self.head_rate / half))
-        wrong = _draw(softmax(np.where(np.arange(classes) == labels[:, None], -1000, logits), axis=1), rng)
-        negative = chip.read(self._label(chip, batch.x, np.eye(classes, dtype=np.float32)[wrong], state)).taps
+        neutral = chip.read(self._neutral(chip, batch.x, state))
+        loss, slope = cross_entropy(neutral.output, batch.targets)
+        half = len(slope)
+        chip.write(Outer(last, neutral.taps[last].pre, slope, -rate * self.head_rate / half))
+        wrong = _draw(softmax(np.where(np.arange(classes) == labels[:, None], -1000, neutral.output), axis=1), rng)
+        pairs = np.eye(classes, dtype=np.float32)[np.stack([labels, wrong])]
+        taps = chip.read(self._label(chip, batch.x, pairs, state)).taps
         state, mistakes = dict(state), 0.0
         for array in range(last):
-            positive = Tap(array, read.taps[array].pre[:half], read.taps[array].post[:half])
-            mistakes += self._train_array(chip, positive, negative[array], state, rate * self.rate) / last
+            positive, negative = (Tap(array, taps[array].pre[rows], taps[array].post[rows]) for rows in _halves(half))
+            mistakes += self._train_array(chip, positive, negative, state, rate * self.rate) / last
         self._shrink(chip, state, rate)
         return state, {"loss": float(loss.mean()), "pair_errors": mistakes}
 
@@ -129,11 +131,13 @@ class ForwardForward(Learner):
             return chip.read(self._neutral(chip, x, state)).output
         classes = chip.datasheet.n_outputs
         hidden = len(chip.datasheet.arrays) - 1
-        scores = np.zeros((len(x), classes), np.float32)
-        for label, row in enumerate(np.eye(classes, dtype=np.float32)):
-            taps = chip.read(self._label(chip, x, np.tile(row, (len(x), 1)), state)).taps
-            scores[:, label] = sum(goodness(tap.post) for tap in taps[min(1, hidden - 1) : hidden])
-        return scores
+        scores = []
+        for part in np.array_split(x, max(1, len(x) * classes // ROWS)):
+            labels = np.broadcast_to(np.eye(classes, dtype=np.float32)[:, None], (classes, len(part), classes))
+            taps = chip.read(self._label(chip, part, labels, state)).taps
+            total = sum(goodness(tap.post) for tap in taps[min(1, hidden - 1) : hidden])
+            scores.append(np.reshape(total, (classes, len(part))).T)
+        return np.concatenate(scores)
 
     def _train_array(self, chip: Chip, positive: Tap, negative: Tap, state: State, rate: float) -> float:
         """Update one hidden array and its entries of ``state``; return the fraction of pairs in the wrong order."""
@@ -177,17 +181,21 @@ class ForwardForward(Learner):
                 chip.write(Shrink(array, float(np.exp(-decay * state["due"][0]))))
         state["due"] = np.zeros(1)
 
-    def _neutral(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+    def _neutral(self, chip: Chip, x: FloatArray, state: State) -> Samples:
         classes = chip.datasheet.n_outputs
-        return self._label(chip, x, np.full((len(x), classes), 1 / classes, np.float32), state)
+        return self._label(chip, x, np.full((1, len(x), classes), 1 / classes, np.float32), state)
 
-    def _label(self, chip: Chip, x: FloatArray, label: FloatArray, state: State) -> FloatArray:
-        """Return ``x`` with ``label`` (B, classes) written over the label lines."""
-        x = np.array(x, np.float32)
-        x[:, state["lines"]] = self.label_strength * label
-        if not chip.datasheet.normalised:  # then the first array's lines are at least of unit mean square, as in ffnew.m
-            x /= np.sqrt(np.mean(x * x, axis=1, keepdims=True)) + np.float32(1e-6)
-        return x
+    def _label(self, chip: Chip, x: FloatArray, labels: FloatArray, state: State) -> Samples:
+        """Return ``x`` (B, n_inputs) with each set of ``labels`` (V, B, classes) written over the label lines."""
+        overlaid = Overlaid(x, state["lines"], np.float32(self.label_strength) * labels)
+        if chip.datasheet.normalised:
+            return overlaid
+        each = np.asarray(overlaid)  # then the first array's lines are at least of unit mean square, as in ffnew.m
+        return np.asarray(each / (np.sqrt(np.mean(each * each, axis=1, keepdims=True)) + np.float32(1e-6)))
+
+
+def _halves(half: int) -> tuple[slice, slice]:
+    return slice(half), slice(half, 2 * half)
 
 
 def remember(mean: FloatArray, memory: float, pre: FloatArray, post: FloatArray) -> None:

@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from mortalsim.checks import ChipFault, FloatArray, MortalsimError
-from mortalsim.hardware import NUDGE_PORTS, WRITE_PORTS, Chip, Datasheet, Nudge, Port, Trace, WriteRequest
+from mortalsim.checks import ChipFault, MortalsimError
+from mortalsim.hardware import NUDGE_PORTS, WRITE_PORTS, Chip, Datasheet, Nudge, Port, Samples, Trace, WriteRequest
 
 
 class NotConforming(MortalsimError, AssertionError):
@@ -36,7 +36,7 @@ class SeamOnly:
         """What is true of every chip of this design."""
         return self._chip.datasheet
 
-    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
         """Present every sample once."""
         return self._chip.read(x, nudge)
 
@@ -60,7 +60,7 @@ class WithoutPort(SeamOnly):
         sheet = self._chip.datasheet
         return replace(sheet, ports=sheet.ports - {self._port})
 
-    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
         """Present every sample once; without taps where these are the missing port."""
         if nudge is not None and NUDGE_PORTS[type(nudge)] is self._port:
             self.datasheet.require(f"a {type(nudge).__name__}", self._port)
@@ -109,7 +109,7 @@ class RemoteChip:
         sheet: Datasheet = self._ask("datasheet")
         return sheet
 
-    def read(self, x: FloatArray, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
         """Present every sample once."""
         trace: Trace = self._ask("read", x, nudge)
         return trace

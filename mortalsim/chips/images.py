@@ -1,0 +1,46 @@
+"""Products of samples that share images: what the images give is worked out once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.hardware import Overlaid
+from mortalsim.parallel import workspace
+
+
+class Images:
+    """What the first array is driven with, taken apart into images and what is written over them.
+
+    Where the normaliser gives an image another length under other values, it is another image and has a product of its own:
+    labels of equal length share, a neutral label does not share with them.
+
+    Parameters
+    ----------
+    pre
+        (V * B, n_in): what all samples carry.
+    overlaid
+        How they hang together.
+    """
+
+    def __init__(self, pre: FloatArray, overlaid: Overlaid) -> None:
+        self._lines = overlaid.lines
+        self._over = pre[:, self._lines]
+        self._plain = pre.reshape(len(overlaid.values), len(overlaid.images), -1).copy()
+        self._plain[:, :, self._lines] = 0
+        #: Of each set of values, the first one with the same images.
+        self.twin = [
+            next(u for u in range(v + 1) if np.array_equal(self._plain[u], plain)) for v, plain in enumerate(self._plain)
+        ]
+
+    def multiply(self, weights: FloatArray, z: FloatArray, first: int, last: int) -> None:
+        """Write the products of output lines ``first`` to ``last`` - 1 to ``z`` (V * B, n_out)."""
+        columns = weights[:, first:last]
+        parts = z.reshape(len(self._plain), -1, z.shape[1])[:, :, first:last]
+        for v, u in enumerate(self.twin):
+            if u == v:
+                np.matmul(self._plain[v], columns, out=parts[v])
+            else:
+                np.copyto(parts[v], parts[u])
+        if len(self._lines):
+            z[:, first:last] += np.matmul(self._over, columns[self._lines], out=workspace(len(z), last - first))

@@ -1,0 +1,56 @@
+"""Samples that share images: the seam's way to say so, and what the simulated chip makes of it."""
+
+import numpy as np
+import pytest
+from small import RNG, small
+
+from mortalsim.checks import ShapeError
+from mortalsim.chips import SimulatedChip
+from mortalsim.chips.images import Images
+from mortalsim.hardware import Overlaid, WeightNudge
+
+
+def overlaid(values=3, samples=5, seed=0, lines=(2, 7, 11)):
+    rng = RNG(seed)
+    labels = np.eye(len(lines), dtype=np.float32)[rng.integers(len(lines), size=(values, samples))]
+    return Overlaid(rng.random((samples, 12), dtype=np.float32), np.array(lines), labels)
+
+
+def test_overlaid_samples_stand_for_a_plain_array():
+    x = overlaid()
+    plain = np.asarray(x)
+    assert plain.shape == (15, 12) and len(x) == 15
+    for v, b in np.ndindex(3, 5):
+        want = x.images[b].copy()
+        want[x.lines] = x.values[v, b]
+        np.testing.assert_array_equal(plain[5 * v + b], want)
+    np.testing.assert_array_equal(Overlaid.repeated(x.images, 2), np.concatenate([x.images, x.images]))
+
+
+@pytest.mark.parametrize("nudge", [None, WeightNudge(3, 0.1), WeightNudge(3, 0.1, "rank1")], ids=["none", "signs", "rank1"])
+@pytest.mark.parametrize("name", ["ideal", "mild", "wild"])
+def test_reading_overlaid_samples_gives_what_the_plain_array_gives(name, nudge):
+    """But for last bits of the products, which a converter may turn into one of its steps."""
+    x, step = overlaid(), 1.01 * 24 / 254
+    one, two = (SimulatedChip(small(name), 3) for _ in range(2))
+    got, want = one.read(x, nudge), two.read(np.asarray(x), nudge)
+    for a, b in zip(got.taps, want.taps, strict=True):
+        assert np.mean(np.abs(a.post - b.post) > 1e-3) < 0.02
+        np.testing.assert_allclose(a.post, b.post, atol=step if name != "ideal" else 1e-5)
+    assert vars(one.ledger) == vars(two.ledger)
+
+
+def test_labels_of_one_length_share_their_images_and_others_do_not():
+    x = overlaid(values=4)
+    x.values[2] = 1 / 3
+    layer = SimulatedChip(small("mild"), 3).layers[0]
+    pre, _ = layer._drive(np.asarray(x), x.lines)
+    assert Images(pre, x).twin == [0, 0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "values", "name"), [((1, 1), (2, 5, 2), "lines"), ((1, 12), (2, 5, 2), "lines"), ((1,), (2, 4, 1), "values")]
+)
+def test_overlaid_samples_that_do_not_fit_are_refused(lines, values, name):
+    with pytest.raises(ShapeError, match=name):
+        Overlaid(np.zeros((5, 12), np.float32), np.array(lines), np.zeros(values, np.float32))
