@@ -105,7 +105,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as it stands in ``results.json``: numbers to six digits."""
-        fields = asdict(self) | {"met": self.met}
+        fields = asdict(self) | {"met": None if self.met is None else bool(self.met)}  # numpy's own truth is no JSON
         return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in fields.items()}
 
 

@@ -37,7 +37,8 @@ def add_halves(lanes, others):
 @loop
 def sum_of_squares(row, lanes):
     """Return the sum of row^2 (n,); ``lanes`` (LANES,) is scratch."""
-    lanes[:] = np.float32(0)
+    for k in range(lanes.size):
+        lanes[k] = np.float32(0)
     for start in range(0, row.size, LANES):
         add_squares(row[start : start + LANES], lanes)
     m = LANES

@@ -54,13 +54,13 @@ def moved(g, step, size, wobble, low, high):
 
 
 @loop
-def pulse_straight(p, change, toward, counts, low, high, up, down, tables, ctoc, normals, g):
+def pulse_straight(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
     """Send pulse ``p`` to all (n,) that have it to come, by a response that is straight between two knots."""
     up_0, up_rise = tables[0, 0], tables[0, 1] - tables[0, 0]
     down_0, down_rise = tables[1, 0], tables[1, 1] - tables[1, 0]
     for k in range(g.size):
         u = place_in(g[k], low[k], high[k])
-        rising = change[k] * toward > ZERO
+        rising = asked[k] * sign > ZERO
         size = up_0 + up_rise * u if rising else down_0 + down_rise * u
         step = up[k] if rising else -down[k]
         after = moved(g[k], step, size, ONE + ctoc * normals[k], low[k], high[k])
@@ -68,23 +68,30 @@ def pulse_straight(p, change, toward, counts, low, high, up, down, tables, ctoc,
 
 
 @loop
-def pulse_bent(p, change, toward, counts, low, high, up, down, tables, ctoc, normals, g):
+def pulse_bent(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
     """Do `pulse_straight` by tables of any length."""
     for k in range(g.size):
         if counts[k] > p:
-            rising = change[k] * toward > ZERO
+            rising = asked[k] * sign > ZERO
             size = response(place_in(g[k], low[k], high[k]), tables, 0 if rising else 1)
             step = up[k] if rising else -down[k]
             g[k] = moved(g[k], step, size, ONE + ctoc * normals[k], low[k], high[k])
 
 
 @loop
-def pulse_once(p, change, toward, counts, low, high, up, down, tables, ctoc, normals, g):
+def pulse_once(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
     """Send pulse ``p``, by the shorter way."""
     if tables.shape[1] == 2:
-        pulse_straight(p, change, toward, counts, low, high, up, down, tables, ctoc, normals, g)
+        pulse_straight(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g)
     else:
-        pulse_bent(p, change, toward, counts, low, high, up, down, tables, ctoc, normals, g)
+        pulse_bent(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g)
+
+
+@loop
+def ask(change, per_weight, asked):
+    """Fill ``asked`` (n,) with the pulses that a change of weights is worth."""
+    for k in range(asked.size):
+        asked[k] = change[k] * per_weight
 
 
 @loop
@@ -103,12 +110,13 @@ def put_back(row, places, values):
 
 @part
 def new_room():
-    """Return scratch: flags, places, counts laid side by side, rows of numbers, blocks of random numbers few and many."""
+    """Return scratch: flags, places, counts side by side, rows of numbers, random blocks few and many, pulses asked for."""
     many = new_scratch(LENGTH)
     fill(many[1].reshape(-1), ZERO)  # without cycle-to-cycle noise nothing else is ever written there
     rows = np.empty((8, LENGTH), np.float32)
     fill(rows[7], ZERO)
-    return np.empty(LENGTH, np.uint8), np.empty(LENGTH, np.int64), np.empty(LENGTH, np.int32), rows, new_scratch(CHUNK), many
+    flags, places, counts = np.empty(LENGTH, np.uint8), np.empty(LENGTH, np.int64), np.empty(LENGTH, np.int32)
+    return flags, places, counts, rows, new_scratch(CHUNK), many, np.empty(LENGTH, np.float32)
 
 
 @loop
@@ -155,13 +163,13 @@ def let_all_drift(cells, device, start, counts, now, t0, after):
 
 
 @part
-def pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room, m):
+def pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room, m):
     """Send pulse ``p`` to the m devices listed."""
     places, side, rows, (words, quads) = room[1][:m], room[2][:m], room[3], room[5]
     stop = start + counts.size
-    asked, low, high, up, down, g = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m], rows[4, :m], rows[5, :m]
+    side_asked, low, high, up, down, g = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m], rows[4, :m], rows[5, :m]
     normals = rows[6, :m]
-    collect(change, places, asked)
+    collect(asked, places, side_asked)
     collect(counts, places, side)
     collect(cells[device, LOW, start:stop], places, low)
     collect(cells[device, HIGH, start:stop], places, high)
@@ -175,25 +183,25 @@ def pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key
         draw_normals(m, write & WORD, stream, key, words, quads)
     for k in range(m):
         normals[k] = quads[places[k] % 4, k]  # a stretch begins at a multiple of 4
-    pulse_once(p, asked, toward, side, low, high, up, down, tables, ctoc, normals, g)
+    pulse_once(p, side_asked, sign, side, low, high, up, down, tables, ctoc, normals, g)
     put_back(g, places, cells[device, G, start:stop])
 
 
 @part
-def pulse_all(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room):
+def pulse_all(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room):
     """Send pulse ``p`` to a whole stretch, where its devices are."""
     n = counts.size
     stop, normals = start + n, room[3][7, :n]
     if ctoc > ZERO:
         normal_row(key, start // 4, p, write & WORD, stream, normals, room[4])
     pulse_once(
-        p, change, toward, counts, cells[device, LOW, start:stop], cells[device, HIGH, start:stop],
+        p, asked, sign, counts, cells[device, LOW, start:stop], cells[device, HIGH, start:stop],
         cells[device, UP, start:stop], cells[device, DOWN, start:stop], tables, ctoc, normals, cells[device, G, start:stop],
     )  # fmt: skip
 
 
 @part
-def pulse_stretch(most, cells, device, start, change, toward, counts, now, t0, tables, ctoc, key, write, stream, room):
+def pulse_stretch(most, cells, device, start, asked, sign, counts, now, t0, tables, ctoc, key, write, stream, room):
     """Send devices start, start + 1, ... their ``counts`` (n,), none above ``most``; counts of stuck ones become 0."""
     flags, places, rows = room[0], room[1], room[3]
     n, stop = counts.size, start + counts.size
@@ -214,9 +222,9 @@ def pulse_stretch(most, cells, device, start, change, toward, counts, now, t0, t
             elif drifts:
                 let_drift(cells, device, start, places[:m], counts, now, t0, rows)
         if many:
-            pulse_all(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room)
+            pulse_all(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room)
         else:
-            pulse_few(p, cells, device, start, change, toward, counts, tables, ctoc, key, write, stream, room, m)
+            pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room, m)
 
 
 @loop
@@ -349,15 +357,16 @@ def apply_pulses(
     total = 0
     for begin in range(0, flat_change.size, LENGTH):
         part = flat_change[begin : begin + LENGTH]
-        start = first * n_out + begin
+        start, asked = first * n_out + begin, room[6][: part.size]
+        ask(part, size, asked)
         before = total
         for device in range(2):
             stream, counts = 4 * array + device, both[device, : part.size]  # a slice of a slice would not be contiguous
-            total += round_stretch(part, size, limit, start, write, stream, key, counts, room[0], room[1], rough)
+            total += round_stretch(asked, limit, start, write, stream, key, counts, room[0], room[1], rough)
             most = note_rows(counts, start, n_out, row_pulses)
-            toward = size if device == PLUS else -size
+            sign = ONE if device == PLUS else -ONE
             pulse_stretch(
-                most, flat, device, start, part, toward, counts, now, t0, tables, np.float32(ctoc),
+                most, flat, device, start, asked, sign, counts, now, t0, tables, np.float32(ctoc),
                 key, write, stream + 2, room,
             )  # fmt: skip
         if total > before:

@@ -30,10 +30,10 @@ def rounded_down(q, limit):
 
 
 @loop
-def round_roughly(change, per_weight, limit, rough, codes):
+def round_roughly(asked, limit, rough, codes):
     """Fill ``codes`` int32 (n,): twice the pulses that a byte vouches for, and 1 more where it leaves one open."""
     for e in range(codes.size):
-        whole, left = rounded_down(change[e] * per_weight, limit)
+        whole, left = rounded_down(asked[e], limit)
         byte = np.float32(rough[e])
         surely = np.int32(2) if byte + ONE <= left else np.int32(0)
         perhaps = np.int32(1) if (byte < left) & (left < byte + ONE) else np.int32(0)
@@ -95,24 +95,24 @@ def halve(codes):
 
 
 @loop
-def round_stretch(change, per_weight, limit, start, write, stream, key, counts, flags, places, words):
-    """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ...; return their sum.
+def round_stretch(asked, limit, start, write, stream, key, counts, flags, places, words):
+    """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ... ``asked`` for; return their sum.
 
     ``start`` is a multiple of 16; ``flags`` uint8 (n, rounded up to a multiple of 8), ``places`` int64 (n,) and ``words``
     uint32 (5, n / 4, rounded up) are scratch.
     """
-    m = (change.size + BYTES - 1) // BYTES
+    m = (asked.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])
     fill(words[1, :m], 0)
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & WORD, stream, key)
     for i in range(m):
         for k in range(4):
             words[4, 4 * i + k] = words[k, i]
-    round_roughly(change, per_weight, limit, words[4].view(np.uint8), counts)
+    round_roughly(asked, limit, words[4].view(np.uint8), counts)
     flag_odd(counts, flags)
-    for i in range(list_flagged(change.size, flags, places)):
+    for i in range(list_flagged(asked.size, flags, places)):
         e = places[i]
-        left = rounded_down(change[e] * per_weight, limit)[1]
+        left = rounded_down(asked[e], limit)[1]
         word = philox4x32(start + e, 1, write & WORD, stream, np.uint64(key[0]), np.uint64(key[1]))[0]
         counts[e] += 2 if uniform(word) < left - np.floor(left) else 0
     return halve(counts)
