@@ -212,4 +212,4 @@ def fill_normal(key, c1, c2, c3, out):
     out
         float32 (n,), C-contiguous; written.
     """
-    normal_row(key, 0, c1, c2, c3, out, new_scratch(CHUNK))
+    normal_row(key, np.int64(0), c1, c2, c3, out, new_scratch(CHUNK))  # a bare 0 is a type of its own, compiled anew
