@@ -234,7 +234,7 @@ class Outer:
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """Ask array ``array`` to change by ``scale * matrix``; matrix (n_in, n_out)."""
+    """Ask array ``array`` to change by ``scale * matrix``; matrix (n_in, n_out), valid until the write returns."""
 
     array: int
     matrix: FloatArray
@@ -329,14 +329,17 @@ class Overlaid:
     values: FloatArray
 
     def __post_init__(self) -> None:
-        samples, width = np.shape(self.images)
-        wanted = (samples, len(self.lines))
-        if np.shape(self.values)[1:] != wanted:
-            raise ShapeError(
-                f"values: expected shape (V, B, k) = (any, {wanted[0]}, {wanted[1]}), found {self.values.shape}."
-            )
-        if len(np.unique(self.lines)) < len(self.lines) or not np.isin(self.lines, np.arange(width)).all():
-            raise ShapeError(f"lines: expected different lines, 0 to {width - 1}, found {self.lines}.")
+        shapes = {"images": "(B, n_inputs)", "lines": "(k,)", "values": "(V, B, k)"}
+        for (name, wanted), dimensions in zip(shapes.items(), (2, 1, 3), strict=True):
+            if np.ndim(getattr(self, name)) != dimensions:
+                raise ShapeError(f"{name}: expected shape {wanted}, found {np.shape(getattr(self, name))}.")
+        (samples, width), lines, found = np.shape(self.images), np.asarray(self.lines), np.shape(self.values)
+        if found[1:] != (samples, lines.size) or not found[0]:
+            raise ShapeError(f"values: expected shape (V, B, k) = (any, {samples}, {lines.size}), found {found}.")
+        whole = not lines.size or np.issubdtype(lines.dtype, np.integer)
+        if not whole or np.unique(lines).size < lines.size or not np.isin(lines, np.arange(width)).all():
+            raise ShapeError(f"lines: expected different whole numbers, 0 to {width - 1}, found {self.lines}.")
+        object.__setattr__(self, "lines", lines.astype(np.int64))
 
     @classmethod
     def repeated(cls, images: FloatArray, times: int) -> Overlaid:

@@ -18,6 +18,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from itertools import pairwise
 from types import TracebackType
 
@@ -41,9 +43,7 @@ class OneBlasThread:
         with self._lock:
             if not self._inside:
                 self._found = [library.num_threads for library in _BLAS]
-                for library, found in zip(_BLAS, self._found, strict=True):
-                    if found != 1:
-                        library.set_num_threads(1)
+                self._set([1] * len(_BLAS))
             self._inside += 1
             return max(self._found, default=1)
 
@@ -51,9 +51,27 @@ class OneBlasThread:
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                for library, found in zip(_BLAS, self._found, strict=True):
-                    if found != 1:
-                        library.set_num_threads(found)
+                self._set(self._found)
+
+    def forget(self) -> None:
+        """Begin anew in a forked process, where nobody is inside; who was, in the parent, has left BLAS at one thread."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._set(self._found)
+        self._inside = 0
+
+    def _set(self, numbers: list[int]) -> None:
+        for library, found, number in zip(_BLAS, self._found, numbers, strict=True):
+            if found != 1:
+                # Newer threadpoolctl obeys but the first thread that asks, and is silent about it.
+                clear = getattr(library, "clear_controlling_thread", _nothing_at_all)
+                clear(force=True)
+                library.set_num_threads(number)
+                clear(force=True)
+
+
+def _nothing_at_all(**_: object) -> None:
+    """Stand for what an older threadpoolctl lacks, and does not need."""
 
 
 one_blas_thread = OneBlasThread()
@@ -125,9 +143,8 @@ _idle: deque[_Helper] = deque()
 
 def _forget_threads() -> None:
     # A forked process has no threads but one, and nothing of the parent's is under way in it.
-    global one_blas_thread
     _idle.clear()
-    one_blas_thread = OneBlasThread()
+    one_blas_thread.forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -191,7 +208,7 @@ def spread(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
 
         helpers = [_helper() for _ in range(min(threads, len(pieces)) - 1)]
         for number, helper in enumerate(helpers):
-            helper.begin(work, number)
+            helper.begin(partial(copy_context().run, work), number)  # numpy's errstate holds in helpers too
         try:
             work()
         finally:

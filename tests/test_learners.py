@@ -172,6 +172,13 @@ def test_ff_skips_samples_that_hardly_count():
     assert kept == list(np.flatnonzero(coefficients >= 0.4)) and 0 < len(kept) < 20
 
 
+def test_ff_asks_for_nothing_where_every_sample_is_skipped():
+    chip = Watched(make_datasheet(SIZES), 1)
+    learner = bare(skip=1.0)
+    learner.step(chip, batch(), learner.init(chip.datasheet, RNG(0)), RNG(1))
+    assert [request.array for request in chip.asked] == [2]
+
+
 def test_ff_decay_is_asked_for_lazily_and_in_full():
     chip = Watched(make_datasheet(SIZES), 1)
     learner = bare(decay=0.1, head_decay=0.2, shrink_every=3, rate=0.1, head_rate=0.5)

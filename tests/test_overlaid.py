@@ -54,3 +54,24 @@ def test_labels_of_one_length_share_their_images_and_others_do_not():
 def test_overlaid_samples_that_do_not_fit_are_refused(lines, values, name):
     with pytest.raises(ShapeError, match=name):
         Overlaid(np.zeros((5, 12), np.float32), np.array(lines), np.zeros(values, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("lines", "values", "name"),
+    [
+        ([0.5], np.zeros((1, 5, 1)), "lines"),
+        ([[1]], np.zeros((1, 5, 1)), "lines"),
+        ([1], [[1.0]], "values"),
+        ([1], np.zeros((0, 5, 1)), "values"),
+    ],
+)
+def test_overlaid_samples_of_other_kinds_are_refused(lines, values, name):
+    with pytest.raises(ShapeError, match=name):
+        Overlaid(np.zeros((5, 12), np.float32), lines, values)
+    with pytest.raises(ShapeError, match="images"):
+        Overlaid(np.zeros(12, np.float32), [1], np.zeros((1, 5, 1)))
+
+
+def test_empty_lines_of_any_kind_may_be_given():
+    x = Overlaid(np.ones((2, 12), np.float32), [], np.zeros((3, 2, 0)))
+    assert SimulatedChip(small("mild"), 3).read(x).output.shape == (6, 4)

@@ -128,3 +128,63 @@ def test_writes_cut_into_pieces_give_the_bits_of_one_piece():
 
     for one, two in zip(written(10**9), written(100), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def in_another_thread(job):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(job()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_another_thread_of_the_program_gets_the_same_bits_and_blas_its_threads_back():
+    here = results("mild", 2)
+    with threadpool_limits(2):
+        before = [library["num_threads"] for library in threadpool_info()]
+        there = in_another_thread(lambda: results("mild", 2))
+        with one_blas_thread:
+            in_another_thread(one_blas_thread.__enter__)
+        in_another_thread(lambda: one_blas_thread.__exit__(None, None, None))  # the last one out is not who came first
+        assert [library["num_threads"] for library in threadpool_info()] == before
+    for one, two in zip(here, there, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_threads_that_read_one_chip_do_not_write_over_each_others_products():
+    chip = SimulatedChip(load_design("ideal").with_sizes((64, 2400, 10)), seed=4)
+    batches = [np.random.default_rng(seed).random((24, 64), dtype=np.float32) for seed in range(3)]
+    with threadpool_limits(2), mock.patch.object(layer, "WORTHWHILE", 100_000):
+        want = [chip.read(x).output for x in batches]
+        wrong = []
+
+        def read_often(x, right):
+            for _ in range(30):
+                wrong.append(np.abs(chip.read(x).output - right).max() > 1e-4)
+
+        threads = [threading.Thread(target=read_often, args=pair) for pair in zip(batches, want, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(wrong) == 90 and not any(wrong)
+
+
+def test_what_numpy_may_do_silently_holds_in_helpers_too():
+    def job(start, stop):
+        np.full(3, 1e38, np.float32) * np.float32(1e38)
+        time.sleep(0.005)
+
+    with threadpool_limits(2), np.errstate(over="ignore"):
+        spread(job, list(range(9)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_forked_process_begins_anew():
+    with threadpool_limits(2), one_blas_thread:
+        child = os.fork()
+        if not child:
+            with one_blas_thread as threads:
+                os._exit(threads)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2

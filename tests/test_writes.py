@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small import RNG, inputs, small
 
+from mortalsim.checks import RangeError, ShapeError
 from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.hardware import CurrentNudge, Delta, Outer, Program, Replay, Shrink, WeightNudge
 
@@ -190,3 +191,34 @@ def test_time_passes_with_every_read_and_write():
     assert chip.ledger.joules == pytest.approx(
         10 * sheet.joules_per_read + chip.ledger.pulses * sheet.joules_per_pulse, abs=0
     )
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Delta(0, np.full((13, 8), np.nan, np.float32)),
+        Delta(0, np.zeros((13, 8), np.float32), np.nan),
+        Outer(0, np.full((4000, 13), 3e38, np.float32), np.full((4000, 8), 3e38, np.float32), 1.0),
+        Shrink(0, 1.5),
+    ],
+    ids=["nan", "scale", "overflow", "factor"],
+)
+def test_a_refused_request_leaves_even_drift_as_it_was(request_):
+    chip = SimulatedChip(small("harsh"), 3)
+    chip.wait(1e5)
+    before = chip.snapshot()
+    with pytest.raises(RangeError):
+        chip.write(request_)
+    after = chip.snapshot()
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, after[name])
+
+
+def test_half_a_snapshot_is_not_taken():
+    chip, other = SimulatedChip(small("mild"), 3), SimulatedChip(small("mild"), 4)
+    before, bad = chip.snapshot(), other.snapshot()
+    bad["cells.1"] = bad["cells.1"][:, :, :-1]
+    with pytest.raises(ShapeError, match=r"cells\.1"):
+        chip.restore(bad)
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, chip.snapshot()[name])

@@ -30,7 +30,8 @@ class Images:
         self._plain[:, :, self._lines] = 0
         #: Of each set of values, the first one with the same images.
         self.twin = [
-            next(u for u in range(v + 1) if np.array_equal(self._plain[u], plain)) for v, plain in enumerate(self._plain)
+            next(u for u in range(v + 1) if u == v or np.array_equal(self._plain[u], plain))
+            for v, plain in enumerate(self._plain)
         ]
 
     def multiply(self, weights: FloatArray, z: FloatArray, first: int, last: int) -> None:

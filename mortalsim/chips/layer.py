@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -34,6 +36,27 @@ DRIVEN = 250_000
 KEPT = 8_000_000
 
 
+@dataclass
+class Kept:
+    """What the first array keeps of its last read.
+
+    Parameters
+    ----------
+    version
+        Of the weights with which the products were made; -1: of none.
+    pre, z
+        (B, n_in) and (B, n_out): what the lines carried, and its products.
+    key, turned
+        Of a nudge, or -1, and the products with its signs.
+    """
+
+    version: int = -1
+    pre: FloatArray = field(default_factory=lambda: _NOTHING)
+    z: FloatArray = field(default_factory=lambda: _NOTHING)
+    key: int = -1
+    turned: FloatArray = field(default_factory=lambda: _NOTHING)
+
+
 class Layer:
     """One array with what surrounds it: normaliser, input converters, devices, neurons, output converters, nudge ports."""
 
@@ -50,7 +73,7 @@ class Layer:
         self.weight_gain = (1 + design.nudges.weight_gain_dtod * gains[1]).astype(np.float32)
         spread = design.normaliser.gain_dtod
         self.normaliser_gain = float(1 + spread * streams.generator("normaliser", index).standard_normal())
-        self._kept, self._turned = (-1, _NOTHING, _NOTHING), (-1, _NOTHING)
+        self._kept: deque[Kept] = deque()
         self._nothing = np.zeros((1, n_out), np.float32)
         self._noise = (design.line_variance, design.neurons.noise**2)
         self._input_side, self._output_side = self._sides()
@@ -79,10 +102,11 @@ class Layer:
         # Fresh noise of every device, summed along a line, is Gaussian with this variance: exact, jointly.
         squares = np.square(pre) if self.crossbar.variance.size else _NOTHING
         post = np.empty((len(pre), self.crossbar.shape[1]), np.float32)
-        z, known = self._products(pre, post) if images is None else (post, False)
+        kept = self._take()
+        z, known = self._products(kept, pre, post) if images is None else (post, False)
         variance = np.empty_like(z) if squares.size else _NOTHING
         slopes = self._rank1(pre, nudge)
-        turned, turned_known = self._turned_products(nudge, z) if z is not post else (None, False)
+        turned, turned_known = self._turned_products(kept, nudge, z) if z is not post else (None, False)
 
         def piece(first: int, last: int) -> None:
             nudged = z
@@ -107,12 +131,21 @@ class Layer:
 
         spread(piece, self._columns(len(pre)))
         if z is not post:
-            self._kept = (self.crossbar.version, *self._kept[1:])
+            kept.version = self.crossbar.version
         if turned is not None and _by_signs(nudge):
-            self._turned = (nudge.key, turned)
+            kept.key = nudge.key
+        if not self._kept:
+            self._kept.append(kept)
         return Tap(self.index, pre, post)
 
-    def _products(self, pre: FloatArray, post: FloatArray) -> tuple[FloatArray, bool]:
+    def _take(self) -> Kept:
+        # Taken out while a read is under way, so that one in another thread cannot write over it.
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return Kept()
+
+    def _products(self, kept: Kept, pre: FloatArray, post: FloatArray) -> tuple[FloatArray, bool]:
         """Return where the products go, and whether they are there: probes on one batch share what enters the first array.
 
         Products that nobody will ask for again go to ``post`` itself, where the answers then take their place line by line.
@@ -121,18 +154,17 @@ class Layer:
         worth = len(pre) * self.crossbar.weights.size > WORTHWHILE and pre.size + post.size < KEPT
         if self.index or not worth:
             return post, False
-        version, kept, z = self._kept
-        fits = kept.shape == pre.shape
-        if fits and version == self.crossbar.version and np.array_equal(kept[0], pre[0]) and np.array_equal(kept, pre):
-            return z, True
+        fits = kept.pre.shape == pre.shape
+        known = fits and kept.version == self.crossbar.version and np.array_equal(kept.pre[0], pre[0])
+        if known and np.array_equal(kept.pre, pre):
+            return kept.z, True
         if not fits:
-            kept, z = np.empty_like(pre), np.empty_like(post)
-        np.copyto(kept, pre)
-        self._kept = (-1, kept, z)  # of no version until all products are there
-        self._turned = (-1, self._turned[1])
-        return z, False
+            kept.pre, kept.z = np.empty_like(pre), np.empty_like(post)
+        np.copyto(kept.pre, pre)
+        kept.version = kept.key = -1  # until all products are there
+        return kept.z, False
 
-    def _turned_products(self, nudge: Nudge | None, z: FloatArray) -> tuple[FloatArray | None, bool]:
+    def _turned_products(self, kept: Kept, nudge: Nudge | None, z: FloatArray) -> tuple[FloatArray | None, bool]:
         """Return where the inputs' products with a nudge's signs alone go, and whether they are there.
 
         Where the products are kept, these are too: the two reads of an antithetic probe differ in the amplitude alone. A
@@ -140,13 +172,12 @@ class Layer:
         """
         if not _by_signs(nudge):
             return None, False
-        key, turned = self._turned
-        if turned.shape != z.shape:
-            key, turned = -1, np.empty_like(z)
-        known = key == nudge.key
+        if kept.turned.shape != z.shape:
+            kept.key, kept.turned = -1, np.empty_like(z)
+        known = kept.key == nudge.key
         if not known:
-            self._turned = (-1, turned)
-        return turned, known
+            kept.key = -1
+        return kept.turned, known
 
     def _multiply_signs(self, pre: FloatArray, key: int, out: FloatArray, first: int, last: int) -> None:
         """Write the products with a nudge's signs, each through its column's gain, of lines ``first`` to ``last`` - 1."""

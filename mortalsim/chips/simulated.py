@@ -32,6 +32,9 @@ from mortalsim.hardware import (
 from mortalsim.parallel import one_blas_thread, workspace
 from mortalsim.streams import Streams
 
+#: What a float32 can hold.
+LARGEST = float(np.finfo(np.float32).max)
+
 #: Multiplications of a product that OpenBLAS does on one thread whatever it may use.
 ALWAYS_ONE_THREAD = 9000
 
@@ -61,7 +64,7 @@ class Ledger:
 
 
 class SimulatedChip:
-    """One chip of a design.
+    """One chip of a design; to be used from one thread at a time, as it carries a clock and a ledger.
 
     Parameters
     ----------
@@ -157,12 +160,13 @@ class SimulatedChip:
             self._account(pulses=sum(cost.pulses for cost in costs), slots=max(cost.parallel for cost in costs))
         else:
             crossbar = self._array(request.array)
-            crossbar.keep_up(self.clock)
             if isinstance(request, Program):
                 target = check_array("target", request.target, _weights_shape(crossbar))
+                crossbar.keep_up(self.clock)
                 cost = crossbar.program(target, self.clock, number)
             else:
                 rows, scale = self._rows(request, crossbar)
+                crossbar.keep_up(self.clock)  # a refused request leaves everything as it was, so only now
                 with one_blas_thread:
                     cost = crossbar.change(rows, self.clock, number, scale=scale)
             parallel = isinstance(request, Outer | Shrink)
@@ -190,16 +194,17 @@ class SimulatedChip:
         ShapeError
             The snapshot is of a chip with other arrays.
         """
-        for layer in self.layers:
-            present = layer.crossbar.state()
-            for name, array in present.items():
+        present = [layer.crossbar.state() for layer in self.layers]
+        for layer, arrays in zip(self.layers, present, strict=True):
+            for name, array in arrays.items():
                 found = np.asarray(state.get(f"{name}.{layer.index}", np.zeros(0)))
                 if found.shape != array.shape:
                     raise ShapeError(
                         f"state: expected {name}.{layer.index} of shape {array.shape}, found {found.shape}. "
                         "Restore only what a chip of the same design and sizes gave."
                     )
-            layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in present})
+        for layer, arrays in zip(self.layers, present, strict=True):
+            layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in arrays})
         self.clock = float(state["clock"][0])
         reads, nudged, requests, pulses, seconds, joules = (float(value) for value in state["ledger"])
         self.ledger = Ledger(int(reads), int(nudged), int(requests), int(pulses), seconds, joules)
@@ -257,14 +262,20 @@ class SimulatedChip:
             return rows_of(matrix), check_between("scale", request.scale, -1e9, 1e9)
         if isinstance(request, Shrink):
             check_between("factor", request.factor, 0, 1)
-            return rows_of(crossbar.weights.copy()), request.factor - 1
+            return lambda first, last: crossbar.weights[first:last].copy(), request.factor - 1
         pre = check_array("pre", request.pre, {"B": None, "n_in": n_in}, "Take it from a tap: the bias line belongs to it.")
         post = check_array("post", request.post, {"B": len(pre), "n_out": n_out})
+        rate = check_between("rate", request.rate, -1e9, 1e9)
+        largest = len(pre) * float(max(pre.max(), -pre.min())) * float(max(post.max(), -post.min()))
+        if largest > LARGEST:
+            raise RangeError(
+                f"pre, post: expected sums of products up to {LARGEST:g}, could be {largest:g}. Scale them down."
+            )
 
         def rows(first: int, last: int) -> FloatArray:
             return np.matmul(pre[:, first:last].T, post, out=workspace(last - first, n_out))
 
-        return rows, check_between("rate", request.rate, -1e9, 1e9)
+        return rows, rate
 
     def _replayed(self, request: Replay, layer: Layer) -> FloatArray:
         change = np.zeros(layer.crossbar.shape, np.float32)

@@ -54,7 +54,8 @@ class ForwardForward(Learner):
         noisy narrow arrays).
     skip
         Samples whose coefficient in the gradient, 1 less the probability of being told right, is below it are left out; late
-        in training they are most. 0 keeps all, 1e-3 changes next to nothing (see the explanation of speed).
+        in training they are most. 0 keeps all; up to 0.3 the error changed by less than its spread
+        (``benchmarks/skipping.md``).
     predict_by
         ``"goodness"``: one read per class with its label, goodness summed over hidden arrays but the first (unless it is
         the only one). ``"softmax"``: one read with a neutral label, the head's output.
@@ -83,6 +84,7 @@ class ForwardForward(Learner):
         super().__post_init__()
         check_between("momentum", self.momentum, 0, 0.999999)
         check_between("temperature", self.temperature, 1e-6)
+        check_between("skip", self.skip, 0, 1)
         lines = self.label_lines or ()
         if len(set(lines)) < len(lines) or min(lines, default=0) < 0:
             raise RangeError(f"label_lines: expected different lines from 0 on, found {lines}. Give one line per class.")
@@ -132,7 +134,7 @@ class ForwardForward(Learner):
         classes = chip.datasheet.n_outputs
         hidden = len(chip.datasheet.arrays) - 1
         scores = []
-        for part in np.array_split(x, max(1, len(x) * classes // ROWS)):
+        for part in np.array_split(x, min(len(x), max(1, len(x) * classes // ROWS))):
             labels = np.broadcast_to(np.eye(classes, dtype=np.float32)[:, None], (classes, len(part), classes))
             taps = chip.read(self._label(chip, part, labels, state)).taps
             total = sum(goodness(tap.post) for tap in taps[min(1, hidden - 1) : hidden])
@@ -150,7 +152,7 @@ class ForwardForward(Learner):
             threshold = 0.9 * threshold + 0.1 * level if state["steps"][0] else np.full(1, level, np.float32)
             state[f"threshold{array}"] = threshold
         up, down = expit((threshold - good) / self.temperature), -expit((bad - threshold) / self.temperature)
-        some, others = up >= self.skip, -down >= self.skip
+        some, others = ~(up < self.skip), ~(-down < self.skip)
         pre = [positive.pre[some], negative.pre[others]]
         post = [up[some, None] * positive.post[some], down[others, None] * negative.post[others]]
         if self.peer:  # the pull towards the mean is the same for every sample: all together make one row of it
@@ -161,6 +163,8 @@ class ForwardForward(Learner):
 
     def _ask(self, chip: Chip, array: int, pre: FloatArray, post: FloatArray, state: State, rate: float) -> None:
         """Ask for a step along pre.T @ post, or along its running mean."""
+        if not self.momentum and not len(pre):
+            return
         if not self.momentum:
             chip.write(Outer(array, pre, post, rate))
         else:
