@@ -28,7 +28,7 @@ SIDES = {"1e4": 100, "1e5": 316, "1e6": 1000, "5e6": 2236, "5e7": 7071}
 #: Side of the largest layer over the width of the others, so that a trial of the harness stays small.
 LARGEST = 4
 
-CHIPS, STEPS, SMALL_NET = 4, 20, (64, 256, 256, 10)
+CHIPS, STEPS, SMALL_NET = 4, 60, (64, 256, 256, 10)
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,12 +12,15 @@ is then waited for once a stretch, not once a device. Both give the same bits.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, G
 from mortalsim.kernels.folding import LENGTH, drift_all, read_all, read_stretch, variance_of, vary_all, weigh_all, weight_of
-from mortalsim.kernels.jit import KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop, part
+from mortalsim.kernels.jit import KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, loop, part
 from mortalsim.kernels.philox import CHUNK, draw_normals, fill, new_scratch, normal_row
+from mortalsim.kernels.responses import pulse_once
 from mortalsim.kernels.rounding import flag_above, flag_either, list_flagged, round_stretch
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -29,62 +32,6 @@ DENSE, DENSE_DRIFT = 16, 4
 
 #: Most pulses that one request can send to one device: twice as many still fit.
 MOST = 2.0**29
-
-
-@law
-def response(u, tables, direction):
-    """Return the relative step at place u (0 to 1) of a device's range, from the table of this direction."""
-    place = u * np.float32(tables.shape[1] - 1)
-    k = min(int(place), tables.shape[1] - 2)
-    return tables[direction, k] + (tables[direction, k + 1] - tables[direction, k]) * (place - np.float32(k))
-
-
-@law
-def place_in(g, low, high):
-    """Return where ``g`` lies between its bounds, 0 to 1."""
-    width = high - low
-    per_width = ONE / width if width > ZERO else ZERO
-    return min(max((g - low) * per_width, ZERO), ONE)
-
-
-@law
-def moved(g, step, size, wobble, low, high):
-    """Return ``g`` after a pulse: a signed nominal step, times the response, times its own luck, within the bounds."""
-    return min(max(g + step * size * wobble, low), high)
-
-
-@loop
-def pulse_straight(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
-    """Send pulse ``p`` to all (n,) that have it to come, by a response that is straight between two knots."""
-    up_0, up_rise = tables[0, 0], tables[0, 1] - tables[0, 0]
-    down_0, down_rise = tables[1, 0], tables[1, 1] - tables[1, 0]
-    for k in range(g.size):
-        u = place_in(g[k], low[k], high[k])
-        rising = asked[k] * sign > ZERO
-        size = up_0 + up_rise * u if rising else down_0 + down_rise * u
-        step = up[k] if rising else -down[k]
-        after = moved(g[k], step, size, ONE + ctoc * normals[k], low[k], high[k])
-        g[k] = after if counts[k] > p else g[k]
-
-
-@loop
-def pulse_bent(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
-    """Do `pulse_straight` by tables of any length."""
-    for k in range(g.size):
-        if counts[k] > p:
-            rising = asked[k] * sign > ZERO
-            size = response(place_in(g[k], low[k], high[k]), tables, 0 if rising else 1)
-            step = up[k] if rising else -down[k]
-            g[k] = moved(g[k], step, size, ONE + ctoc * normals[k], low[k], high[k])
-
-
-@loop
-def pulse_once(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
-    """Send pulse ``p``, by the shorter way."""
-    if tables.shape[1] == 2:
-        pulse_straight(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g)
-    else:
-        pulse_bent(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g)
 
 
 @loop
@@ -108,15 +55,33 @@ def put_back(row, places, values):
         values[places[k]] = row[k]
 
 
+class Room(NamedTuple):
+    """Scratch for one stretch: flags and places of devices, their counts and knots side by side, pulses asked for.
+
+    ``rows`` (8, LENGTH) and ``bent`` (2, LENGTH) hold numbers, ``few`` and ``many`` blocks of random numbers.
+    """
+
+    flags: Any
+    places: Any
+    counts: Any
+    knots: Any
+    asked: Any
+    rows: Any
+    bent: Any
+    few: Any
+    many: Any
+
+
 @part
 def new_room():
-    """Return scratch: flags, places, counts side by side, rows of numbers, random blocks few and many, pulses asked for."""
+    """Return a `Room`."""
     many = new_scratch(LENGTH)
     fill(many[1].reshape(-1), ZERO)  # without cycle-to-cycle noise nothing else is ever written there
     rows = np.empty((8, LENGTH), np.float32)
     fill(rows[7], ZERO)
     flags, places, counts = np.empty(LENGTH, np.uint8), np.empty(LENGTH, np.int64), np.empty(LENGTH, np.int32)
-    return flags, places, counts, rows, new_scratch(CHUNK), many, np.empty(LENGTH, np.float32)
+    knots, asked, bent = np.empty(LENGTH, np.int32), np.empty(LENGTH, np.float32), np.empty((2, LENGTH), np.float32)
+    return Room(flags, places, counts, knots, asked, rows, bent, new_scratch(CHUNK), many)
 
 
 @loop
@@ -165,7 +130,7 @@ def let_all_drift(cells, device, start, counts, now, t0, after):
 @part
 def pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room, m):
     """Send pulse ``p`` to the m devices listed."""
-    places, side, rows, (words, quads) = room[1][:m], room[2][:m], room[3], room[5]
+    places, side, rows, (words, quads) = room.places[:m], room.counts[:m], room.rows, room.many
     stop = start + counts.size
     side_asked, low, high, up, down, g = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m], rows[4, :m], rows[5, :m]
     normals = rows[6, :m]
@@ -183,7 +148,8 @@ def pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, w
         draw_normals(m, write & WORD, stream, key, words, quads)
     for k in range(m):
         normals[k] = quads[places[k] % 4, k]  # a stretch begins at a multiple of 4
-    pulse_once(p, side_asked, sign, side, low, high, up, down, tables, ctoc, normals, g)
+    knots = room.knots[:m]
+    pulse_once(p, side_asked, sign, side, low, high, up, down, tables, ctoc, normals, g, knots, room.bent)
     put_back(g, places, cells[device, G, start:stop])
 
 
@@ -191,19 +157,20 @@ def pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, w
 def pulse_all(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room):
     """Send pulse ``p`` to a whole stretch, where its devices are."""
     n = counts.size
-    stop, normals = start + n, room[3][7, :n]
+    stop, normals = start + n, room.rows[7, :n]
     if ctoc > ZERO:
-        normal_row(key, start // 4, p, write & WORD, stream, normals, room[4])
+        normal_row(key, start // 4, p, write & WORD, stream, normals, room.few)
     pulse_once(
         p, asked, sign, counts, cells[device, LOW, start:stop], cells[device, HIGH, start:stop],
         cells[device, UP, start:stop], cells[device, DOWN, start:stop], tables, ctoc, normals, cells[device, G, start:stop],
+        room.knots[:n], room.bent,
     )  # fmt: skip
 
 
 @part
 def pulse_stretch(most, cells, device, start, asked, sign, counts, now, t0, tables, ctoc, key, write, stream, room):
     """Send devices start, start + 1, ... their ``counts`` (n,), none above ``most``; counts of stuck ones become 0."""
-    flags, places, rows = room[0], room[1], room[3]
+    flags, places, rows = room.flags, room.places, room.rows
     n, stop = counts.size, start + counts.size
     drifts = cells.shape[1] > NU
     for p in range(most):
@@ -256,7 +223,7 @@ def read_listed(cells, device, start, stop, places, now, t0, unit, rows, out):
 @part
 def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, variance):
     """Write the weights (n,) of pairs start, start + 1, ... of which a device has moved, by ``counts`` (2, n or more)."""
-    flags, all_places, rows = room[0], room[1], room[3]
+    flags, all_places, rows = room.flags, room.places, room.rows
     n = weights.size
     m = flag_either(counts[PLUS, :n], counts[MINUS, :n], flags)
     if m * (DENSE_DRIFT if cells.shape[1] > NU else DENSE) >= n:
@@ -357,12 +324,12 @@ def apply_pulses(
     total = 0
     for begin in range(0, flat_change.size, LENGTH):
         part = flat_change[begin : begin + LENGTH]
-        start, asked = first * n_out + begin, room[6][: part.size]
+        start, asked = first * n_out + begin, room.asked[: part.size]
         ask(part, size, asked)
         before = total
         for device in range(2):
             stream, counts = 4 * array + device, both[device, : part.size]  # a slice of a slice would not be contiguous
-            total += round_stretch(asked, limit, start, write, stream, key, counts, room[0], room[1], rough)
+            total += round_stretch(asked, limit, start, write, stream, key, counts, room.flags, room.places, rough)
             most = note_rows(counts, start, n_out, row_pulses)
             sign = ONE if device == PLUS else -ONE
             pulse_stretch(
