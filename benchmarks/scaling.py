@@ -35,9 +35,8 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Sized:
-    """One size's rows and number of weights."""
+    """One size's rows."""
 
-    weights: int
     fabricate: Row
     read: Row
     write: Row
@@ -59,7 +58,6 @@ def sized(setting: Setting, size: str) -> Sized:
         return plain_row(f"{name}_{size}", found, against="no other", ratio=1e9 * found.median / weights, note=note)
 
     return Sized(
-        weights,
         cost("fabricate", fabricated, f"{weights:,} pairs, once"),
         cost("scaling_read", read, f"{SAMPLES} samples"),
         cost("scaling_write", write, f"`Outer` of {SAMPLES} samples, {writes.note}"),

@@ -12,15 +12,14 @@ import dataclasses
 import statistics
 import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
+from benchmarks.steps import counted_samples
 from benchmarks.tune import DESIGN, FOLDS, SEED, Task, fold_of
 from mortalsim.chips import SimulatedChip
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import run_tasks
-from mortalsim.learners import ff
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
@@ -41,14 +40,7 @@ def work(task: Task) -> Found:
     fold, streams = fold_of(task.fold), Streams(SEED)
     chip = SimulatedChip(_trial.fitted_design(DESIGN, fold), streams.integer("tuning chip", task.fold))
     learner = _trial.make_learner(task.learner, fold, settings=dict(task.settings))
-    used: list[int] = []
-    remember = ff.remember
-
-    def counting(mean: np.ndarray, memory: float, pre: np.ndarray, post: np.ndarray) -> None:
-        used.append(len(pre) - 1)  # the last row is the pull towards the mean, not a sample
-        remember(mean, memory, pre, post)
-
-    with mock.patch.object(ff, "remember", counting):
+    with counted_samples() as used:
         state = train(chip, learner, fold, streams.child("tuning", task.fold), validate_every=0).state
     devices = 2 * sum(np.prod(spec.shape) for spec in chip.datasheet.arrays)
     rows = statistics.fmean(used) / (2 * learner.batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -182,16 +183,23 @@ def ff_steps(width: int, name: str) -> Steps:
     return steps
 
 
-def rows_used(steps: Steps) -> float:
-    """Take a step and return the share of samples in its gradients."""
+@contextmanager
+def counted_samples() -> Iterator[list[int]]:
+    """Give a list that gets the number of samples in every gradient that Forward-Forward forms inside."""
     used: list[int] = []
     remember = ff.remember
 
     def counting(mean: np.ndarray, memory: float, pre: np.ndarray, post: np.ndarray) -> None:
-        used.append(len(pre) - 1)  # the last row is what all samples share
+        used.append(len(pre) - 1)  # the last row is the pull towards the mean, not a sample
         remember(mean, memory, pre, post)
 
     with mock.patch.object(ff, "remember", counting):
+        yield used
+
+
+def rows_used(steps: Steps) -> float:
+    """Take a step and return the share of samples in its gradients."""
+    with counted_samples() as used:
         steps()
     return float(np.mean(used)) / (2 * BATCH)
 

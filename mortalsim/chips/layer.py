@@ -201,7 +201,7 @@ class Layer:
         return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
 
     def _drive(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
-        pre, lines = np.empty((v.shape[0], v.shape[1] + 1), np.float32), np.ascontiguousarray(lines, np.int64)
+        pre = np.empty((v.shape[0], v.shape[1] + 1), np.float32)
         power = np.empty(v.shape[0], np.float32)
 
         def piece(start: int, stop: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.jit import LINES, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, flag, kernel, law, loop
+from mortalsim.kernels.vectors import copy, fill
 
 BIAS = np.float32(1)  # hardware.BIAS, which stands above this room
 
@@ -37,8 +38,7 @@ def add_halves(lanes, others):
 @loop
 def sum_of_squares(row, lanes):
     """Return the sum of row^2 (n,); ``lanes`` (LANES,) is scratch."""
-    for k in range(lanes.size):
-        lanes[k] = np.float32(0)
+    fill(lanes, np.float32(0))
     for start in range(0, row.size, LANES):
         add_squares(row[start : start + LANES], lanes)
     m = LANES
@@ -49,16 +49,9 @@ def sum_of_squares(row, lanes):
 
 
 @loop
-def scale(row, factor, out):
-    """Write row * factor (n,) to ``out``."""
-    for i in range(row.size):
-        out[i] = row[i] * factor
-
-
-@loop
 def sum_with_overlay(row, lines, plain, lanes):
     """Return the sum of row^2 (n,), that of ``lines`` added last: it then matters which values these hold, not on which."""
-    scale(row, np.float32(1), plain)
+    copy(row, plain)
     for i in lines:
         plain[i] = np.float32(0)
     total = sum_of_squares(plain, lanes)

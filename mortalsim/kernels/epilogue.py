@@ -7,6 +7,7 @@ import numpy as np
 from mortalsim.kernels.dac import clip, round_to
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import CHUNK, new_scratch, normal_rows
+from mortalsim.kernels.vectors import copy
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 WORD = 0xFFFFFFFF
@@ -33,13 +34,6 @@ def between_knots(u, step, value, slope, next_slope):
     bend = HALF * (next_slope - slope) * (inside * inside)
     end = slope if u < ZERO else next_slope
     return value + step * (slope * inside + bend + end * beyond)
-
-
-@loop
-def copy(z, row):
-    """Write z (n,) to ``row``."""
-    for j in range(row.size):
-        row[j] = z[j]
 
 
 @loop
@@ -105,7 +99,7 @@ def follow_tables(row, gain, offset, start, step, values, slopes, knots, found, 
 
 
 @loop
-def convert_all(row, saturation, gain, offset, limit, step):
+def answer_all(row, saturation, gain, offset, limit, step):
     """Hold each neuron of ``row`` (n,) within its own +-saturation (n,), then pass it through its own converter."""
     for j in range(row.size):
         row[j] = round_to(clip(clip(row[j], saturation[j]) * gain[j] + offset[j], limit), step)
@@ -182,4 +176,4 @@ def read_epilogue(
         else:
             start, step = np.float32(table_start), np.float32(table_step)
             follow_tables(row, gain, offset, start, step, values, slopes, knots, found, y)
-        convert_all(y, saturation, adc_gain, adc_offset, bound, np.float32(adc_step))
+        answer_all(y, saturation, adc_gain, adc_offset, bound, np.float32(adc_step))

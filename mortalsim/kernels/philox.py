@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.jit import KEY, OUT_VECTOR, i8, kernel, law, loop
+from mortalsim.kernels.vectors import fill
 
 WORD = np.uint64(0xFFFFFFFF)
 HALF_WORD = np.uint64(32)
@@ -161,13 +162,6 @@ def interleave(quads, m, out):
             out[4 * i + k] = quads[k, i]
     for e in range(4 * whole, out.size):
         out[e] = quads[e % 4, m - 1]
-
-
-@loop
-def fill(values, value):
-    """Set all of ``values`` (m,); the same written as a slice takes numba long to compile."""
-    for i in range(values.size):
-        values[i] = value
 
 
 @loop

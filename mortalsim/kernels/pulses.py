@@ -19,9 +19,10 @@ import numpy as np
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, G
 from mortalsim.kernels.folding import LENGTH, drift_all, read_all, read_stretch, variance_of, vary_all, weigh_all, weight_of
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, loop, part
-from mortalsim.kernels.philox import CHUNK, draw_normals, fill, new_scratch, normal_row
+from mortalsim.kernels.philox import CHUNK, draw_normals, new_scratch, normal_row
 from mortalsim.kernels.responses import pulse_once
 from mortalsim.kernels.rounding import flag_above, flag_either, list_flagged, round_stretch
+from mortalsim.kernels.vectors import fill, scale
 
 ZERO, ONE = np.float32(0), np.float32(1)
 WORD = 0xFFFFFFFF
@@ -32,13 +33,6 @@ DENSE, DENSE_DRIFT = 16, 4
 
 #: Most pulses that one request can send to one device: twice as many still fit.
 MOST = 2.0**29
-
-
-@loop
-def ask(change, per_weight, asked):
-    """Fill ``asked`` (n,) with the pulses that a change of weights is worth."""
-    for k in range(asked.size):
-        asked[k] = change[k] * per_weight
 
 
 @loop
@@ -99,16 +93,22 @@ def skip_all_stuck(up, down, counts):
         counts[k] = 0 if (up[k] == ZERO) & (down[k] == ZERO) else counts[k]
 
 
+@loop
+def drift_listed(cells, device, start, stop, places, now, t0, rows, after):
+    """Fill ``after`` (m,) with what drift has made of listed devices; uses rows 0 to 2 of ``rows``."""
+    g, nu, since = rows[0, : places.size], rows[1, : places.size], rows[2, : places.size]
+    collect(cells[device, G, start:stop], places, g)
+    collect(cells[device, NU, start:stop], places, nu)
+    collect(cells[device, WRITTEN, start:stop], places, since)
+    drift_all(g, nu, since, now, t0, after)
+
+
 @part
 def let_drift(cells, device, start, places, counts, now, t0, rows):
     """Set listed devices that will move to what drift has made of them."""
     stop, m = start + counts.size, places.size
-    field, written = cells[device, G, start:stop], cells[device, WRITTEN, start:stop]
-    g, nu, since, after = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m]
-    collect(field, places, g)
-    collect(cells[device, NU, start:stop], places, nu)
-    collect(written, places, since)
-    drift_all(g, nu, since, now, t0, after)
+    field, written, after = cells[device, G, start:stop], cells[device, WRITTEN, start:stop], rows[3, :m]
+    drift_listed(cells, device, start, stop, places, now, t0, rows, after)
     for k in range(m):
         if counts[places[k]] > 0:
             field[places[k]] = after[k]
@@ -206,18 +206,13 @@ def weigh_moved(flags, plus, minus, read_rel, weights, variance):
 @part
 def read_listed(cells, device, start, stop, places, now, t0, unit, rows, out):
     """Fill ``out`` (m,) with the readings of listed devices."""
-    m = places.size
-    g, error = rows[0, :m], rows[3, :m]
-    collect(cells[device, G, start:stop], places, g)
+    g, error = rows[4, : places.size], rows[3, : places.size]
     collect(cells[device, ERROR, start:stop], places, error)
     if cells.shape[1] > NU:
-        nu, since, after = rows[1, :m], rows[2, :m], rows[4, :m]
-        collect(cells[device, NU, start:stop], places, nu)
-        collect(cells[device, WRITTEN, start:stop], places, since)
-        drift_all(g, nu, since, now, t0, after)
-        read_all(after, error, unit, out)
+        drift_listed(cells, device, start, stop, places, now, t0, rows, g)
     else:
-        read_all(g, error, unit, out)
+        collect(cells[device, G, start:stop], places, g)
+    read_all(g, error, unit, out)
 
 
 @part
@@ -249,13 +244,13 @@ def note_rows(counts, start, n_out, row_pulses):
     most, e = 0, 0
     while e < counts.size:
         row = (start + e) // n_out
-        part = counts[e : min(counts.size, (row + 1) * n_out - start)]
-        largest = part[0]
-        for k in range(part.size):
-            largest = max(largest, part[k])
+        segment = counts[e : min(counts.size, (row + 1) * n_out - start)]
+        largest = segment[0]
+        for k in range(segment.size):
+            largest = max(largest, segment[k])
         row_pulses[row] = max(row_pulses[row], largest)
         most = max(most, largest)
-        e += part.size
+        e += segment.size
     return most
 
 
@@ -323,12 +318,12 @@ def apply_pulses(
     fill(row_pulses[first : first + change.shape[0]], 0)
     total = 0
     for begin in range(0, flat_change.size, LENGTH):
-        part = flat_change[begin : begin + LENGTH]
-        start, asked = first * n_out + begin, room.asked[: part.size]
-        ask(part, size, asked)
+        chunk = flat_change[begin : begin + LENGTH]
+        start, asked = first * n_out + begin, room.asked[: chunk.size]
+        scale(chunk, size, asked)
         before = total
         for device in range(2):
-            stream, counts = 4 * array + device, both[device, : part.size]  # a slice of a slice would not be contiguous
+            stream, counts = 4 * array + device, both[device, : chunk.size]  # a slice of a slice would not be contiguous
             total += round_stretch(asked, limit, start, write, stream, key, counts, room.flags, room.places, rough)
             most = note_rows(counts, start, n_out, row_pulses)
             sign = ONE if device == PLUS else -ONE
@@ -337,7 +332,7 @@ def apply_pulses(
                 key, write, stream + 2, room,
             )  # fmt: skip
         if total > before:
-            stop = start + part.size
+            stop = start + chunk.size
             weigh_stretch(
                 both, flat, start, now, t0, np.float32(unit), np.float32(read_rel), room,
                 flat_weights[start:stop], flat_variance[start:stop],

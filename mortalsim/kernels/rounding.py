@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.jit import law, loop
-from mortalsim.kernels.philox import count_from, draw_words, fill, philox4x32, uniform
+from mortalsim.kernels.philox import count_from, draw_words, philox4x32, uniform
+from mortalsim.kernels.vectors import fill
 
 WORD = 0xFFFFFFFF
 BYTES = 16  #: of one block

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.kernels.dac import scale
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import count_from, draw_words, new_scratch
+from mortalsim.kernels.vectors import fill, scale
 
 #: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
 DOMAIN = 0x5167
@@ -95,7 +95,7 @@ def draw_signs(key, array, part, first, signs, scratch):
     words, _ = scratch
     m = signs.size // BITS
     count_from(first, words[0, :m])
-    words[1, :m] = array
+    fill(words[1, :m], array)
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], part, DOMAIN, key)
     for block in range(m):
         for k in range(4):
@@ -168,7 +168,7 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
         m = min(together, n_in - start)
         for r in range(m):
             count_from(((start + r) * n_out + first) // BITS, words[0, r * span : (r + 1) * span])
-        words[1, : m * span] = array
+        fill(words[1, : m * span], array)
         draw_words(words[0, : m * span], words[1, : m * span], words[2, : m * span], words[3, : m * span], FULL, DOMAIN, key)
         for r in range(m):
             low = ((start + r) * n_out + first) % BITS

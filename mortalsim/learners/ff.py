@@ -117,13 +117,14 @@ class ForwardForward(Learner):
         neutral = chip.read(self._neutral(chip, batch.x, state))
         loss, slope = cross_entropy(neutral.output, batch.targets)
         half = len(slope)
+        halves = slice(half), slice(half, None)
         chip.write(Outer(last, neutral.taps[last].pre, slope, -rate * self.head_rate / half))
         wrong = _draw(softmax(np.where(np.arange(classes) == labels[:, None], -1000, neutral.output), axis=1), rng)
         pairs = np.eye(classes, dtype=np.float32)[np.stack([labels, wrong])]
         taps = chip.read(self._label(chip, batch.x, pairs, state)).taps
         state, mistakes = dict(state), 0.0
         for array in range(last):
-            positive, negative = (Tap(array, taps[array].pre[rows], taps[array].post[rows]) for rows in _halves(half))
+            positive, negative = (Tap(array, taps[array].pre[rows], taps[array].post[rows]) for rows in halves)
             mistakes += self._train_array(chip, positive, negative, state, rate * self.rate) / last
         self._shrink(chip, state, rate)
         return state, {"loss": float(loss.mean()), "pair_errors": mistakes}
@@ -163,14 +164,12 @@ class ForwardForward(Learner):
 
     def _ask(self, chip: Chip, array: int, pre: FloatArray, post: FloatArray, state: State, rate: float) -> None:
         """Ask for a step along pre.T @ post, or along its running mean."""
-        if not self.momentum and not len(pre):
-            return
-        if not self.momentum:
-            chip.write(Outer(array, pre, post, rate))
-        else:
+        if self.momentum:
             gradient = state[f"gradient{array}"]
             remember(gradient, self.momentum, pre, np.float32(1 - self.momentum) * post)
             chip.write(Delta(array, gradient, rate))
+        elif len(pre):  # every sample may have been skipped
+            chip.write(Outer(array, pre, post, rate))
 
     def _shrink(self, chip: Chip, state: State, rate: float) -> None:
         """Ask for the weight decay that has come due, every ``shrink_every`` steps."""
@@ -196,10 +195,6 @@ class ForwardForward(Learner):
             return overlaid
         each = np.asarray(overlaid)  # then the first array's lines are at least of unit mean square, as in ffnew.m
         return np.asarray(each / (np.sqrt(np.mean(each * each, axis=1, keepdims=True)) + np.float32(1e-6)))
-
-
-def _halves(half: int) -> tuple[slice, slice]:
-    return slice(half), slice(half, 2 * half)
 
 
 def remember(mean: FloatArray, memory: float, pre: FloatArray, post: FloatArray) -> None:
