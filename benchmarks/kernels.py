@@ -15,7 +15,7 @@ from benchmarks.chips import inputs, layer_chip
 from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, Work, compare
 from mortalsim import kernels
-from mortalsim.kernels.cells import DOWN, ERROR, FIELDS, HIGH, LOW, UP, G
+from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP, Cells, G
 
 F = np.float32
 KEY = np.array([3, 4], np.uint32)
@@ -73,12 +73,13 @@ def epilogue() -> Arguments:
     return _random(SAMPLES, WIDTH), *noise, *nudge, *neurons, *converter, KEY, 1, 0, 0, WIDTH, np.empty((SAMPLES, WIDTH), F)
 
 
-def cells(side: int) -> np.ndarray:
-    """Return equal devices at mid range, no drift."""
-    state = np.zeros((2, FIELDS, side, side), F)
-    for field, value in ((G, 5e-6), (UP, 1e-8), (DOWN, 1e-8), (LOW, 1e-6), (HIGH, 9e-6), (ERROR, 0.0)):
-        state[:, field] = value
-    return state
+def cells(side: int) -> tuple[np.ndarray, ...]:
+    """Return equal devices at mid range, without drift."""
+    devices = Cells.blank(side, side, drift=False)
+    devices.levels(G)[...] = 5e-6
+    for trait, value in ((UP, 1e-8), (DOWN, 1e-8), (LOW, 1e-6), (HIGH, 9e-6)):
+        devices.fix(trait, value)
+    return devices.arrays
 
 
 def pulses() -> Arguments:
@@ -87,12 +88,12 @@ def pulses() -> Arguments:
     change = np.full((side, side), 0.5 * 1e-8 / unit, F)
     table = _flat(1, 2)
     law = unit / 1e-8, 0, table, table, 0.3, 0.0, 1.0, unit, 0.1
-    return cells(side), change, *law, KEY, 1, 0, 0, *_weights(side), np.zeros(side, np.int64)
+    return *cells(side), change, *law, KEY, 1, 0, 0, *_weights(side), np.zeros(side, np.int64)
 
 
 def folded() -> Arguments:
     """Weights and noise variances of an array."""
-    return cells(WIDTH), 1.0, 1.0, 8e-6, 0.1, 0, WIDTH, *_weights(WIDTH)
+    return *cells(WIDTH), 1.0, 1.0, 8e-6, 0.1, 0, WIDTH, *_weights(WIDTH)
 
 
 def _weights(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ def device_bytes(setting: Setting) -> Iterable[Row]:
         for array in sorted(held.values(), key=lambda array: -array.nbytes)
         if array.nbytes >= 0.01 * devices
     )
-    what = "`harsh`, which drifts (others hold 8 bytes less); the ratio is bytes per physical device, two a weight"
+    what = "`harsh`, which drifts (others hold 6 bytes less); the ratio is bytes per physical device, two a weight"
     state = plain_row(
         "memory_per_device",
         made,

@@ -161,44 +161,50 @@ def read_epilogue(
     out[:, first:last] = (np.rint(y / F(adc_step)) * F(adc_step) if adc_step else y)[:, first:last]
 
 
-def drifted(cells, now, t0):
-    """Power-law drift of devices (..., fields, n_in, n_out) or of one device (fields,)."""
-    axis = -1 if cells.ndim == 1 else -3
-    g = cells.take(G, axis)
-    if cells.shape[axis] <= NU:
-        return g
-    nu, age = cells.take(NU, axis), np.maximum(now - cells.take(WRITTEN, axis).astype(float), 0)
-    return np.where(nu == 0, g, g * natural_exp(-nu * natural_log((1 + age * (1 / t0)).astype(F))))
+def decoded(scales, traits):
+    """What codes (..., traits, 2) mean."""
+    return scales[:, :1] + scales[:, 1:] * traits.astype(F)
+
+
+def drifted(g, nu, written, now, t0):
+    """Power-law drift."""
+    age = np.maximum(F(now) - written, F(0))
+    return np.where(nu == 0, g, g * natural_exp(-nu * natural_log(F(1) + age / F(t0))))
+
+
+def conducting(state, values, now, t0):
+    """What devices conduct now: state (..., fields, 2), traits' values (..., traits, 2)."""
+    if values.shape[-2] <= NU:
+        return state[..., G, :]
+    return drifted(state[..., G, :], values[..., NU, :], state[..., WRITTEN, :], now, t0)
 
 
 def apply_pulses(
-    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array, first,
-    weights, variance, row_pulses,
+    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
+    first, weights, variance, row_pulses,
 ):  # fmt: skip
     """Pulse after pulse, device after device."""
     rows, n_out = change.shape
-    sent, moves = np.zeros((2, rows, n_out), np.int64), np.zeros(weights.shape, bool)
-    for device, i, j in np.ndindex(2, rows, n_out):
-        asked, e, stream = change[i, j] * F(per_weight), (first + i) * n_out + j, 4 * array + device
-        landing = landing_place(key, e, write % 2**32, stream)
-        count = int(abs(asked)) + int(landing < float(abs(asked)) - int(abs(asked)))
-        sent[device, i, j] = min(count, cap) if cap else count
-        cell = cells[device, :, first + i, j]
-        if sent[device, i, j] and (cell[UP] or cell[DOWN]):
+    values, g = decoded(scales, traits), conducting(state, decoded(scales, traits), now, t0)
+    sent, moves = np.zeros((rows, n_out, 2), np.int64), np.zeros(weights.shape, bool)
+    for i, j, device in np.ndindex(rows, n_out, 2):
+        asked, place = change[i, j] * F(per_weight), (first + i, j, slice(None), device)
+        d, size = 2 * ((first + i) * n_out + j) + device, float(abs(asked))
+        count = int(size) + int(landing_place(key, d, write % 2**32, 2 * array) < size - int(size))
+        sent[i, j, device] = min(count, cap) if cap else count
+        trait = values[place]
+        if sent[i, j, device] and (trait[UP] or trait[DOWN]):
             moves[first + i, j] = True
             up = (asked > 0) == (device == 0)
-            normals = np.zeros(int(sent[device, i, j]), F)
-            for p in range(normals.size):
-                block = np.empty(4, F)
-                fill_normal_block(key, e // 4, p, write % 2**32, stream + 2, block)
-                normals[p] = block[e % 4]
-            pulse(cell, normals, up, up_table if up else down_table, ctoc, now, t0)
+            normals = [noise(key, d, p, write % 2**32, 2 * array + 1) if ctoc else F(0) for p in range(sent[i, j, device])]
+            state[place][G] = pulse(g[first + i, j, device], trait, normals, up, up_table if up else down_table, ctoc)
+            state[place][WRITTEN:] = now
     all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
-    fold(cells, now, t0, unit, read_rel, 0, len(weights), all_weights, all_variance)
+    fold(state, traits, scales, now, t0, unit, read_rel, 0, len(weights), all_weights, all_variance)
     weights[moves] = all_weights[moves]
     if variance.size:
         variance[moves] = all_variance[moves]
-    row_pulses[first : first + rows] = sent.max(axis=(0, 2), initial=0)
+    row_pulses[first : first + rows] = sent.max(axis=(1, 2), initial=0)
     return int(sent.sum())
 
 
@@ -217,25 +223,31 @@ def fill_normal_block(key, c0, c1, c2, c3, out):
     out[:] = (radius[:, None] * np.stack(cos_sin(w[1::2]), axis=1)).reshape(-1)
 
 
-def pulse(cell, normals, up, table, ctoc, now, t0):
-    """Send one device (fields,) one pulse for each normal."""
-    g = F(drifted(cell, now, t0))
+def noise(key, d, p, write, stream):
+    """What pulse p of device d differs by: 16 bits of radius and of angle from a word, the angle's cosine or sine."""
+    word = philox4x32(d // 512 * 128 + d % 128, p // 2, write, stream, int(key[0]), int(key[1]))[d // 128 % 4]
+    radius = np.sqrt(F(-2) * natural_log((F(word // 2**16) + F(0.5)) / F(2**16)))
+    return radius * cos_sin(np.uint64(word % 2**16 * 2**16))[p % 2]
+
+
+def pulse(g, trait, normals, up, table, ctoc):
+    """Send one device with these traits, conducting ``g``, one pulse for each normal; return what it conducts then."""
     for normal in normals:
-        per_range = F(1) / (cell[HIGH] - cell[LOW]) if cell[HIGH] > cell[LOW] else F(0)
-        u = np.clip((g - cell[LOW]) * per_range, F(0), F(1))
+        per_range = F(1) / (trait[HIGH] - trait[LOW]) if trait[HIGH] > trait[LOW] else F(0)
+        u = np.clip((g - trait[LOW]) * per_range, F(0), F(1))
         place = u * F(len(table) - 1)
         k = min(int(place), len(table) - 2)
         h = table[k] + (table[k + 1] - table[k]) * (place - F(k))
         wobble = F(1) + F(ctoc) * normal
-        g = np.clip(g + (cell[UP] if up else -cell[DOWN]) * h * wobble, cell[LOW], cell[HIGH])
-    cell[G] = g
-    if len(cell) > NU:
-        cell[WRITTEN] = now
+        g = np.clip(g + (trait[UP] if up else -trait[DOWN]) * h * wobble, trait[LOW], trait[HIGH])
+    return g
 
 
-def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
+def fold(state, traits, scales, now, t0, unit, read_rel, first, last, weights, variance):
     """Weights and variances from conductances."""
-    plus, minus = drifted(cells, now, t0) * (F(1) + cells[:, ERROR]) / F(unit)
+    values = decoded(scales, traits)
+    readings = conducting(state, values, now, t0) * (F(1) + values[..., ERROR, :]) / F(unit)
+    plus, minus = readings[..., 0], readings[..., 1]
     weights[first:last] = (plus - minus)[first:last]
     if variance.size:
         variance[first:last] = (F(read_rel) * F(read_rel) * (plus * plus + minus * minus))[first:last]

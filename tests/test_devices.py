@@ -10,6 +10,7 @@ from mortalsim.devices import DEVICES
 from mortalsim.devices.exponential import Exponential
 from mortalsim.devices.soft_bounds import SoftBounds
 from mortalsim.hardware import Delta
+from mortalsim.kernels.cells import PLUS, G
 from mortalsim.testing import check_device
 
 
@@ -67,13 +68,13 @@ def test_exponential_reproduces_the_resistive_ram_trace():
 def test_the_default_exponential_device_is_the_fit():
     """The same trace with the technology's own defaults, on a chip, pulse by pulse through the kernel."""
     chip = one_pair("exponential", max_train=0)
-    cells, device = chip.layers[0].crossbar.cells, chip.design.device
-    cells[0, 0] = device.g_min
+    g, device = chip.layers[0].crossbar.cells.levels(G), chip.design.device
+    g[PLUS] = device.g_min
     train, trace = np.full((2, 1), 50 / chip.design.pulses_per_weight, np.float32), []
     for sign in (1, -1):
         for _ in range(20):
             chip.write(Delta(0, sign * train))
-            trace.append(2 * (cells[0, 0, 0, 0] - device.g_min) / (device.g_max - device.g_min) - 1)
+            trace.append(2 * (g[PLUS, 0, 0] - device.g_min) / (device.g_max - device.g_min) - 1)
     up, down = trace[:20], trace[20:]
     assert [up[n // 50 - 1] for n in (100, 250, 500, 1000)] == pytest.approx([-0.748, -0.456, -0.054, 0.656], abs=4e-3)
     assert [down[n // 50 - 1] for n in (100, 250, 500, 1000)] == pytest.approx([0.252, -0.082, -0.460, -1.0], abs=4e-3)

@@ -7,6 +7,7 @@ from small import RNG, inputs, small
 from mortalsim.checks import RangeError, ShapeError
 from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.hardware import CurrentNudge, Delta, Outer, Program, Replay, Shrink, WeightNudge
+from mortalsim.kernels.cells import DOWN, MINUS, PLUS, UP, G
 
 
 def test_current_nudges_pass_through_the_ports_own_gain():
@@ -80,10 +81,10 @@ def test_shrink_takes_weights_towards_zero_and_program_to_their_targets():
 def test_stuck_devices_never_move():
     chip = SimulatedChip(small("mild", device={"stuck": 0.5}), 3)
     cells = chip.layers[0].crossbar.cells
-    stuck = (cells[:, 1] == 0) & (cells[:, 2] == 0)
-    before = cells[:, 0][stuck].copy()
+    stuck = (cells.codes(UP) == 0) & (cells.codes(DOWN) == 0)
+    before = cells.levels(G)[stuck].copy()
     chip.write(Delta(0, np.full((13, 8), 0.3, np.float32)))
-    np.testing.assert_array_equal(cells[:, 0][stuck], before)
+    np.testing.assert_array_equal(cells.levels(G)[stuck], before)
     assert 0.3 < stuck.mean() < 0.7
 
 
@@ -142,8 +143,8 @@ def test_pulses_of_a_verify_round_are_bounded():
     """Devices with a hundredth of their nominal step would be sent thousands of pulses each round and more in all."""
     chip = SimulatedChip(small("ideal", device={"pulses": 10, "verify_steps": 3}), 3)
     cells = chip.layers[0].crossbar.cells
-    cells[:, 1:3] = 0  # stuck, so each round asks again for all
-    cells[0, 0], cells[1, 0] = chip.design.device.g_min, 100 * chip.design.device.g_max  # far below any target
+    cells.codes(UP)[...] = cells.codes(DOWN)[...] = 0  # stuck, so each round asks again for all
+    cells.levels(G)[PLUS], cells.levels(G)[MINUS] = chip.design.device.g_min, 100 * chip.design.device.g_max  # far below
     chip.layers[0].crossbar.fold(0.0)
     chip.write(Program(0, np.full((13, 8), 2.0, np.float32)))
     assert chip.ledger.pulses == 3 * 2 * 20 * 13 * 8
@@ -217,8 +218,8 @@ def test_a_refused_request_leaves_even_drift_as_it_was(request_):
 def test_half_a_snapshot_is_not_taken():
     chip, other = SimulatedChip(small("mild"), 3), SimulatedChip(small("mild"), 4)
     before, bad = chip.snapshot(), other.snapshot()
-    bad["cells.1"] = bad["cells.1"][:, :, :-1]
-    with pytest.raises(ShapeError, match=r"cells\.1"):
+    bad["state.1"] = bad["state.1"][:, :, :, :-1]
+    with pytest.raises(ShapeError, match=r"state\.1"):
         chip.restore(bad)
     for name, array in before.items():
         np.testing.assert_array_equal(array, chip.snapshot()[name])

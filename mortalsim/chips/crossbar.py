@@ -1,7 +1,7 @@
 """One crossbar array: differential pairs kept as physical state, and their folded weights for the read.
 
-Physical state is in siemens and seconds (``cells``); everything frozen or slow is folded into ``weights`` and ``variance``,
-which is all that a read needs. The conversion between siemens and weights is `Design.unit`.
+The devices (``cells``) are kept in siemens and seconds; everything frozen or slow is folded into ``weights`` and
+``variance``, which is all that a read needs. The conversion between siemens and weights is `Design.unit`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mortalsim.checks import FloatArray
 from mortalsim.chips.design import Design, initial_weights
 from mortalsim.devices import Device
 from mortalsim.kernels import apply_pulses, fold
-from mortalsim.kernels.cells import DOWN, ERROR, FIELDS, HIGH, LOW, NU, UP, WRITTEN, G
+from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, Cells, G
 from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
@@ -99,7 +99,7 @@ class Crossbar:
         t0, unit = self.device.drift_t0, self.design.unit
 
         def piece(first: int, last: int) -> None:
-            fold(self.cells, now, t0, unit, relative, first, last, self.weights, self.variance)
+            fold(*self.cells.arrays, now, t0, unit, relative, first, last, self.weights, self.variance)
 
         spread(piece, self._rows)
 
@@ -110,15 +110,18 @@ class Crossbar:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return copies of all that changes; the folded values too, for they remember when each device was last folded."""
-        arrays = {"cells": self.cells, "weights": self.weights, "variance": self.variance}
-        return {name: array.copy() for name, array in arrays.items()} | {"folded_at": np.array([self.folded_at])}
+        return {name: array.copy() for name, array in self._arrays().items()} | {"folded_at": np.array([self.folded_at])}
 
     def take(self, state: dict[str, np.ndarray]) -> None:
         """Take back what `state` gave."""
-        for name, array in (("cells", self.cells), ("weights", self.weights), ("variance", self.variance)):
+        for name, array in self._arrays().items():
             array[...] = state[name]
         self.folded_at = float(state["folded_at"][0])
         self.version += 1
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        cells = dict(zip(("state", "traits", "scales"), self.cells.arrays, strict=True))
+        return cells | {"weights": self.weights, "variance": self.variance}
 
     def change(self, rows: Rows, now: float, number: int, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
         """Ask for weight changes ``scale * rows``; ``number`` counts the chip's writes and picks the noise."""
@@ -131,7 +134,7 @@ class Crossbar:
 
         def piece(first: int, last: int) -> None:
             sent = apply_pulses(
-                self.cells,
+                *self.cells.arrays,
                 rows(first, last),
                 self.design.pulses_per_weight * scale,
                 self.device.max_train if cap is None else cap,
@@ -188,55 +191,54 @@ class Crossbar:
 
     def _change_exactly(self, rows: Rows, scale: float, now: float) -> None:
         # Continuous devices: each of the pair takes half the change, up to its own bounds.
-        half = rows(0, self.shape[0]) * np.float32(scale * self.design.unit / 2)
-        for cells, sign in zip(self.cells, (1, -1), strict=True):
-            g, moves = cells[G], (cells[UP] > 0) & (half != 0)
-            start = g
-            if self.device.drifts:
-                # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.
-                age = np.maximum(now - cells[WRITTEN].astype(np.float64), 0)
-                start = g * (1 + age / self.device.drift_t0) ** -cells[NU]
-                cells[WRITTEN][moves] = now
-            g[moves] = np.clip(start + sign * half, cells[LOW], cells[HIGH])[moves]
+        half, cells = rows(0, self.shape[0]) * np.float32(scale * self.design.unit / 2), self.cells
+        g, moves = cells.levels(G), (cells.codes(UP) > 0) & (half != 0)
+        start: FloatArray = g
+        if self.device.drifts:
+            # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.
+            age = np.maximum(now - cells.levels(WRITTEN).astype(np.float64), 0)
+            start = g * (1 + age / self.device.drift_t0) ** -cells.values(NU)
+            cells.levels(WRITTEN)[moves] = now
+        after = np.clip(start + np.stack([half, -half]), cells.values(LOW), cells.values(HIGH))
+        g[moves] = after[moves]
         self.fold(now)
 
 
-def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> FloatArray:
-    """Draw one array's devices: the state that `kernels.cells` describes, shape (2, 6, n_in, n_out), or 8 if they drift.
+def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> Cells:
+    """Draw one array's devices.
 
     Each property comes from a stream of its own, so switching one on leaves the others as they were.
     """
     device, shape = design.device, (2, n_in, n_out)
-    cells = np.empty((2, FIELDS if device.drifts else NU, n_in, n_out), np.float32)
+    cells = Cells.blank(n_in, n_out, drift=device.drifts)
 
     def normal(name: str) -> FloatArray:
         return streams.generator(name).standard_normal(shape, dtype=np.float32)
 
-    cells[:, LOW] = np.maximum(device.g_min * (1 + device.bound_dtod * normal("low")), 0)
+    cells.fix(LOW, np.maximum(device.g_min * (1 + device.bound_dtod * normal("low")), 0))
     high = device.g_max * (1 + device.bound_dtod * normal("high"))
     # A device whose bounds cross would have no range at all: leave it a tenth of the nominal one.
-    cells[:, HIGH] = np.maximum(high, cells[:, LOW] + (device.g_max - device.g_min) / 10)
+    cells.fix(HIGH, np.maximum(high, cells.values(LOW) + (device.g_max - device.g_min) / 10))
     step = (device.step or device.g_max) * np.abs(1 + device.step_dtod * normal("step"))
     asymmetry = device.asymmetry + device.asymmetry_dtod * normal("asymmetry")
-    cells[:, UP] = step * np.maximum(1 + asymmetry, 0)
-    cells[:, DOWN] = step * np.maximum(1 - asymmetry, 0)
-    cells[:, ERROR] = np.maximum(device.conductance_dtod * normal("error"), -1)  # nothing conducts less than nothing
+    # Counted from 0, which is what stuck devices have.
+    cells.fix(UP, step * np.maximum(1 + asymmetry, 0), base=0.0)
+    cells.fix(DOWN, step * np.maximum(1 - asymmetry, 0), base=0.0)
+    cells.fix(ERROR, np.maximum(device.conductance_dtod * normal("error"), -1))  # nothing conducts less than nothing
     if device.drifts:
-        cells[:, NU] = np.maximum(device.drift + device.drift_dtod * normal("drift"), 0)
-        cells[:, WRITTEN] = 0.0
-    weights = initial_weights(design, n_in, n_out, streams.generator("weights"))
-    signs = np.array([1, -1])[:, None, None]
-    g = device.g_mid + signs * weights * design.unit / 2
+        cells.fix(NU, np.maximum(device.drift + device.drift_dtod * normal("drift"), 0))
+    half = initial_weights(design, n_in, n_out, streams.generator("weights")) * np.float32(design.unit / 2)
+    g = device.g_mid + np.stack([half, -half])
     _stick(cells, g, device, streams)
-    cells[:, G] = np.clip(g, cells[:, LOW], cells[:, HIGH])
+    cells.levels(G)[...] = np.clip(g, cells.values(LOW), cells.values(HIGH))
     return cells
 
 
-def _stick(cells: FloatArray, g: FloatArray, device: Device, streams: Streams) -> None:
+def _stick(cells: Cells, g: FloatArray, device: Device, streams: Streams) -> None:
     # A stuck device sits anywhere between its bounds and answers no pulse. Drawn for all, so that the fraction can change.
     rng = streams.generator("stuck")
     stuck = rng.random(g.shape) < device.stuck
-    place = cells[:, LOW] + rng.random(g.shape) * (cells[:, HIGH] - cells[:, LOW])
-    g[stuck] = place[stuck]
-    cells[:, UP][stuck] = 0.0
-    cells[:, DOWN][stuck] = 0.0
+    low, high = cells.values(LOW), cells.values(HIGH)
+    g[stuck] = (low + rng.random(g.shape) * (high - low))[stuck]
+    cells.codes(UP)[stuck] = 0
+    cells.codes(DOWN)[stuck] = 0

@@ -13,6 +13,7 @@ from mortalsim.checks import FloatArray
 from mortalsim.chips.layer import Layer
 from mortalsim.chips.simulated import SimulatedChip
 from mortalsim.hardware import BIAS, Tap
+from mortalsim.kernels.cells import G
 from mortalsim.objectives import cross_entropy
 from mortalsim.twin import Layer as ModelLayer
 from mortalsim.twin import Twin
@@ -27,7 +28,7 @@ def weights(chip: SimulatedChip) -> list[np.ndarray]:
 
 def conductances(chip: SimulatedChip) -> list[np.ndarray]:
     """Return the programmed conductances in siemens, one (2, n_in, n_out) per array: G+ and G-."""
-    return [layer.crossbar.cells[:, 0].astype(np.float64) for layer in chip.layers]
+    return [layer.crossbar.cells.levels(G).astype(np.float64) for layer in chip.layers]
 
 
 def model(chip: SimulatedChip) -> Twin:

@@ -1,21 +1,91 @@
-"""Where each property of a device lies in the state of an array: ``cells`` is float32 (2, 6 or 8, n_in, n_out).
+"""The devices of an array: what writes change of them, and what fabrication has fixed.
 
-The first axis is the device of the pair (`PLUS` or `MINUS`), the second one of the fields below.
+All properties of a pair lie side by side, so that a write that moves few devices finds each in two or three cache lines.
+What is fixed keeps 16 bits of each number, evenly spread over the values that the array has: half the memory, and a write of
+many devices has half as much to fetch.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 PLUS: Final = 0  #: the device that counts positively
 MINUS: Final = 1  #: the device that counts negatively
 
-G: Final = 0  #: conductance as last written [S]
-UP: Final = 1  #: change by one potentiating pulse at mid range [S]; 0 together with DOWN means stuck
-DOWN: Final = 2  #: change by one depressing pulse at mid range [S]
-LOW: Final = 3  #: this device's smallest conductance [S]
-HIGH: Final = 4  #: this device's largest conductance [S]
-ERROR: Final = 5  #: frozen relative error of reading it
-NU: Final = 6  #: drift exponent; 0 means no drift
-WRITTEN: Final = 7  #: time of the last write [s]
-FIELDS: Final = 8  #: how many fields there are; an array whose devices do not drift does without the last two
+G: Final = 0  #: state: conductance as last written [S]
+WRITTEN: Final = 1  #: state: time of the last write [s]; an array whose devices do not drift does without
+
+UP: Final = 0  #: trait: change by one potentiating pulse at mid range [S]; 0 together with DOWN means stuck
+DOWN: Final = 1  #: trait: change by one depressing pulse at mid range [S]
+LOW: Final = 2  #: trait: this device's smallest conductance [S]
+HIGH: Final = 3  #: trait: this device's largest conductance [S]
+ERROR: Final = 4  #: trait: relative error of reading it
+NU: Final = 5  #: trait: drift exponent; an array whose devices do not drift does without
+
+CODES: Final = 65535  #: the largest code
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The devices of an array as kernels take them.
+
+    Parameters
+    ----------
+    state
+        float32 (n_in, n_out, 1 or 2, 2): `G` and, if devices drift, `WRITTEN`, of both devices of each pair.
+    traits
+        uint16 (n_in, n_out, 5 or 6, 2): codes of `UP` to `ERROR` and, if devices drift, `NU`.
+    scales
+        float32 (5 or 6, 2): what a trait's code 0 means, and how much more each further one: value = base + unit * code.
+    """
+
+    state: npt.NDArray[np.float32]
+    traits: npt.NDArray[np.uint16]
+    scales: npt.NDArray[np.float32]
+
+    @classmethod
+    def blank(cls, n_in: int, n_out: int, *, drift: bool) -> Cells:
+        """Return devices of which everything is 0."""
+        state, traits = np.zeros((n_in, n_out, 1 + drift, 2), np.float32), np.zeros((n_in, n_out, NU + drift, 2), np.uint16)
+        return cls(state, traits, np.zeros((NU + drift, 2), np.float32))
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """State, traits and scales."""
+        return self.state, self.traits, self.scales
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return sum(array.nbytes for array in self.arrays)
+
+    def levels(self, field: int) -> npt.NDArray[np.float32]:
+        """Return a field of the state, (2, n_in, n_out), to read and to write."""
+        return np.moveaxis(self.state[:, :, field], -1, 0)
+
+    def codes(self, trait: int) -> npt.NDArray[np.uint16]:
+        """Return a trait's codes, (2, n_in, n_out), to read and to write."""
+        return np.moveaxis(self.traits[:, :, trait], -1, 0)
+
+    def values(self, trait: int) -> npt.NDArray[np.float32]:
+        """Return a copy of a trait, float32 (2, n_in, n_out)."""
+        base, unit = self.scales[trait]
+        return np.asarray(base + unit * self.codes(trait).astype(np.float32))
+
+    def fix(self, trait: int, values: npt.ArrayLike, *, base: float | None = None) -> None:
+        """Set a trait to ``values``, (2, n_in, n_out) or one for all, to within half a unit.
+
+        The unit is 1/65535 of what lies between ``base`` (None: the smallest value) and the largest value.
+        """
+        wanted = np.asarray(values, np.float32)
+        lowest = np.float32(wanted.min() if base is None else base)
+        unit = np.float32((wanted.max() - lowest) / np.float32(CODES))
+        self.scales[trait] = lowest, unit
+        if unit > 0:
+            self.codes(trait)[...] = np.clip(np.rint((wanted - lowest) / unit), 0, CODES)
+        else:
+            self.codes(trait)[...] = 0

@@ -1,23 +1,67 @@
-"""What weights the conductances of pairs make, drift included. State: float32 (2, 6 or 8, n_in, n_out), see `cells`."""
+"""What weights the conductances of pairs make, drift included; how devices are taken from an array and laid side by side.
+
+An array is worked on in stretches of `LENGTH` pairs, rows ignored. What is known of a stretch's devices lies in vectors of
+a `Bench`, one for each property, the two devices of a pair next to each other. State and traits are as `cells` says.
+"""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from mortalsim.kernels.cells import ERROR, MINUS, NU, PLUS, WRITTEN, G
-from mortalsim.kernels.jit import OUT_CELLS, OUT_MATRIX, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import CHUNK, natural_exp, natural_log
+from mortalsim.kernels.cells import ERROR, NU
+from mortalsim.kernels.jit import OUT_MATRIX, SCALES, STATE, TRAITS, f8, i8, kernel, law, loop, part
+from mortalsim.kernels.philox import natural_exp, natural_log
+from mortalsim.kernels.vectors import copy
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
-#: Pairs of one stretch: what is known of them stays in the nearest cache.
-LENGTH = 32 * CHUNK
+#: Pairs of one stretch: what is known of them stays in the nearer caches.
+LENGTH = 4096
+
+
+class Bench(NamedTuple):
+    """Room for the devices of a stretch: a float32 each, but for ``codes`` uint16 (6, devices)."""
+
+    g: Any
+    written: Any
+    up: Any
+    down: Any
+    low: Any
+    high: Any
+    error: Any
+    nu: Any
+    after: Any
+    readings: Any
+    codes: Any
+
+
+@loop
+def new_row(devices):
+    """Return room for a property of each."""
+    return np.empty(devices, np.float32)
+
+
+@loop
+def new_bench(devices):
+    """Return a `Bench`."""
+    return Bench(
+        new_row(devices), new_row(devices), new_row(devices), new_row(devices), new_row(devices), new_row(devices),
+        new_row(devices), new_row(devices), new_row(devices), new_row(devices), np.empty((6, devices), np.uint16),
+    )  # fmt: skip
+
+
+@law
+def decoded(code, base, unit):
+    """Return what a trait's code means."""
+    return base + unit * np.float32(code)
 
 
 @law
 def drifted(g, nu, written, now, t0):
     """Return what a conductance ``g`` of time ``written`` has become: g (1 + age / t0)^-nu, age never below 0."""
-    ages = np.float32(1.0 + max(now - written, 0.0) * (1.0 / t0))
+    ages = ONE + max(now - written, ZERO) / t0
     return g if nu == ZERO else g * natural_exp(-nu * natural_log(ages))
 
 
@@ -40,6 +84,13 @@ def variance_of(plus, minus, read_rel):
 
 
 @loop
+def decode(codes, base, unit, out):
+    """Fill ``out`` (n,) with what ``codes`` uint16 (n,) mean."""
+    for e in range(out.size):
+        out[e] = decoded(codes[e], base, unit)
+
+
+@loop
 def drift_all(g, nu, written, now, t0, out):
     """Fill ``out`` (n,) with conductances at time ``now``."""
     for e in range(out.size):
@@ -54,42 +105,80 @@ def read_all(g, error, unit, out):
 
 
 @loop
-def weigh_all(plus, minus, weights):
-    """Fill ``weights`` (n,)."""
+def weigh_all(readings, read_rel, weights, variance):
+    """Fill ``weights`` (n,), and ``variance`` (n,) if not empty, from readings (2 n,)."""
     for e in range(weights.size):
-        weights[e] = weight_of(plus[e], minus[e])
-
-
-@loop
-def vary_all(plus, minus, read_rel, variance):
-    """Fill ``variance`` (n,); nothing is done if it is empty."""
+        weights[e] = weight_of(readings[2 * e], readings[2 * e + 1])
     for e in range(variance.size):
-        variance[e] = variance_of(plus[e], minus[e], read_rel)
+        variance[e] = variance_of(readings[2 * e], readings[2 * e + 1], read_rel)
 
 
 @loop
-def read_stretch(cells, device, start, now, t0, unit, room, out):
-    """Fill ``out`` (n,) with the readings of devices start, start + 1, ... of ``cells`` (2, fields, all)."""
-    stop = start + out.size
-    g, error = cells[device, G, start:stop], cells[device, ERROR, start:stop]
-    if cells.shape[1] > NU:
-        drift_all(g, cells[device, NU, start:stop], cells[device, WRITTEN, start:stop], now, t0, room[: out.size])
-        read_all(room[: out.size], error, unit, out)
+def take_two(state, g, written):
+    """Part a state of two fields, (2 n,) pairs of float32 taken as uint64."""
+    for k in range(g.size):
+        g[k] = state[2 * k]
+        written[k] = state[2 * k + 1]
+
+
+@loop
+def take_five(traits, a, b, c, d, e):
+    """Part five traits, (5 n,) pairs of uint16 taken as uint32."""
+    for k in range(a.size):
+        a[k], b[k], c[k] = traits[5 * k], traits[5 * k + 1], traits[5 * k + 2]
+        d[k], e[k] = traits[5 * k + 3], traits[5 * k + 4]
+
+
+@loop
+def take_six(traits, a, b, c, d, e, f):
+    """Part six traits likewise."""
+    for k in range(a.size):
+        a[k], b[k], c[k] = traits[6 * k], traits[6 * k + 1], traits[6 * k + 2]
+        d[k], e[k], f[k] = traits[6 * k + 3], traits[6 * k + 4], traits[6 * k + 5]
+
+
+@loop
+def take_all(state, traits, drifts, start, n, bench):
+    """Take pairs start, start + 1, ... start + n - 1; ``state`` uint64 and ``traits`` uint32 of the whole array."""
+    g, written, codes = bench.g.view(np.uint64)[:n], bench.written.view(np.uint64)[:n], bench.codes.view(np.uint32)
+    a, b, c, d, e, f = codes[0, :n], codes[1, :n], codes[2, :n], codes[3, :n], codes[4, :n], codes[5, :n]
+    stop = start + n
+    if drifts:
+        take_two(state[2 * start : 2 * stop], g, written)
+        take_six(traits[6 * start : 6 * stop], a, b, c, d, e, f)
     else:
-        read_all(g, error, unit, out)
+        copy(state[start:stop], g)
+        take_five(traits[5 * start : 5 * stop], a, b, c, d, e)
 
 
-@kernel(OUT_CELLS, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
-def fold(cells, now, t0, unit, read_rel, first, last, weights, variance):
+@part
+def let_drift(n, scales, now, t0, bench):
+    """Fill ``bench.after`` with what the n pairs taken conduct at time ``now``."""
+    w, codes = 2 * n, bench.codes
+    if scales.shape[0] > NU:
+        decode(codes[NU, :w], scales[NU, 0], scales[NU, 1], bench.nu[:w])
+        drift_all(bench.g[:w], bench.nu[:w], bench.written[:w], np.float32(now), np.float32(t0), bench.after[:w])
+    else:
+        copy(bench.g[:w], bench.after[:w])
+
+
+@part
+def read_after(n, scales, unit, bench):
+    """Fill ``bench.readings`` with what ``bench.after`` counts for."""
+    w, codes = 2 * n, bench.codes
+    decode(codes[ERROR, :w], scales[ERROR, 0], scales[ERROR, 1], bench.error[:w])
+    read_all(bench.after[:w], bench.error[:w], unit, bench.readings[:w])
+
+
+@kernel(STATE, TRAITS, SCALES, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
+def fold(state, traits, scales, now, t0, unit, read_rel, first, last, weights, variance):
     """Make weights, and read-noise variances if asked for, from the devices' state; parameters as in `apply_pulses`."""
     n_out = weights.shape[1]
-    flat, flat_weights, flat_variance = cells.reshape(2, cells.shape[1], -1), weights.reshape(-1), variance.reshape(-1)
-    rooms = np.empty((3, LENGTH), np.float32)
-    end = last * n_out
-    for start in range(first * n_out, end, LENGTH):
-        stop = min(start + LENGTH, end)
-        plus, minus = rooms[PLUS, : stop - start], rooms[MINUS, : stop - start]
-        for device in range(2):
-            read_stretch(flat, device, start, now, t0, np.float32(unit), rooms[2], rooms[device, : stop - start])
-        weigh_all(plus, minus, flat_weights[start:stop])
-        vary_all(plus, minus, np.float32(read_rel), flat_variance[start:stop])
+    flat_weights, flat_variance = weights.reshape(-1), variance.reshape(-1)
+    pairs, codes, bench = state.reshape(-1).view(np.uint64), traits.reshape(-1).view(np.uint32), new_bench(2 * LENGTH)
+    for start in range(first * n_out, last * n_out, LENGTH):
+        stop = min(start + LENGTH, last * n_out)
+        take_all(pairs, codes, scales.shape[0] > NU, start, stop - start, bench)
+        let_drift(stop - start, scales, now, t0, bench)
+        read_after(stop - start, scales, np.float32(unit), bench)
+        weigh_all(bench.readings, np.float32(read_rel), flat_weights[start:stop], flat_variance[start:stop])

@@ -37,7 +37,9 @@ VECTOR = nb.types.Array(nb.float32, 1, "C", readonly=True)
 MATRIX = nb.types.Array(nb.float32, 2, "C", readonly=True)
 OUT_VECTOR = nb.types.Array(nb.float32, 1, "C")
 OUT_MATRIX = nb.types.Array(nb.float32, 2, "C")
-OUT_CELLS = nb.types.Array(nb.float32, 4, "C")
+STATE = nb.types.Array(nb.float32, 4, "C")
+TRAITS = nb.types.Array(nb.uint16, 4, "C", readonly=True)
+SCALES = nb.types.Array(nb.float32, 2, "C", readonly=True)
 OUT_COUNTS = nb.types.Array(nb.int64, 1, "C")
 
 

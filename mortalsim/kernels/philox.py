@@ -23,11 +23,14 @@ BUMP_0, BUMP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 ROUNDS = 7
 
+EIGHTH_TURN = np.uint32(1 << 29)
+
 #: Blocks of four numbers made at a time: the scratch of one chunk stays in the nearest cache.
 CHUNK = 128
 
 ONE, HALF = np.float32(1), np.float32(0.5)
-TWO_TO_23, TWO_TO_31, TWO_TO_32 = np.float32(2.0**-23), np.float32(2.0**-31), np.float32(2.0**-32)
+TWO_TO_16, TWO_TO_23 = np.float32(2.0**-16), np.float32(2.0**-23)
+TWO_TO_31, TWO_TO_32 = np.float32(2.0**-31), np.float32(2.0**-32)
 
 # log(1 + f) = f - f^2/2 + f^3 (L0 + L1 f + ... + L7 f^7) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1: least squares in float64 at
 # 400 Chebyshev nodes, rounded to float32; relative error of the rounded polynomial 2.6e-8. LN2_HIGH has few enough bits that
@@ -88,18 +91,17 @@ def natural_exp(x):
 
 
 @law
-def cos_sin(word):
-    """Return cosine and sine of ``word`` / 2^32 turns."""
-    # The nearest quarter turn and what is left of the angle, -1/2 to 1/2 quarter turns.
-    quarter = ((word + np.uint64(1 << 29)) >> np.uint64(30)) & np.uint64(3)
-    t = np.float32(np.uint32((word << np.uint64(2)) & WORD).view(np.int32)) * TWO_TO_32
+def cos_sin(angle):
+    """Return cosine and sine of ``angle`` / 2^32 turns, uint32."""
+    # The nearest quarter turn and what is left of the angle, -1/2 to 1/2 quarter turns; numba widens unless told not to.
+    quarter = np.uint32(np.uint32(angle + EIGHTH_TURN) >> np.uint32(30))
+    t = np.float32(np.uint32(angle << np.uint32(2)).view(np.int32)) * TWO_TO_32
     square = t * t
     sine = t * (S0 + square * (S1 + square * (S2 + square * S3)))
     cosine = ONE + square * (C0 + square * (C1 + square * (C2 + square * C3)))
-    odd = quarter & np.uint64(1)
-    x, y = (sine, cosine) if odd else (cosine, sine)
-    x = -x if (quarter == np.uint64(1)) | (quarter == np.uint64(2)) else x
-    y = -y if quarter >= np.uint64(2) else y
+    x, y = (sine, cosine) if (quarter == np.uint32(1)) | (quarter == np.uint32(3)) else (cosine, sine)
+    x = -x if (quarter == np.uint32(1)) | (quarter == np.uint32(2)) else x
+    y = -y if quarter >= np.uint32(2) else y
     return x, y
 
 
@@ -108,7 +110,16 @@ def normal_pair(word_a, word_b):
     """Return two independent standard normals (Box and Muller 1958); 31 bits of radius reach 6.7 standard deviations."""
     u = (np.float32(np.int32(word_a >> np.uint64(1))) + HALF) * TWO_TO_31
     radius = np.sqrt(np.float32(-2) * natural_log(u))
-    x, y = cos_sin(word_b)
+    x, y = cos_sin(np.uint32(word_b))
+    return radius * x, radius * y
+
+
+@law
+def normals_of_halves(word):
+    """Return two independent standard normals: the word's upper half makes the radius, up to 4.85, its lower the angle."""
+    u = (np.float32(np.int32(np.uint32(word >> np.uint32(16)))) + HALF) * TWO_TO_16
+    radius = np.sqrt(np.float32(-2) * natural_log(u))
+    x, y = cos_sin(np.uint32(word << np.uint32(16)))
     return radius * x, radius * y
 
 
@@ -130,6 +141,13 @@ def pair_up(words_a, words_b, x, y):
     """Turn two vectors of words (m,) into two vectors of normals (m,)."""
     for i in range(words_a.size):
         x[i], y[i] = normal_pair(np.uint64(words_a[i]), np.uint64(words_b[i]))
+
+
+@loop
+def pair_up_halves(words, x, y):
+    """Turn words (m,) into two vectors of normals (m,), 16 bits each: enough for what repeats of one pulse differ by."""
+    for i in range(words.size):
+        x[i], y[i] = normals_of_halves(words[i])
 
 
 @loop

@@ -1,257 +1,168 @@
 """How devices answer to write pulses.
 
-State: float32 (2, 6 or 8, n_in, n_out), see `cells`. Random numbers, e = i * n_out + j a pair's place in its array:
+Device 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively (k = 1).
+Stochastic rounding takes random numbers of stream 2 array as `rounding` says, cycle-to-cycle noise those of stream
+2 array + 1 as `trains` says.
 
-- stochastic rounding: as `rounding` says, stream 4 array + device, device 0 = G+, 1 = G-;
-- cycle-to-cycle noise: pulse p takes normal e % 4 of counter (e // 4, p, write, 4 array + 2 + device).
-
-An array is taken in stretches of `LENGTH` pairs, rows ignored, and pulse after pulse. Where many devices of a stretch take
-their pulse, all are worked on where they are, in vector registers; where few do, those are first laid side by side: memory
-is then waited for once a stretch, not once a device. Both give the same bits.
+An array is taken in stretches of `LENGTH` pairs, rows ignored. Where many pairs of a stretch are sent pulses, all are laid
+side by side, else those alone: memory is then waited for once a stretch, not once a device. Both give the same bits.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, G
-from mortalsim.kernels.folding import LENGTH, drift_all, read_all, read_stretch, variance_of, vary_all, weigh_all, weight_of
-from mortalsim.kernels.jit import KEY, MATRIX, OUT_CELLS, OUT_COUNTS, OUT_MATRIX, VECTOR, f8, i8, kernel, loop, part
-from mortalsim.kernels.philox import CHUNK, draw_normals, new_scratch, normal_row
-from mortalsim.kernels.responses import pulse_once
-from mortalsim.kernels.rounding import flag_above, flag_either, list_flagged, round_stretch
-from mortalsim.kernels.vectors import fill, scale
+from mortalsim.kernels.cells import DOWN, HIGH, LOW, NU, UP
+from mortalsim.kernels.folding import LENGTH, decode, let_drift, new_bench, read_after, take_all, variance_of, weight_of
+from mortalsim.kernels.jit import (
+    KEY,
+    MATRIX,
+    OUT_COUNTS,
+    OUT_MATRIX,
+    SCALES,
+    STATE,
+    TRAITS,
+    VECTOR,
+    f8,
+    i8,
+    kernel,
+    loop,
+    part,
+)
+from mortalsim.kernels.rounding import flag_above, list_flagged, new_rough, round_stretch
+from mortalsim.kernels.trains import TOGETHER, keep, new_train, send_train
+from mortalsim.kernels.vectors import copy, fill
 
-ZERO, ONE = np.float32(0), np.float32(1)
-WORD = 0xFFFFFFFF
+ZERO = np.float32(0)
 
-#: A stretch is worked on as a whole where at least one device in so many takes part; to work out what drift has done costs
-#: more than to look devices up, so there it takes more of them.
-DENSE, DENSE_DRIFT = 16, 4
+#: A stretch is taken as a whole where at least one pair in so many is sent pulses.
+DENSE = 4
 
 #: Most pulses that one request can send to one device: twice as many still fit.
 MOST = 2.0**29
 
 
 @loop
-def collect(values, places, row):
-    """Lay values at ``places`` (m,) side by side in ``row`` (m,)."""
-    for k in range(places.size):
-        row[k] = values[places[k]]
-
-
-@loop
-def put_back(row, places, values):
-    """Do the reverse of `collect`."""
-    for k in range(places.size):
-        values[places[k]] = row[k]
-
-
-class Room(NamedTuple):
-    """Scratch for one stretch: flags and places of devices, their counts and knots side by side, pulses asked for.
-
-    ``rows`` (8, LENGTH) and ``bent`` (2, LENGTH) hold numbers, ``few`` and ``many`` blocks of random numbers.
-    """
-
-    flags: Any
-    places: Any
-    counts: Any
-    knots: Any
-    asked: Any
-    rows: Any
-    bent: Any
-    few: Any
-    many: Any
+def ask(change, size, asked):
+    """Fill ``asked`` (2 n,) with the pulses for both devices of each pair: what one is to gain the other loses."""
+    for k in range(change.size):
+        asked[2 * k] = change[k] * size
+        asked[2 * k + 1] = -(change[k] * size)
 
 
 @part
-def new_room():
-    """Return a `Room`."""
-    many = new_scratch(LENGTH)
-    fill(many[1].reshape(-1), ZERO)  # without cycle-to-cycle noise nothing else is ever written there
-    rows = np.empty((8, LENGTH), np.float32)
-    fill(rows[7], ZERO)
-    flags, places, counts = np.empty(LENGTH, np.uint8), np.empty(LENGTH, np.int64), np.empty(LENGTH, np.int32)
-    knots, asked, bent = np.empty(LENGTH, np.int32), np.empty(LENGTH, np.float32), np.empty((2, LENGTH), np.float32)
-    return Room(flags, places, counts, knots, asked, rows, bent, new_scratch(CHUNK), many)
+def note_rows(counts, first, line, row_pulses):
+    """Raise each row's largest count by those of devices first, first + 1, ..., ``line`` of them a row."""
+    e = 0
+    while e < counts.size:
+        row = (first + e) // line
+        segment = counts[e : min(counts.size, (row + 1) * line - first)]
+        largest = segment[0]
+        for k in range(segment.size):
+            largest = max(largest, segment[k])
+        row_pulses[row] = max(row_pulses[row], largest)
+        e += segment.size
 
 
 @loop
-def skip_stuck(places, up, down, counts):
-    """Send nothing to devices that do not move anyway."""
+def take_listed(state, traits, drifts, start, places, bench):
+    """Do `take_all` for the pairs at ``places`` (m,) alone."""
+    g, written, codes = bench.g.view(np.uint64), bench.written.view(np.uint64), bench.codes.view(np.uint32)
     for k in range(places.size):
-        if (up[places[k]] == ZERO) & (down[places[k]] == ZERO):
-            counts[places[k]] = 0
+        pair = start + places[k]
+        if drifts:
+            g[k], written[k] = state[2 * pair], state[2 * pair + 1]
+            for field in range(NU + 1):
+                codes[field, k] = traits[(NU + 1) * pair + field]
+        else:
+            g[k] = state[pair]
+            for field in range(NU):
+                codes[field, k] = traits[NU * pair + field]
 
 
 @loop
-def skip_all_stuck(up, down, counts):
-    """Do the same for a whole stretch."""
+def number_listed(places, local):
+    """Fill ``local`` (2 m,) with where the devices of the pairs at ``places`` lie in their stretch."""
+    for k in range(places.size):
+        local[2 * k] = 2 * places[k]
+        local[2 * k + 1] = 2 * places[k] + 1
+
+
+@loop
+def give_all(g, written, start, drifts, state):
+    """Write pairs back as `take_all` took them; vectors are float32 pairs as uint64."""
+    if drifts:
+        out = state[2 * start : 2 * (start + g.size)]
+        for k in range(g.size):
+            out[2 * k] = g[k]
+            out[2 * k + 1] = written[k]
+    else:
+        copy(g, state[start : start + g.size])
+
+
+@loop
+def give_listed(g, written, start, places, drifts, state):
+    """Write pairs back as `take_listed` took them."""
+    for k in range(places.size):
+        pair = start + places[k]
+        if drifts:
+            state[2 * pair], state[2 * pair + 1] = g[k], written[k]
+        else:
+            state[pair] = g[k]
+
+
+@loop
+def skip_stuck(up, down, counts):
+    """Send nothing to devices that do not move anyway."""
     for k in range(counts.size):
         counts[k] = 0 if (up[k] == ZERO) & (down[k] == ZERO) else counts[k]
 
 
 @loop
-def drift_listed(cells, device, start, stop, places, now, t0, rows, after):
-    """Fill ``after`` (m,) with what drift has made of listed devices; uses rows 0 to 2 of ``rows``."""
-    g, nu, since = rows[0, : places.size], rows[1, : places.size], rows[2, : places.size]
-    collect(cells[device, G, start:stop], places, g)
-    collect(cells[device, NU, start:stop], places, nu)
-    collect(cells[device, WRITTEN, start:stop], places, since)
-    drift_all(g, nu, since, now, t0, after)
-
-
-@part
-def let_drift(cells, device, start, places, counts, now, t0, rows):
-    """Set listed devices that will move to what drift has made of them."""
-    stop, m = start + counts.size, places.size
-    field, written, after = cells[device, G, start:stop], cells[device, WRITTEN, start:stop], rows[3, :m]
-    drift_listed(cells, device, start, stop, places, now, t0, rows, after)
-    for k in range(m):
-        if counts[places[k]] > 0:
-            field[places[k]] = after[k]
-            written[places[k]] = now
-
-
-@part
-def let_all_drift(cells, device, start, counts, now, t0, after):
-    """Do `let_drift` for a whole stretch."""
-    stop = start + counts.size
-    field, written = cells[device, G, start:stop], cells[device, WRITTEN, start:stop]
-    drift_all(field, cells[device, NU, start:stop], written, now, t0, after)
-    for e in range(counts.size):
-        field[e] = after[e] if counts[e] > 0 else field[e]
-    for e in range(counts.size):
-        written[e] = np.float32(now) if counts[e] > 0 else written[e]
-
-
-@part
-def pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room, m):
-    """Send pulse ``p`` to the m devices listed."""
-    places, side, rows, (words, quads) = room.places[:m], room.counts[:m], room.rows, room.many
-    stop = start + counts.size
-    side_asked, low, high, up, down, g = rows[0, :m], rows[1, :m], rows[2, :m], rows[3, :m], rows[4, :m], rows[5, :m]
-    normals = rows[6, :m]
-    collect(asked, places, side_asked)
-    collect(counts, places, side)
-    collect(cells[device, LOW, start:stop], places, low)
-    collect(cells[device, HIGH, start:stop], places, high)
-    collect(cells[device, UP, start:stop], places, up)
-    collect(cells[device, DOWN, start:stop], places, down)
-    collect(cells[device, G, start:stop], places, g)
-    if ctoc > ZERO:
-        for k in range(m):
-            words[0, k] = (start + places[k]) // 4
-        fill(words[1, :m], p)
-        draw_normals(m, write & WORD, stream, key, words, quads)
-    for k in range(m):
-        normals[k] = quads[places[k] % 4, k]  # a stretch begins at a multiple of 4
-    knots = room.knots[:m]
-    pulse_once(p, side_asked, sign, side, low, high, up, down, tables, ctoc, normals, g, knots, room.bent)
-    put_back(g, places, cells[device, G, start:stop])
-
-
-@part
-def pulse_all(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room):
-    """Send pulse ``p`` to a whole stretch, where its devices are."""
-    n = counts.size
-    stop, normals = start + n, room.rows[7, :n]
-    if ctoc > ZERO:
-        normal_row(key, start // 4, p, write & WORD, stream, normals, room.few)
-    pulse_once(
-        p, asked, sign, counts, cells[device, LOW, start:stop], cells[device, HIGH, start:stop],
-        cells[device, UP, start:stop], cells[device, DOWN, start:stop], tables, ctoc, normals, cells[device, G, start:stop],
-        room.knots[:n], room.bent,
-    )  # fmt: skip
-
-
-@part
-def pulse_stretch(most, cells, device, start, asked, sign, counts, now, t0, tables, ctoc, key, write, stream, room):
-    """Send devices start, start + 1, ... their ``counts`` (n,), none above ``most``; counts of stuck ones become 0."""
-    flags, places, rows = room.flags, room.places, room.rows
-    n, stop = counts.size, start + counts.size
-    drifts = cells.shape[1] > NU
-    for p in range(most):
-        m = flag_above(counts, p, flags)
-        many, drift_many = m * DENSE >= n, drifts and m * DENSE_DRIFT >= n
-        if not many or (p == 0 and drifts and not drift_many):
-            m = list_flagged(n, flags, places)
-        if p == 0:
-            up, down = cells[device, UP, start:stop], cells[device, DOWN, start:stop]
-            if many:
-                skip_all_stuck(up, down, counts)
-            else:
-                skip_stuck(places[:m], up, down, counts)
-            if drift_many:
-                let_all_drift(cells, device, start, counts, now, t0, rows[0, :n])
-            elif drifts:
-                let_drift(cells, device, start, places[:m], counts, now, t0, rows)
-        if many:
-            pulse_all(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room)
-        else:
-            pulse_few(p, cells, device, start, asked, sign, counts, tables, ctoc, key, write, stream, room, m)
+def settle(counts, new, values):
+    """Set ``values`` (w,) to ``new`` (w,) where pulses were sent."""
+    for k in range(values.size):
+        old, other = values[k], new[k]
+        values[k] = other if counts[k] > 0 else old
 
 
 @loop
-def weigh_moved(flags, plus, minus, read_rel, weights, variance):
-    """Fill ``weights`` (n,), and ``variance`` (n,) if not empty, where flagged."""
+def stamp(counts, now, written):
+    """Note when pulses were sent."""
+    for k in range(written.size):
+        old = written[k]
+        written[k] = now if counts[k] > 0 else old
+
+
+@loop
+def weigh_moved(sent, readings, read_rel, weights, variance):
+    """Fill ``weights`` (n,), and ``variance`` (n,) if not empty, where ``sent`` (n,), both counts of a pair, is not 0."""
     for e in range(weights.size):
-        weights[e] = weight_of(plus[e], minus[e]) if flags[e] > 0 else weights[e]
+        new, old = weight_of(readings[2 * e], readings[2 * e + 1]), weights[e]
+        weights[e] = new if sent[e] > 0 else old
     for e in range(variance.size):
-        variance[e] = variance_of(plus[e], minus[e], read_rel) if flags[e] > 0 else variance[e]
+        new, old = variance_of(readings[2 * e], readings[2 * e + 1], read_rel), variance[e]
+        variance[e] = new if sent[e] > 0 else old
+
+
+@loop
+def weigh_listed(sent, readings, read_rel, places, weights, variance):
+    """Do the same for the pairs at ``places`` (m,) of a stretch."""
+    for k in range(places.size):
+        plus, minus = readings[2 * k], readings[2 * k + 1]
+        if sent[k] > 0:
+            weights[places[k]] = weight_of(plus, minus)
+            if variance.size > 0:
+                variance[places[k]] = variance_of(plus, minus, read_rel)
 
 
 @part
-def read_listed(cells, device, start, stop, places, now, t0, unit, rows, out):
-    """Fill ``out`` (m,) with the readings of listed devices."""
-    g, error = rows[4, : places.size], rows[3, : places.size]
-    collect(cells[device, ERROR, start:stop], places, error)
-    if cells.shape[1] > NU:
-        drift_listed(cells, device, start, stop, places, now, t0, rows, g)
-    else:
-        collect(cells[device, G, start:stop], places, g)
-    read_all(g, error, unit, out)
-
-
-@part
-def weigh_stretch(counts, cells, start, now, t0, unit, read_rel, room, weights, variance):
-    """Write the weights (n,) of pairs start, start + 1, ... of which a device has moved, by ``counts`` (2, n or more)."""
-    flags, all_places, rows = room.flags, room.places, room.rows
-    n = weights.size
-    m = flag_either(counts[PLUS, :n], counts[MINUS, :n], flags)
-    if m * (DENSE_DRIFT if cells.shape[1] > NU else DENSE) >= n:
-        plus, minus = rows[5, :n], rows[6, :n]
-        for device in range(2):
-            read_stretch(cells, device, start, now, t0, unit, rows[0], rows[5 + device, :n])
-        weigh_moved(flags[:n], plus, minus, read_rel, weights, variance)
-        return
-    places, plus, minus, row = all_places[:m], rows[5, :m], rows[6, :m], rows[0, :m]
-    list_flagged(n, flags, all_places)
-    for device in range(2):
-        read_listed(cells, device, start, start + n, places, now, t0, unit, rows, rows[5 + device, :m])
-    weigh_all(plus, minus, row)
-    put_back(row, places, weights)
-    if variance.size > 0:
-        vary_all(plus, minus, read_rel, row)
-        put_back(row, places, variance)
-
-
-@part
-def note_rows(counts, start, n_out, row_pulses):
-    """Raise each row's largest count by those of elements start, start + 1, ...; return the largest of all."""
-    most, e = 0, 0
-    while e < counts.size:
-        row = (start + e) // n_out
-        segment = counts[e : min(counts.size, (row + 1) * n_out - start)]
-        largest = segment[0]
-        for k in range(segment.size):
-            largest = max(largest, segment[k])
-        row_pulses[row] = max(row_pulses[row], largest)
-        most = max(most, largest)
-        e += segment.size
-    return most
+def decode_answers(w, scales, bench):
+    """Work out what decides how the first w devices answer to pulses."""
+    decode(bench.codes[UP, :w], scales[UP, 0], scales[UP, 1], bench.up[:w])
+    decode(bench.codes[DOWN, :w], scales[DOWN, 0], scales[DOWN, 1], bench.down[:w])
+    decode(bench.codes[LOW, :w], scales[LOW, 0], scales[LOW, 1], bench.low[:w])
+    decode(bench.codes[HIGH, :w], scales[HIGH, 0], scales[HIGH, 1], bench.high[:w])
 
 
 @part
@@ -264,12 +175,12 @@ def side_by_side(up_table, down_table):
 
 
 @kernel(
-    OUT_CELLS, MATRIX, f8, i8, VECTOR, VECTOR, f8, f8, f8, f8, f8, KEY, i8, i8, i8, OUT_MATRIX, OUT_MATRIX, OUT_COUNTS,
-    returns=i8,
+    STATE, TRAITS, SCALES, MATRIX, f8, i8, VECTOR, VECTOR, f8, f8, f8, f8, f8, KEY, i8, i8, i8,
+    OUT_MATRIX, OUT_MATRIX, OUT_COUNTS, returns=i8,
 )  # fmt: skip
 def apply_pulses(
-    cells, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array, first,
-    weights, variance, row_pulses,
+    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
+    first, weights, variance, row_pulses,
 ):  # fmt: skip
     """Send the pulses that a change of weights asks for; return how many there were.
 
@@ -280,8 +191,8 @@ def apply_pulses(
 
     Parameters
     ----------
-    cells
-        float32 (2, 6 or 8, n_in, n_out), changed in place.
+    state, traits, scales
+        The devices, as `Cells` says; ``state`` is changed in place.
     change
         float32 (rows, n_out), finite, for rows ``first``, ``first`` + 1, ...
     per_weight
@@ -309,32 +220,48 @@ def apply_pulses(
     row_pulses
         int64 (n_in,), written in these rows: the largest number of pulses that one device of the row was sent.
     """
-    n_out = change.shape[1]
-    flat, flat_change = cells.reshape(2, cells.shape[1], -1), change.reshape(-1)
-    flat_weights, flat_variance = weights.reshape(-1), variance.reshape(-1)
-    tables, room = side_by_side(up_table, down_table), new_room()
-    limit, size = np.float32(min(cap, MOST) if cap > 0 else MOST), np.float32(per_weight)
-    rough, both = np.empty((5, LENGTH // 4), np.uint32), np.empty((2, LENGTH), np.int32)
+    n_out, drifts = change.shape[1], scales.shape[0] > NU
+    pairs, codes = state.reshape(-1).view(np.uint64), traits.reshape(-1).view(np.uint32)
+    flat_change, flat_weights, flat_variance = change.reshape(-1), weights.reshape(-1), variance.reshape(-1)
+    room = min(2 * LENGTH, 2 * change.size // TOGETHER * TOGETHER + TOGETHER)
+    tables, bench, train, rough = side_by_side(up_table, down_table), new_bench(room), new_train(room), new_rough(room)
+    limit, stream, total = np.float32(min(cap, MOST) if cap > 0 else MOST), 2 * array, 0
     fill(row_pulses[first : first + change.shape[0]], 0)
-    total = 0
     for begin in range(0, flat_change.size, LENGTH):
-        chunk = flat_change[begin : begin + LENGTH]
-        start, asked = first * n_out + begin, room.asked[: chunk.size]
-        scale(chunk, size, asked)
-        before = total
-        for device in range(2):
-            stream, counts = 4 * array + device, both[device, : chunk.size]  # a slice of a slice would not be contiguous
-            total += round_stretch(asked, limit, start, write, stream, key, counts, room.flags, room.places, rough)
-            most = note_rows(counts, start, n_out, row_pulses)
-            sign = ONE if device == PLUS else -ONE
-            pulse_stretch(
-                most, flat, device, start, asked, sign, counts, now, t0, tables, np.float32(ctoc),
-                key, write, stream + 2, room,
-            )  # fmt: skip
-        if total > before:
-            stop = start + chunk.size
-            weigh_stretch(
-                both, flat, start, now, t0, np.float32(unit), np.float32(read_rel), room,
-                flat_weights[start:stop], flat_variance[start:stop],
-            )  # fmt: skip
+        chunk, start = flat_change[begin : begin + LENGTH], first * n_out + begin
+        n, w = chunk.size, 2 * chunk.size
+        asked, counts = train.asked[:w], train.counts[:w]
+        ask(chunk, np.float32(per_weight), asked)
+        total += round_stretch(asked, limit, 2 * start, write, stream, key, counts, train.flags, train.listed, rough)
+        note_rows(counts, 2 * start, 2 * n_out, row_pulses)
+        m = flag_above(train.counts.view(np.int64)[:n], 0, train.flags)  # a pair's counts as one: above 0 where one is
+        if m == 0:
+            continue
+        whole, places = m * DENSE >= n, train.pairs[:m]
+        if whole:
+            m = n
+            take_all(pairs, codes, drifts, start, n, bench)
+        else:
+            list_flagged(n, train.flags, train.pairs)
+            take_listed(pairs, codes, drifts, start, places, bench)
+            keep(train.asked.view(np.uint64), places)
+            keep(train.counts.view(np.uint64), places)
+            number_listed(places, train.local)
+        w = 2 * m
+        decode_answers(w, scales, bench)
+        skip_stuck(bench.up[:w], bench.down[:w], train.counts[:w])
+        let_drift(m, scales, now, t0, bench)
+        send_train(w, whole, 2 * start, tables, np.float32(ctoc), key, write, stream + 1, bench, train)
+        settle(train.counts[:w], bench.after[:w], bench.g[:w])
+        if drifts:
+            stamp(train.counts[:w], np.float32(now), bench.written[:w])
+        read_after(m, scales, np.float32(unit), bench)
+        g, written = bench.g.view(np.uint64)[:m], bench.written.view(np.uint64)[:m]
+        here, there = flat_weights[start : start + n], flat_variance[start : start + n]
+        if whole:
+            give_all(g, written, start, drifts, pairs)
+            weigh_moved(train.counts.view(np.int64), bench.readings, np.float32(read_rel), here, there)
+        else:
+            give_listed(g, written, start, places, drifts, pairs)
+            weigh_listed(train.counts.view(np.int64), bench.readings, np.float32(read_rel), places, here, there)
     return total

@@ -29,13 +29,13 @@ def moved(g, step, size, wobble, low, high):
 
 
 @loop
-def pulse_straight(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g):
+def pulse_straight(p, asked, counts, low, high, up, down, tables, ctoc, normals, g):
     """Send pulse ``p`` to all (n,) that have it to come, by a response that is straight between two knots."""
     up_0, up_rise = tables[0, 0], tables[0, 1] - tables[0, 0]
     down_0, down_rise = tables[1, 0], tables[1, 1] - tables[1, 0]
     for k in range(g.size):
         u = place_in(g[k], low[k], high[k])
-        rising = asked[k] * sign > ZERO
+        rising = asked[k] > ZERO
         size = up_0 + up_rise * u if rising else down_0 + down_rise * u
         step = up[k] if rising else -down[k]
         after = moved(g[k], step, size, ONE + ctoc * normals[k], low[k], high[k])
@@ -50,12 +50,12 @@ def place_all(g, low, high, knots, place):
 
 
 @loop
-def part_places(place, asked, sign, knots, knot):
+def part_places(place, asked, knots, knot):
     """Split ``place`` (n,) into the knot before it, counted through both tables, and what is left of it."""
     for k in range(knot.size):
         before = min(np.int32(place[k]), np.int32(knots - 2))
         place[k] -= np.float32(before)
-        knot[k] = before if asked[k] * sign > ZERO else before + np.int32(knots)
+        knot[k] = before if asked[k] > ZERO else before + np.int32(knots)
 
 
 @loop
@@ -66,22 +66,22 @@ def follow(flat, knot, beyond, size):
 
 
 @loop
-def pulse_sized(p, asked, sign, counts, low, high, up, down, size, ctoc, normals, g):
+def pulse_sized(p, asked, counts, low, high, up, down, size, ctoc, normals, g):
     """Do `pulse_straight` with responses ``size`` (n,) worked out before."""
     for k in range(g.size):
-        step = up[k] if asked[k] * sign > ZERO else -down[k]
+        step = up[k] if asked[k] > ZERO else -down[k]
         after = moved(g[k], step, size[k], ONE + ctoc * normals[k], low[k], high[k])
         g[k] = after if counts[k] > p else g[k]
 
 
 @loop
-def pulse_once(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g, knot, bent):
+def pulse_once(p, asked, counts, low, high, up, down, tables, ctoc, normals, g, knot, bent):
     """Send pulse ``p`` by the shorter way; ``knot`` int32 (n,) and ``bent`` (2, n or more) are scratch."""
     if tables.shape[1] == 2:
-        pulse_straight(p, asked, sign, counts, low, high, up, down, tables, ctoc, normals, g)
+        pulse_straight(p, asked, counts, low, high, up, down, tables, ctoc, normals, g)
     else:
         place, size = bent[0, : g.size], bent[1, : g.size]
         place_all(g, low, high, tables.shape[1], place)
-        part_places(place, asked, sign, tables.shape[1], knot)
+        part_places(place, asked, tables.shape[1], knot)
         follow(tables.reshape(-1), knot, place, size)
-        pulse_sized(p, asked, sign, counts, low, high, up, down, size, ctoc, normals, g)
+        pulse_sized(p, asked, counts, low, high, up, down, size, ctoc, normals, g)

@@ -60,29 +60,20 @@ def flag_above(counts, p, flags):
 
 
 @loop
-def flag_either(counts, others, flags):
-    """Flag where one of two counts (n,) is above 0 likewise; return how many they are."""
-    total = 0
-    for e in range(counts.size):
-        above = (counts[e] | others[e]) > 0
-        flags[e] = np.uint8(above)
-        total += above
-    return total
-
-
-@loop
 def list_flagged(n, flags, places):
-    """List in ``places`` (n,) where the first n ``flags`` are set; return how many are."""
-    m = 0
+    """List in ``places`` (n,) where the first n ``flags``, 0 or 1, are set; return how many are."""
+    m = np.uint64(0)  # numba need not ask of a place without a sign whether it is counted from the end
     for k in range(n, (n + EIGHT - 1) // EIGHT * EIGHT):
         flags[k] = 0
     eights = flags.view(np.uint64)
     for w in range((n + EIGHT - 1) // EIGHT):
-        if eights[w] != 0:
-            for k in range(EIGHT * w, min(n, EIGHT * w + EIGHT)):  # no branch: where flags are set, they are many
-                places[m] = k
-                m += int(flags[k])
-    return m
+        eight = eights[w]
+        while eight != 0:
+            lowest = eight & (~eight + np.uint64(1))  # 2^(8 k), k the first one set: as a float it has 8 k for its exponent
+            places[m] = EIGHT * w + ((np.float64(lowest).view(np.int64) >> 52) - 1023) // EIGHT
+            m += np.uint64(1)
+            eight ^= lowest
+    return np.int64(m)
 
 
 @loop
@@ -93,6 +84,12 @@ def halve(codes):
         codes[e] >>= np.int32(1)
         total += codes[e]
     return total
+
+
+@loop
+def new_rough(devices):
+    """Return scratch for rounding so many."""
+    return np.empty((5, (devices + 3) // 4), np.uint32)
 
 
 @loop

@@ -1,0 +1,193 @@
+"""Trains of pulses: devices that lie side by side take one pulse after the other, together.
+
+Cycle-to-cycle noise: 512 devices that follow each other share 128 blocks: words 0 of all for the first 128 devices and so
+on. So pulse p of device d (a place in its array, as `pulses` says) takes the first normal, where p is even, or the second
+that `normals_of_halves` makes of word d // 128 % 4 of the block with counter
+(d // 512 * 128 + d % 128, p // 2, write, stream).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mortalsim.kernels.folding import new_row
+from mortalsim.kernels.jit import loop, part
+from mortalsim.kernels.philox import CHUNK, count_from, draw_words, pair_up_halves
+from mortalsim.kernels.responses import pulse_once
+from mortalsim.kernels.rounding import flag_above, list_flagged
+from mortalsim.kernels.vectors import copy, fill
+
+ZERO = np.float32(0)
+WORD = 0xFFFFFFFF
+
+#: Devices whose random words come from the same blocks.
+TOGETHER = 4 * CHUNK
+
+#: Devices that have had all their pulses are left behind where fewer than one in so many goes on and normals are due.
+NARROW = 8
+
+
+class Train(NamedTuple):
+    """Room for the devices of a stretch that are sent pulses, one number each.
+
+    What was ``asked`` for in pulses, how many ``counts`` were made of it and how many of those that go on have ``left`` in
+    all; ``place`` says where a device lies among those taken, ``local`` where it lies in the stretch; conductance ``g``; the
+    normals of ``even`` and ``odd`` pulses and the ``words`` that they come from; scratch.
+    """
+
+    asked: Any
+    counts: Any
+    left: Any
+    place: Any
+    local: Any
+    g: Any
+    even: Any
+    odd: Any
+    words: Any
+    flags: Any
+    listed: Any
+    pairs: Any
+    knots: Any
+    bent: Any
+
+
+@loop
+def new_count(devices):
+    """Return room for a whole number of each."""
+    return np.empty(devices, np.int32)
+
+
+@loop
+def new_place(devices):
+    """Return room for a place of each."""
+    return np.empty(devices, np.int64)
+
+
+@part
+def new_train(devices):
+    """Return a `Train` for so many, a multiple of `TOGETHER`."""
+    even, odd = new_row(devices), new_row(devices)
+    fill(even, ZERO)  # without cycle-to-cycle noise nothing else is ever written there
+    fill(odd, ZERO)
+    words, flags = np.empty((5, devices + 2 * TOGETHER), np.uint32), np.empty(devices, np.uint8)
+    return Train(
+        new_row(devices), new_count(devices), new_count(devices), new_place(devices), new_place(devices), new_row(devices),
+        even, odd, words, flags, new_place(devices), new_place(devices), new_count(devices),
+        np.empty((2, devices), np.float32),
+    )  # fmt: skip
+
+
+@loop
+def keep(values, kept):
+    """Move ``values`` at the places ``kept`` (m,), which rise, to the front."""
+    for k in range(kept.size):
+        values[k] = values[kept[k]]
+
+
+@loop
+def collect(values, places, row):
+    """Lay values at ``places`` (m,) side by side in ``row`` (m,)."""
+    for k in range(places.size):
+        row[k] = values[places[k]]
+
+
+@loop
+def put_back(row, places, values):
+    """Write row (m,) to ``values`` at ``places`` (m,)."""
+    for k in range(places.size):
+        values[places[k]] = row[k]
+
+
+@loop
+def blocks_of(first, local, counters):
+    """Fill ``counters`` (m,) with the blocks of devices ``local`` (m,), counted from device ``first``."""
+    for k in range(local.size):
+        device = first + local[k]
+        counters[k] = device // TOGETHER * CHUNK + device % CHUNK
+
+
+@loop
+def pick(words, first, local, out):
+    """Write to ``out`` (m,) the word of each device's own block that belongs to it."""
+    for k in range(local.size):
+        out[k] = words[(first + local[k]) // CHUNK % 4, k]
+
+
+@loop
+def lay_out(words, groups, out):
+    """Write words (4 or more, groups, CHUNK) to ``out`` (groups or more, 4, CHUNK), in the order of their devices."""
+    for group in range(groups):
+        for k in range(4):
+            for lane in range(CHUNK):
+                out[group, k, lane] = words[k, group, lane]
+
+
+@part
+def draw_pairs(w, whole, first, q, key, write, stream, train):
+    """Draw normals of pulses 2 q and 2 q + 1 for the first w devices; ``whole`` says that they lie in their own order."""
+    words, m, ahead = train.words, w, 0
+    if whole:
+        ahead = first % TOGETHER  # from the beginning of a group to the end of another
+        m = (ahead + w + TOGETHER - 1) // TOGETHER * CHUNK
+        count_from(first // TOGETHER * CHUNK, words[0, :m])
+    else:
+        blocks_of(first, train.local[:w], words[0, :m])
+    fill(words[1, :m], q)
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & WORD, stream, key)
+    if whole:
+        lay_out(words.reshape(5, -1, CHUNK), m // CHUNK, words[4].reshape(-1, 4, CHUNK))
+    else:
+        pick(words, first, train.local[:w], words[4, :w])
+    pair_up_halves(words[4, ahead : ahead + w], train.even[:w], train.odd[:w])
+
+
+@loop
+def largest(counts):
+    """Return the largest of ``counts`` (w,), at least 0."""
+    most = 0
+    for k in range(counts.size):
+        most = max(most, counts[k])
+    return most
+
+
+@part
+def leave_behind(w, m, first_time, whole, bench, train):
+    """Go on with the m devices flagged of the first w alone; ``bench.after`` says what the others have become."""
+    place, local, kept = train.place, train.local, train.listed[:m]
+    list_flagged(w, train.flags, train.listed)
+    if first_time:
+        copy(kept, place[:m])
+    else:
+        put_back(train.g[:w], place[:w], bench.after)
+        keep(place, kept)
+    if whole:
+        copy(kept, local[:m])
+    else:
+        keep(local, kept)
+    collect(bench.after, place[:m], train.g[:m])
+    keep(train.left, kept)
+    for numbers in (train.asked, bench.low, bench.high, bench.up, bench.down):
+        keep(numbers, kept)
+
+
+@part
+def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
+    """Send the first w devices their ``train.counts``, from ``bench.after`` on, which becomes what they conduct then."""
+    g, narrowed = bench.after, False
+    copy(train.counts[:w], train.left[:w])
+    for p in range(largest(train.left[:w])):
+        if p > 0 and p % 2 == 0:  # normals are due again
+            m = flag_above(train.left[:w], p, train.flags)
+            if m * NARROW < w:
+                leave_behind(w, m, not narrowed, whole, bench, train)
+                w, g, narrowed, whole = m, train.g, True, False
+        if ctoc > ZERO and p % 2 == 0:
+            draw_pairs(w, whole, first, p // 2, key, write, stream, train)
+        pulse_once(
+            p, train.asked[:w], train.left[:w], bench.low[:w], bench.high[:w], bench.up[:w], bench.down[:w], tables, ctoc,
+            train.odd[:w] if p % 2 else train.even[:w], g[:w], train.knots[:w], train.bent,
+        )  # fmt: skip
+    if narrowed:
+        put_back(g[:w], train.place[:w], bench.after)
