@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, check_array, check_between
+from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, all_finite, check_array, check_between
 from mortalsim.chips.crossbar import Crossbar, Rows, rows_of
 from mortalsim.chips.design import Design
 from mortalsim.chips.layer import Layer
@@ -120,7 +120,7 @@ class SimulatedChip:
         v = taps[-1].post
         self._read_number += 1
         self._account(reads=len(v), nudged=len(v) if nudge is not None else 0)
-        if not np.isfinite(v).all():
+        if not all_finite(v):
             advice = "Lower the learning rate or limit the converters' range."
             raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. {advice}")
         return Trace(v, tuple(taps) if Port.TAPS in self._datasheet.ports else ())
