@@ -84,23 +84,24 @@ def variance_of(plus, minus, read_rel):
 
 
 @loop
-def decode(codes, base, unit, out):
-    """Fill ``out`` (n,) with what ``codes`` uint16 (n,) mean."""
-    for e in range(out.size):
-        out[e] = decoded(codes[e], base, unit)
+def decode(w, codes, trait, scales, out):
+    """Work out a trait of w devices from its ``codes``."""
+    base, unit = scales[trait, 0], scales[trait, 1]
+    for e in range(w):
+        out[e] = decoded(codes[trait, e], base, unit)
 
 
 @loop
-def drift_all(g, nu, written, now, t0, out):
-    """Fill ``out`` (n,) with conductances at time ``now``."""
-    for e in range(out.size):
+def drift_all(w, g, nu, written, now, t0, out):
+    """Work out what w devices conduct at time ``now``."""
+    for e in range(w):
         out[e] = drifted(g[e], nu[e], written[e], now, t0)
 
 
 @loop
-def read_all(g, error, unit, out):
-    """Fill ``out`` (n,) with readings."""
-    for e in range(out.size):
+def read_all(w, g, error, unit, out):
+    """Work out the readings of w devices."""
+    for e in range(w):
         out[e] = reading(g[e], error[e], unit)
 
 
@@ -114,25 +115,25 @@ def weigh_all(readings, read_rel, weights, variance):
 
 
 @loop
-def take_two(state, g, written):
+def take_two(n, state, g, written):
     """Part a state of two fields, (2 n,) pairs of float32 taken as uint64."""
-    for k in range(g.size):
+    for k in range(n):
         g[k] = state[2 * k]
         written[k] = state[2 * k + 1]
 
 
 @loop
-def take_five(traits, a, b, c, d, e):
+def take_five(n, traits, a, b, c, d, e):
     """Part five traits, (5 n,) pairs of uint16 taken as uint32."""
-    for k in range(a.size):
+    for k in range(n):
         a[k], b[k], c[k] = traits[5 * k], traits[5 * k + 1], traits[5 * k + 2]
         d[k], e[k] = traits[5 * k + 3], traits[5 * k + 4]
 
 
 @loop
-def take_six(traits, a, b, c, d, e, f):
+def take_six(n, traits, a, b, c, d, e, f):
     """Part six traits likewise."""
-    for k in range(a.size):
+    for k in range(n):
         a[k], b[k], c[k] = traits[6 * k], traits[6 * k + 1], traits[6 * k + 2]
         d[k], e[k], f[k] = traits[6 * k + 3], traits[6 * k + 4], traits[6 * k + 5]
 
@@ -140,34 +141,32 @@ def take_six(traits, a, b, c, d, e, f):
 @loop
 def take_all(state, traits, drifts, start, n, bench):
     """Take pairs start, start + 1, ... start + n - 1; ``state`` uint64 and ``traits`` uint32 of the whole array."""
-    g, written, codes = bench.g.view(np.uint64)[:n], bench.written.view(np.uint64)[:n], bench.codes.view(np.uint32)
-    a, b, c, d, e, f = codes[0, :n], codes[1, :n], codes[2, :n], codes[3, :n], codes[4, :n], codes[5, :n]
-    stop = start + n
+    g, written, codes = bench.g.view(np.uint64), bench.written.view(np.uint64), bench.codes.view(np.uint32)
+    a, b, c, d, e, f = codes[0], codes[1], codes[2], codes[3], codes[4], codes[5]
     if drifts:
-        take_two(state[2 * start : 2 * stop], g, written)
-        take_six(traits[6 * start : 6 * stop], a, b, c, d, e, f)
+        take_two(n, state[2 * start :], g, written)
+        take_six(n, traits[6 * start :], a, b, c, d, e, f)
     else:
-        copy(state[start:stop], g)
-        take_five(traits[5 * start : 5 * stop], a, b, c, d, e)
+        copy(state[start : start + n], g)
+        take_five(n, traits[5 * start :], a, b, c, d, e)
 
 
 @part
 def let_drift(n, scales, now, t0, bench):
     """Fill ``bench.after`` with what the n pairs taken conduct at time ``now``."""
-    w, codes = 2 * n, bench.codes
+    w = 2 * n
     if scales.shape[0] > NU:
-        decode(codes[NU, :w], scales[NU, 0], scales[NU, 1], bench.nu[:w])
-        drift_all(bench.g[:w], bench.nu[:w], bench.written[:w], np.float32(now), np.float32(t0), bench.after[:w])
+        decode(w, bench.codes, NU, scales, bench.nu)
+        drift_all(w, bench.g, bench.nu, bench.written, np.float32(now), np.float32(t0), bench.after)
     else:
-        copy(bench.g[:w], bench.after[:w])
+        copy(bench.g[:w], bench.after)
 
 
 @part
 def read_after(n, scales, unit, bench):
     """Fill ``bench.readings`` with what ``bench.after`` counts for."""
-    w, codes = 2 * n, bench.codes
-    decode(codes[ERROR, :w], scales[ERROR, 0], scales[ERROR, 1], bench.error[:w])
-    read_all(bench.after[:w], bench.error[:w], unit, bench.readings[:w])
+    decode(2 * n, bench.codes, ERROR, scales, bench.error)
+    read_all(2 * n, bench.after, bench.error, unit, bench.readings)
 
 
 @kernel(STATE, TRAITS, SCALES, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)

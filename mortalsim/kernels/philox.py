@@ -144,9 +144,9 @@ def pair_up(words_a, words_b, x, y):
 
 
 @loop
-def pair_up_halves(words, x, y):
-    """Turn words (m,) into two vectors of normals (m,), 16 bits each: enough for what repeats of one pulse differ by."""
-    for i in range(words.size):
+def pair_up_halves(m, words, x, y):
+    """Turn m words into two vectors of normals of 16 bits each: enough for what repeats of one pulse differ by."""
+    for i in range(m):
         x[i], y[i] = normals_of_halves(words[i])
 
 

@@ -65,10 +65,10 @@ def note_rows(counts, first, line, row_pulses):
 
 
 @loop
-def take_listed(state, traits, drifts, start, places, bench):
-    """Do `take_all` for the pairs at ``places`` (m,) alone."""
+def take_listed(state, traits, drifts, start, m, places, bench):
+    """Do `take_all` for the pairs at m ``places`` alone."""
     g, written, codes = bench.g.view(np.uint64), bench.written.view(np.uint64), bench.codes.view(np.uint32)
-    for k in range(places.size):
+    for k in range(m):
         pair = start + places[k]
         if drifts:
             g[k], written[k] = state[2 * pair], state[2 * pair + 1]
@@ -81,29 +81,31 @@ def take_listed(state, traits, drifts, start, places, bench):
 
 
 @loop
-def number_listed(places, local):
-    """Fill ``local`` (2 m,) with where the devices of the pairs at ``places`` lie in their stretch."""
-    for k in range(places.size):
+def number_listed(m, places, local):
+    """Write to ``local`` where the devices of the pairs at m ``places`` lie in their stretch."""
+    for k in range(m):
         local[2 * k] = 2 * places[k]
         local[2 * k + 1] = 2 * places[k] + 1
 
 
 @loop
-def give_all(g, written, start, drifts, state):
-    """Write pairs back as `take_all` took them; vectors are float32 pairs as uint64."""
+def give_all(n, bench, start, drifts, state):
+    """Write pairs back as `take_all` took them."""
+    g, written = bench.g.view(np.uint64), bench.written.view(np.uint64)
     if drifts:
-        out = state[2 * start : 2 * (start + g.size)]
-        for k in range(g.size):
+        out = state[2 * start :]
+        for k in range(n):
             out[2 * k] = g[k]
             out[2 * k + 1] = written[k]
     else:
-        copy(g, state[start : start + g.size])
+        copy(g[:n], state[start:])
 
 
 @loop
-def give_listed(g, written, start, places, drifts, state):
+def give_listed(m, bench, start, places, drifts, state):
     """Write pairs back as `take_listed` took them."""
-    for k in range(places.size):
+    g, written = bench.g.view(np.uint64), bench.written.view(np.uint64)
+    for k in range(m):
         pair = start + places[k]
         if drifts:
             state[2 * pair], state[2 * pair + 1] = g[k], written[k]
@@ -112,24 +114,24 @@ def give_listed(g, written, start, places, drifts, state):
 
 
 @loop
-def skip_stuck(up, down, counts):
+def skip_stuck(w, up, down, counts):
     """Send nothing to devices that do not move anyway."""
-    for k in range(counts.size):
+    for k in range(w):
         counts[k] = 0 if (up[k] == ZERO) & (down[k] == ZERO) else counts[k]
 
 
 @loop
-def settle(counts, new, values):
-    """Set ``values`` (w,) to ``new`` (w,) where pulses were sent."""
-    for k in range(values.size):
+def settle(w, counts, new, values):
+    """Set the first w ``values`` to ``new`` ones where pulses were sent."""
+    for k in range(w):
         old, other = values[k], new[k]
         values[k] = other if counts[k] > 0 else old
 
 
 @loop
-def stamp(counts, now, written):
+def stamp(w, counts, now, written):
     """Note when pulses were sent."""
-    for k in range(written.size):
+    for k in range(w):
         old = written[k]
         written[k] = now if counts[k] > 0 else old
 
@@ -146,9 +148,9 @@ def weigh_moved(sent, readings, read_rel, weights, variance):
 
 
 @loop
-def weigh_listed(sent, readings, read_rel, places, weights, variance):
-    """Do the same for the pairs at ``places`` (m,) of a stretch."""
-    for k in range(places.size):
+def weigh_listed(m, sent, readings, read_rel, places, weights, variance):
+    """Do the same for the pairs at m ``places`` of a stretch."""
+    for k in range(m):
         plus, minus = readings[2 * k], readings[2 * k + 1]
         if sent[k] > 0:
             weights[places[k]] = weight_of(plus, minus)
@@ -159,10 +161,10 @@ def weigh_listed(sent, readings, read_rel, places, weights, variance):
 @part
 def decode_answers(w, scales, bench):
     """Work out what decides how the first w devices answer to pulses."""
-    decode(bench.codes[UP, :w], scales[UP, 0], scales[UP, 1], bench.up[:w])
-    decode(bench.codes[DOWN, :w], scales[DOWN, 0], scales[DOWN, 1], bench.down[:w])
-    decode(bench.codes[LOW, :w], scales[LOW, 0], scales[LOW, 1], bench.low[:w])
-    decode(bench.codes[HIGH, :w], scales[HIGH, 0], scales[HIGH, 1], bench.high[:w])
+    decode(w, bench.codes, UP, scales, bench.up)
+    decode(w, bench.codes, DOWN, scales, bench.down)
+    decode(w, bench.codes, LOW, scales, bench.low)
+    decode(w, bench.codes, HIGH, scales, bench.high)
 
 
 @part
@@ -234,34 +236,34 @@ def apply_pulses(
         ask(chunk, np.float32(per_weight), asked)
         total += round_stretch(asked, limit, 2 * start, write, stream, key, counts, train.flags, train.listed, rough)
         note_rows(counts, 2 * start, 2 * n_out, row_pulses)
-        m = flag_above(train.counts.view(np.int64)[:n], 0, train.flags)  # a pair's counts as one: above 0 where one is
+        sent = train.counts.view(np.int64)  # both counts of a pair as one number, above 0 where one of them is
+        m = flag_above(n, sent, 0, train.flags)
         if m == 0:
             continue
-        whole, places = m * DENSE >= n, train.pairs[:m]
+        whole, places = m * DENSE >= n, train.pairs
         if whole:
             m = n
             take_all(pairs, codes, drifts, start, n, bench)
         else:
-            list_flagged(n, train.flags, train.pairs)
-            take_listed(pairs, codes, drifts, start, places, bench)
-            keep(train.asked.view(np.uint64), places)
-            keep(train.counts.view(np.uint64), places)
-            number_listed(places, train.local)
+            list_flagged(n, train.flags, places)
+            take_listed(pairs, codes, drifts, start, m, places, bench)
+            keep(m, train.asked.view(np.uint64), places)
+            keep(m, train.counts.view(np.uint64), places)
+            number_listed(m, places, train.local)
         w = 2 * m
         decode_answers(w, scales, bench)
-        skip_stuck(bench.up[:w], bench.down[:w], train.counts[:w])
+        skip_stuck(w, bench.up, bench.down, train.counts)
         let_drift(m, scales, now, t0, bench)
         send_train(w, whole, 2 * start, tables, np.float32(ctoc), key, write, stream + 1, bench, train)
-        settle(train.counts[:w], bench.after[:w], bench.g[:w])
+        settle(w, train.counts, bench.after, bench.g)
         if drifts:
-            stamp(train.counts[:w], np.float32(now), bench.written[:w])
+            stamp(w, train.counts, np.float32(now), bench.written)
         read_after(m, scales, np.float32(unit), bench)
-        g, written = bench.g.view(np.uint64)[:m], bench.written.view(np.uint64)[:m]
         here, there = flat_weights[start : start + n], flat_variance[start : start + n]
         if whole:
-            give_all(g, written, start, drifts, pairs)
-            weigh_moved(train.counts.view(np.int64), bench.readings, np.float32(read_rel), here, there)
+            give_all(n, bench, start, drifts, pairs)
+            weigh_moved(sent, bench.readings, np.float32(read_rel), here, there)
         else:
-            give_listed(g, written, start, places, drifts, pairs)
-            weigh_listed(train.counts.view(np.int64), bench.readings, np.float32(read_rel), places, here, there)
+            give_listed(m, bench, start, places, drifts, pairs)
+            weigh_listed(m, sent, bench.readings, np.float32(read_rel), places, here, there)
     return total

@@ -49,10 +49,10 @@ def flag_odd(codes, flags):
 
 
 @loop
-def flag_above(counts, p, flags):
-    """Flag ``counts`` (n,) above ``p`` likewise; return how many they are."""
+def flag_above(n, counts, p, flags):
+    """Flag which of n ``counts`` are above ``p`` likewise; return how many they are."""
     total = 0
-    for e in range(counts.size):
+    for e in range(n):
         above = counts[e] > p
         flags[e] = np.uint8(above)
         total += above

@@ -80,38 +80,38 @@ def new_train(devices):
 
 
 @loop
-def keep(values, kept):
-    """Move ``values`` at the places ``kept`` (m,), which rise, to the front."""
-    for k in range(kept.size):
+def keep(m, values, kept):
+    """Move ``values`` at the m places ``kept``, which rise, to the front."""
+    for k in range(m):
         values[k] = values[kept[k]]
 
 
 @loop
-def collect(values, places, row):
-    """Lay values at ``places`` (m,) side by side in ``row`` (m,)."""
-    for k in range(places.size):
+def collect(m, values, places, row):
+    """Lay values at m ``places`` side by side in ``row``."""
+    for k in range(m):
         row[k] = values[places[k]]
 
 
 @loop
-def put_back(row, places, values):
-    """Write row (m,) to ``values`` at ``places`` (m,)."""
-    for k in range(places.size):
+def put_back(m, row, places, values):
+    """Write the first m of ``row`` to ``values`` at ``places``."""
+    for k in range(m):
         values[places[k]] = row[k]
 
 
 @loop
-def blocks_of(first, local, counters):
-    """Fill ``counters`` (m,) with the blocks of devices ``local`` (m,), counted from device ``first``."""
-    for k in range(local.size):
+def blocks_of(m, first, local, counters):
+    """Write to ``counters`` the blocks of m devices ``local``, counted from device ``first``."""
+    for k in range(m):
         device = first + local[k]
         counters[k] = device // TOGETHER * CHUNK + device % CHUNK
 
 
 @loop
-def pick(words, first, local, out):
-    """Write to ``out`` (m,) the word of each device's own block that belongs to it."""
-    for k in range(local.size):
+def pick(m, words, first, local, out):
+    """Write to ``out`` the word of each device's own block that belongs to it."""
+    for k in range(m):
         out[k] = words[(first + local[k]) // CHUNK % 4, k]
 
 
@@ -133,21 +133,21 @@ def draw_pairs(w, whole, first, q, key, write, stream, train):
         m = (ahead + w + TOGETHER - 1) // TOGETHER * CHUNK
         count_from(first // TOGETHER * CHUNK, words[0, :m])
     else:
-        blocks_of(first, train.local[:w], words[0, :m])
+        blocks_of(m, first, train.local, words[0])
     fill(words[1, :m], q)
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & WORD, stream, key)
     if whole:
         lay_out(words.reshape(5, -1, CHUNK), m // CHUNK, words[4].reshape(-1, 4, CHUNK))
     else:
-        pick(words, first, train.local[:w], words[4, :w])
-    pair_up_halves(words[4, ahead : ahead + w], train.even[:w], train.odd[:w])
+        pick(m, words, first, train.local, words[4])
+    pair_up_halves(w, words[4, ahead:], train.even, train.odd)
 
 
 @loop
-def largest(counts):
-    """Return the largest of ``counts`` (w,), at least 0."""
+def largest(w, counts):
+    """Return the largest of the first w ``counts``, at least 0."""
     most = 0
-    for k in range(counts.size):
+    for k in range(w):
         most = max(most, counts[k])
     return most
 
@@ -155,39 +155,39 @@ def largest(counts):
 @part
 def leave_behind(w, m, first_time, whole, bench, train):
     """Go on with the m devices flagged of the first w alone; ``bench.after`` says what the others have become."""
-    place, local, kept = train.place, train.local, train.listed[:m]
-    list_flagged(w, train.flags, train.listed)
+    kept = train.listed
+    list_flagged(w, train.flags, kept)
     if first_time:
-        copy(kept, place[:m])
+        copy(kept[:m], train.place)
     else:
-        put_back(train.g[:w], place[:w], bench.after)
-        keep(place, kept)
+        put_back(w, train.g, train.place, bench.after)
+        keep(m, train.place, kept)
     if whole:
-        copy(kept, local[:m])
+        copy(kept[:m], train.local)
     else:
-        keep(local, kept)
-    collect(bench.after, place[:m], train.g[:m])
-    keep(train.left, kept)
+        keep(m, train.local, kept)
+    collect(m, bench.after, train.place, train.g)
+    keep(m, train.left, kept)
     for numbers in (train.asked, bench.low, bench.high, bench.up, bench.down):
-        keep(numbers, kept)
+        keep(m, numbers, kept)
 
 
 @part
 def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
     """Send the first w devices their ``train.counts``, from ``bench.after`` on, which becomes what they conduct then."""
     g, narrowed = bench.after, False
-    copy(train.counts[:w], train.left[:w])
-    for p in range(largest(train.left[:w])):
+    copy(train.counts[:w], train.left)
+    for p in range(largest(w, train.left)):
         if p > 0 and p % 2 == 0:  # normals are due again
-            m = flag_above(train.left[:w], p, train.flags)
+            m = flag_above(w, train.left, p, train.flags)
             if m * NARROW < w:
                 leave_behind(w, m, not narrowed, whole, bench, train)
                 w, g, narrowed, whole = m, train.g, True, False
         if ctoc > ZERO and p % 2 == 0:
             draw_pairs(w, whole, first, p // 2, key, write, stream, train)
         pulse_once(
-            p, train.asked[:w], train.left[:w], bench.low[:w], bench.high[:w], bench.up[:w], bench.down[:w], tables, ctoc,
-            train.odd[:w] if p % 2 else train.even[:w], g[:w], train.knots[:w], train.bent,
+            p, w, train.asked, train.left, bench.low, bench.high, bench.up, bench.down, tables, ctoc,
+            train.odd if p % 2 else train.even, g, train.knots, train.bent,
         )  # fmt: skip
     if narrowed:
-        put_back(g[:w], train.place[:w], bench.after)
+        put_back(w, g, train.place, bench.after)
