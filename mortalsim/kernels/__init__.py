@@ -3,12 +3,16 @@
 The only room that imports numba. Every kernel has a plain twin in ``tests/naive.py`` that it must equal.
 """
 
-from mortalsim.kernels.dac import drive_lines
-from mortalsim.kernels.epilogue import read_epilogue
+from mortalsim.kernels.jit import compiled_beside
+
+with compiled_beside("pulses", "apply_pulses"):
+    from mortalsim.kernels.dac import drive_lines
+    from mortalsim.kernels.epilogue import read_epilogue
+    from mortalsim.kernels.philox import fill_normal, philox4x32
+    from mortalsim.kernels.signs import add_signs, rank1_pattern, sign_pattern
+
 from mortalsim.kernels.folding import drifted, fold
-from mortalsim.kernels.philox import fill_normal, philox4x32
 from mortalsim.kernels.pulses import apply_pulses
-from mortalsim.kernels.signs import add_signs, rank1_pattern, sign_pattern
 
 __all__ = [
     "add_signs",

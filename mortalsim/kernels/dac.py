@@ -101,12 +101,12 @@ def drive_lines(v, lines, normalise, eps, norm_gain, step, limit, gain, offset, 
         float32 (B,), written: sum of squares of each row of ``pre``.
     """
     n = v.shape[1]
-    lanes, plain = np.empty(LANES, np.float32), np.empty(n if lines.size > 0 else 0, np.float32)
+    lanes, plain = np.empty(LANES, np.float32), np.empty(n, np.float32)
     bound = np.float32(limit if limit > 0 else np.inf)
     for b in range(v.shape[0]):
         factor = np.float32(1)
         if normalise:
-            total = sum_with_overlay(v[b], lines, plain, lanes) if lines.size > 0 else sum_of_squares(v[b], lanes)
+            total = sum_with_overlay(v[b], lines, plain, lanes)
             factor = np.float32(norm_gain) / (np.float32(eps) + np.sqrt(total / np.float32(n)))
         convert_all(v[b], factor, bound, np.float32(step), gain, offset, pre[b, :n])
         pre[b, n] = BIAS

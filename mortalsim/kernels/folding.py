@@ -22,19 +22,14 @@ LENGTH = 4096
 
 
 class Bench(NamedTuple):
-    """Room for the devices of a stretch: a float32 each, but for ``codes`` uint16 (6, devices)."""
+    """Room for the devices of a stretch: float32 (devices,), ``codes`` uint16 (6, devices), ``traits`` float32 likewise."""
 
     g: Any
     written: Any
-    up: Any
-    down: Any
-    low: Any
-    high: Any
-    error: Any
-    nu: Any
     after: Any
     readings: Any
     codes: Any
+    traits: Any
 
 
 @loop
@@ -46,10 +41,8 @@ def new_row(devices):
 @loop
 def new_bench(devices):
     """Return a `Bench`."""
-    return Bench(
-        new_row(devices), new_row(devices), new_row(devices), new_row(devices), new_row(devices), new_row(devices),
-        new_row(devices), new_row(devices), new_row(devices), new_row(devices), np.empty((6, devices), np.uint16),
-    )  # fmt: skip
+    codes, traits = np.empty((6, devices), np.uint16), np.empty((6, devices), np.float32)
+    return Bench(new_row(devices), new_row(devices), new_row(devices), new_row(devices), codes, traits)
 
 
 @law
@@ -84,11 +77,12 @@ def variance_of(plus, minus, read_rel):
 
 
 @loop
-def decode(w, codes, trait, scales, out):
-    """Work out a trait of w devices from its ``codes``."""
-    base, unit = scales[trait, 0], scales[trait, 1]
-    for e in range(w):
-        out[e] = decoded(codes[trait, e], base, unit)
+def decode_all(w, codes, scales, traits):
+    """Work out what the ``codes`` of w devices mean."""
+    for trait in range(scales.shape[0]):
+        base, unit = scales[trait, 0], scales[trait, 1]
+        for e in range(w):
+            traits[trait, e] = decoded(codes[trait, e], base, unit)
 
 
 @loop
@@ -140,7 +134,7 @@ def take_six(n, traits, a, b, c, d, e, f):
 
 @loop
 def take_all(state, traits, drifts, start, n, bench):
-    """Take pairs start, start + 1, ... start + n - 1; ``state`` uint64 and ``traits`` uint32 of the whole array."""
+    """Take the n pairs from ``start`` on, traits as codes; ``state`` uint64 and ``traits`` uint32 of the whole array."""
     g, written, codes = bench.g.view(np.uint64), bench.written.view(np.uint64), bench.codes.view(np.uint32)
     a, b, c, d, e, f = codes[0], codes[1], codes[2], codes[3], codes[4], codes[5]
     if drifts:
@@ -152,21 +146,13 @@ def take_all(state, traits, drifts, start, n, bench):
 
 
 @part
-def let_drift(n, scales, now, t0, bench):
-    """Fill ``bench.after`` with what the n pairs taken conduct at time ``now``."""
-    w = 2 * n
+def make_out(w, scales, now, t0, bench):
+    """Work out the traits of the w devices taken, and what they conduct at time ``now``."""
+    decode_all(w, bench.codes, scales, bench.traits)
     if scales.shape[0] > NU:
-        decode(w, bench.codes, NU, scales, bench.nu)
-        drift_all(w, bench.g, bench.nu, bench.written, np.float32(now), np.float32(t0), bench.after)
+        drift_all(w, bench.g, bench.traits[NU], bench.written, np.float32(now), np.float32(t0), bench.after)
     else:
         copy(bench.g[:w], bench.after)
-
-
-@part
-def read_after(n, scales, unit, bench):
-    """Fill ``bench.readings`` with what ``bench.after`` counts for."""
-    decode(2 * n, bench.codes, ERROR, scales, bench.error)
-    read_all(2 * n, bench.after, bench.error, unit, bench.readings)
 
 
 @kernel(STATE, TRAITS, SCALES, f8, f8, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
@@ -178,6 +164,6 @@ def fold(state, traits, scales, now, t0, unit, read_rel, first, last, weights, v
     for start in range(first * n_out, last * n_out, LENGTH):
         stop = min(start + LENGTH, last * n_out)
         take_all(pairs, codes, scales.shape[0] > NU, start, stop - start, bench)
-        let_drift(stop - start, scales, now, t0, bench)
-        read_after(stop - start, scales, np.float32(unit), bench)
+        make_out(2 * (stop - start), scales, now, t0, bench)
+        read_all(2 * (stop - start), bench.after, bench.traits[ERROR], np.float32(unit), bench.readings)
         weigh_all(bench.readings, np.float32(read_rel), flat_weights[start:stop], flat_variance[start:stop])

@@ -12,9 +12,10 @@ vector written and another one that might overlap it.
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -71,15 +72,39 @@ def kernel(*signature: Any, returns: Any = nb.void) -> Callable[[F], F]:
 _said: list[str] = []
 
 
+def is_new(name: str, neighbour: Callable[..., Any]) -> bool:
+    """Return whether the kernel of this name, in the folder of ``neighbour``, is still to be compiled."""
+    folder: str = FunctionCache(neighbour).cache_path  # type: ignore[no-untyped-call]
+    return not nb.config.DISABLE_JIT and not any(Path(folder).glob(f"*.{name}-*.nbi"))  # type: ignore[attr-defined]
+
+
 def say_if_new(function: Callable[..., Any]) -> None:
     """Tell whoever sits at a terminal, once, why the first import takes so long."""
-    if _said or nb.config.DISABLE_JIT or not sys.stderr.isatty():  # type: ignore[attr-defined]
-        return
-    folder: str = FunctionCache(function).cache_path  # type: ignore[no-untyped-call]
-    if not any(Path(folder).glob(f"*.{function.__qualname__}-*.nbi")):
+    if not _said and sys.stderr.isatty() and is_new(function.__qualname__, function):
         _said.append("mortalsim: compiling its kernels for this machine, this once; it takes about 20 seconds")
         sys.stderr.write(_said[0] + "\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def compiled_beside(module: str, name: str) -> Iterator[None]:
+    """Have another process compile a module of this room into the cache while this one compiles what it imports inside.
+
+    Two cores then share the work, which numba's own lock keeps threads from doing. Nothing happens if the module's kernel
+    ``name`` is there already; what the other process fails to do is done later by this one.
+    """
+    room = Path(__file__).parent
+    if not is_new(name, law) or not sys.executable or getattr(sys, "frozen", False):
+        yield
+        return
+    # The room itself is not to be imported there, or all would be compiled twice.
+    script = (
+        f"import sys, types; sys.path.insert(0, {str(room.parents[1])!r}); room = types.ModuleType({__package__!r}); "
+        f"room.__path__ = [{str(room)!r}]; sys.modules[room.__name__] = room; import {__package__}.{module}"
+    )
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen([sys.executable, "-c", script], stdin=nowhere, stdout=nowhere, stderr=nowhere):
+        yield
 
 
 def drop_stale_cache(folder: Path) -> None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.kernels.cells import DOWN, HIGH, LOW, NU, UP
-from mortalsim.kernels.folding import LENGTH, decode, let_drift, new_bench, read_after, take_all, variance_of, weight_of
+from mortalsim.kernels.cells import DOWN, ERROR, NU, UP
+from mortalsim.kernels.folding import LENGTH, make_out, new_bench, read_all, take_all, variance_of, weight_of
 from mortalsim.kernels.jit import (
     KEY,
     MATRIX,
@@ -159,15 +159,6 @@ def weigh_listed(m, sent, readings, read_rel, places, weights, variance):
 
 
 @part
-def decode_answers(w, scales, bench):
-    """Work out what decides how the first w devices answer to pulses."""
-    decode(w, bench.codes, UP, scales, bench.up)
-    decode(w, bench.codes, DOWN, scales, bench.down)
-    decode(w, bench.codes, LOW, scales, bench.low)
-    decode(w, bench.codes, HIGH, scales, bench.high)
-
-
-@part
 def side_by_side(up_table, down_table):
     """Return both tables as one, (2, K)."""
     tables = np.empty((2, up_table.size), np.float32)
@@ -248,17 +239,16 @@ def apply_pulses(
             list_flagged(n, train.flags, places)
             take_listed(pairs, codes, drifts, start, m, places, bench)
             keep(m, train.asked.view(np.uint64), places)
-            keep(m, train.counts.view(np.uint64), places)
+            keep(m, sent, places)
             number_listed(m, places, train.local)
         w = 2 * m
-        decode_answers(w, scales, bench)
-        skip_stuck(w, bench.up, bench.down, train.counts)
-        let_drift(m, scales, now, t0, bench)
+        make_out(w, scales, now, t0, bench)
+        skip_stuck(w, bench.traits[UP], bench.traits[DOWN], train.counts)
         send_train(w, whole, 2 * start, tables, np.float32(ctoc), key, write, stream + 1, bench, train)
         settle(w, train.counts, bench.after, bench.g)
         if drifts:
             stamp(w, train.counts, np.float32(now), bench.written)
-        read_after(m, scales, np.float32(unit), bench)
+        read_all(w, bench.after, bench.traits[ERROR], np.float32(unit), bench.readings)
         here, there = flat_weights[start : start + n], flat_variance[start : start + n]
         if whole:
             give_all(n, bench, start, drifts, pairs)

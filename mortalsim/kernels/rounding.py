@@ -111,6 +111,6 @@ def round_stretch(asked, limit, start, write, stream, key, counts, flags, places
     for i in range(list_flagged(asked.size, flags, places)):
         e = places[i]
         left = rounded_down(asked[e], limit)[1]
-        word = philox4x32(start + e, 1, write & WORD, stream, np.uint64(key[0]), np.uint64(key[1]))[0]
+        word = philox4x32(np.uint32(start + e), np.uint32(1), write & WORD, stream, np.uint64(key[0]), np.uint64(key[1]))[0]
         counts[e] += 2 if uniform(word) < left - np.floor(left) else 0
     return halve(counts)

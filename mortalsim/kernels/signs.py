@@ -96,7 +96,7 @@ def draw_signs(key, array, part, first, signs, scratch):
     m = signs.size // BITS
     count_from(first, words[0, :m])
     fill(words[1, :m], array)
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], part, DOMAIN, key)
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], part, np.int64(DOMAIN), key)
     for block in range(m):
         for k in range(4):
             e = BITS * block + 32 * k
@@ -169,7 +169,15 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
         for r in range(m):
             count_from(((start + r) * n_out + first) // BITS, words[0, r * span : (r + 1) * span])
         fill(words[1, : m * span], array)
-        draw_words(words[0, : m * span], words[1, : m * span], words[2, : m * span], words[3, : m * span], FULL, DOMAIN, key)
+        draw_words(
+            words[0, : m * span],
+            words[1, : m * span],
+            words[2, : m * span],
+            words[3, : m * span],
+            np.int64(FULL),
+            np.int64(DOMAIN),
+            key,
+        )
         for r in range(m):
             low = ((start + r) * n_out + first) % BITS
             blocks = words[:, r * span : (r + 1) * span]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP
 from mortalsim.kernels.folding import new_row
 from mortalsim.kernels.jit import loop, part
 from mortalsim.kernels.philox import CHUNK, count_from, draw_words, pair_up_halves
@@ -168,14 +169,14 @@ def leave_behind(w, m, first_time, whole, bench, train):
         keep(m, train.local, kept)
     collect(m, bench.after, train.place, train.g)
     keep(m, train.left, kept)
-    for numbers in (train.asked, bench.low, bench.high, bench.up, bench.down):
+    for numbers in (train.asked, bench.traits[LOW], bench.traits[HIGH], bench.traits[UP], bench.traits[DOWN]):
         keep(m, numbers, kept)
 
 
 @part
 def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
     """Send the first w devices their ``train.counts``, from ``bench.after`` on, which becomes what they conduct then."""
-    g, narrowed = bench.after, False
+    g, traits, narrowed = bench.after, bench.traits, False
     copy(train.counts[:w], train.left)
     for p in range(largest(w, train.left)):
         if p > 0 and p % 2 == 0:  # normals are due again
@@ -186,7 +187,7 @@ def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
         if ctoc > ZERO and p % 2 == 0:
             draw_pairs(w, whole, first, p // 2, key, write, stream, train)
         pulse_once(
-            p, w, train.asked, train.left, bench.low, bench.high, bench.up, bench.down, tables, ctoc,
+            p, w, train.asked, train.left, traits[LOW], traits[HIGH], traits[UP], traits[DOWN], tables, ctoc,
             train.odd if p % 2 else train.even, g, train.knots, train.bent,
         )  # fmt: skip
     if narrowed:
