@@ -23,8 +23,6 @@ BUMP_0, BUMP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 
 ROUNDS = 7
 
-EIGHTH_TURN = np.uint32(1 << 29)
-
 #: Blocks of four numbers made at a time: the scratch of one chunk stays in the nearest cache.
 CHUNK = 128
 
@@ -94,7 +92,9 @@ def natural_exp(x):
 def cos_sin(angle):
     """Return cosine and sine of ``angle`` / 2^32 turns, uint32."""
     # The nearest quarter turn and what is left of the angle, -1/2 to 1/2 quarter turns; numba widens unless told not to.
-    quarter = np.uint32(np.uint32(angle + EIGHTH_TURN) >> np.uint32(30))
+    quarter = np.uint32(
+        np.uint32(np.uint32(np.uint32(angle >> np.uint32(29)) + np.uint32(1)) >> np.uint32(1)) & np.uint32(3)
+    )
     t = np.float32(np.uint32(angle << np.uint32(2)).view(np.int32)) * TWO_TO_32
     square = t * t
     sine = t * (S0 + square * (S1 + square * (S2 + square * S3)))

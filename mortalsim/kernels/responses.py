@@ -29,17 +29,19 @@ def moved(g, step, size, wobble, low, high):
 
 
 @loop
-def pulse_straight(p, w, asked, counts, low, high, up, down, tables, ctoc, normals, g):
-    """Send pulse ``p`` to all (n,) that have it to come, by a response that is straight between two knots."""
+def two_straight(p, w, asked, counts, low, high, up, down, tables, ctoc, even, odd, g):
+    """Send pulses ``p`` and ``p`` + 1 to those of w devices that have them to come, by straight lines between two knots."""
     up_0, up_rise = tables[0, 0], tables[0, 1] - tables[0, 0]
     down_0, down_rise = tables[1, 0], tables[1, 1] - tables[1, 0]
     for k in range(w):
-        u = place_in(g[k], low[k], high[k])
         rising = asked[k] > ZERO
-        size = up_0 + up_rise * u if rising else down_0 + down_rise * u
+        size, rise = (up_0, up_rise) if rising else (down_0, down_rise)
         step = up[k] if rising else -down[k]
-        after = moved(g[k], step, size, ONE + ctoc * normals[k], low[k], high[k])
-        g[k] = after if counts[k] > p else g[k]
+        old = g[k]
+        new = moved(old, step, size + rise * place_in(old, low[k], high[k]), ONE + ctoc * even[k], low[k], high[k])
+        old = new if counts[k] > p else old
+        new = moved(old, step, size + rise * place_in(old, low[k], high[k]), ONE + ctoc * odd[k], low[k], high[k])
+        g[k] = new if counts[k] > p + 1 else old
 
 
 @loop
@@ -67,7 +69,7 @@ def follow(w, flat, knot, beyond, size):
 
 @loop
 def pulse_sized(p, w, asked, counts, low, high, up, down, size, ctoc, normals, g):
-    """Do `pulse_straight` with responses ``size`` (n,) worked out before."""
+    """Send pulse ``p`` likewise, with responses ``size`` worked out before."""
     for k in range(w):
         step = up[k] if asked[k] > ZERO else -down[k]
         after = moved(g[k], step, size[k], ONE + ctoc * normals[k], low[k], high[k])
@@ -75,13 +77,17 @@ def pulse_sized(p, w, asked, counts, low, high, up, down, size, ctoc, normals, g
 
 
 @loop
-def pulse_once(p, w, asked, counts, low, high, up, down, tables, ctoc, normals, g, knot, bent):
-    """Send pulse ``p`` by the shorter way; ``knot`` int32 (n,) and ``bent`` (2, n or more) are scratch."""
+def send_two(p, w, most, asked, counts, low, high, up, down, tables, ctoc, even, odd, g, knot, bent):
+    """Send pulses ``p`` and ``p`` + 1 by the shorter way; no device has more than ``most`` to come.
+
+    ``knot`` int32 (w or more,) and ``bent`` float32 (2, w or more) are scratch.
+    """
     if tables.shape[1] == 2:
-        pulse_straight(p, w, asked, counts, low, high, up, down, tables, ctoc, normals, g)
-    else:
-        place, size = bent[0], bent[1]
+        two_straight(p, w, asked, counts, low, high, up, down, tables, ctoc, even, odd, g)
+        return
+    place, size = bent[0], bent[1]
+    for pulse in range(p, min(p + 2, most)):
         place_all(w, g, low, high, tables.shape[1], place)
         part_places(w, place, asked, tables.shape[1], knot)
         follow(w, tables.reshape(-1), knot, place, size)
-        pulse_sized(p, w, asked, counts, low, high, up, down, size, ctoc, normals, g)
+        pulse_sized(pulse, w, asked, counts, low, high, up, down, size, ctoc, odd if pulse > p else even, g)

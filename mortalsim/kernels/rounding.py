@@ -61,18 +61,19 @@ def flag_above(n, counts, p, flags):
 
 @loop
 def list_flagged(n, flags, places):
-    """List in ``places`` (n,) where the first n ``flags``, 0 or 1, are set; return how many are."""
-    m = np.uint64(0)  # numba need not ask of a place without a sign whether it is counted from the end
+    """List in ``places`` where the first n ``flags``, 0 or 1, are set; return how many are.
+
+    Both have room for n, rounded up to a multiple of 8.
+    """
+    m = np.uint64(0)  # of a place without a sign numba need not ask whether it is counted from the end
     for k in range(n, (n + EIGHT - 1) // EIGHT * EIGHT):
         flags[k] = 0
     eights = flags.view(np.uint64)
     for w in range((n + EIGHT - 1) // EIGHT):
-        eight = eights[w]
-        while eight != 0:
-            lowest = eight & (~eight + np.uint64(1))  # 2^(8 k), k the first one set: as a float it has 8 k for its exponent
-            places[m] = EIGHT * w + ((np.float64(lowest).view(np.int64) >> 52) - 1023) // EIGHT
-            m += np.uint64(1)
-            eight ^= lowest
+        if eights[w] != 0:
+            for k in range(EIGHT):  # no branch, which would often be guessed wrong
+                places[m] = EIGHT * w + k
+                m += np.uint64(flags[EIGHT * w + k])
     return np.int64(m)
 
 
@@ -96,8 +97,8 @@ def new_rough(devices):
 def round_stretch(asked, limit, start, write, stream, key, counts, flags, places, words):
     """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ... ``asked`` for; return their sum.
 
-    ``start`` is a multiple of 16; ``flags`` uint8 (n, rounded up to a multiple of 8), ``places`` int64 (n,) and ``words``
-    uint32 (5, n / 4, rounded up) are scratch.
+    ``start`` is a multiple of 16; ``flags`` uint8 and ``places`` int64, both (n, rounded up to a multiple of 8), and
+    ``words`` uint32 (5, n / 4, rounded up) are scratch.
     """
     m = (asked.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])

@@ -1,4 +1,4 @@
-"""Trains of pulses: devices that lie side by side take one pulse after the other, together.
+"""Trains of pulses: devices that lie side by side take two pulses at a time, together.
 
 Cycle-to-cycle noise: 512 devices that follow each other share 128 blocks: words 0 of all for the first 128 devices and so
 on. So pulse p of device d (a place in its array, as `pulses` says) takes the first normal, where p is even, or the second
@@ -16,7 +16,7 @@ from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP
 from mortalsim.kernels.folding import new_row
 from mortalsim.kernels.jit import loop, part
 from mortalsim.kernels.philox import CHUNK, count_from, draw_words, pair_up_halves
-from mortalsim.kernels.responses import pulse_once
+from mortalsim.kernels.responses import send_two
 from mortalsim.kernels.rounding import flag_above, list_flagged
 from mortalsim.kernels.vectors import copy, fill
 
@@ -26,7 +26,7 @@ WORD = 0xFFFFFFFF
 #: Devices whose random words come from the same blocks.
 TOGETHER = 4 * CHUNK
 
-#: Devices that have had all their pulses are left behind where fewer than one in so many goes on and normals are due.
+#: Devices that have had all their pulses are left behind where fewer than one in so many goes on.
 NARROW = 8
 
 
@@ -178,17 +178,18 @@ def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
     """Send the first w devices their ``train.counts``, from ``bench.after`` on, which becomes what they conduct then."""
     g, traits, narrowed = bench.after, bench.traits, False
     copy(train.counts[:w], train.left)
-    for p in range(largest(w, train.left)):
-        if p > 0 and p % 2 == 0:  # normals are due again
+    most = largest(w, train.left)
+    for p in range(0, most, 2):
+        if p > 0:
             m = flag_above(w, train.left, p, train.flags)
             if m * NARROW < w:
                 leave_behind(w, m, not narrowed, whole, bench, train)
                 w, g, narrowed, whole = m, train.g, True, False
-        if ctoc > ZERO and p % 2 == 0:
+        if ctoc > ZERO:
             draw_pairs(w, whole, first, p // 2, key, write, stream, train)
-        pulse_once(
-            p, w, train.asked, train.left, traits[LOW], traits[HIGH], traits[UP], traits[DOWN], tables, ctoc,
-            train.odd if p % 2 else train.even, g, train.knots, train.bent,
+        send_two(
+            p, w, most, train.asked, train.left, traits[LOW], traits[HIGH], traits[UP], traits[DOWN], tables, ctoc,
+            train.even, train.odd, g, train.knots, train.bent,
         )  # fmt: skip
     if narrowed:
         put_back(w, g, train.place, bench.after)
