@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -118,7 +119,9 @@ def all_finite(array: FloatArray) -> bool:
 
 
 def check_between(name: str, value: float, low: float, high: float = np.inf, *, unit: str = "") -> float:
-    """Return ``value`` if ``low <= value <= high``; raise `RangeError` otherwise, also for NaN."""
+    """Return ``value`` if ``low <= value <= high``; raise `RangeError` otherwise, also for NaN and what is no number."""
+    if not isinstance(value, Real):
+        raise RangeError(f"{name}: expected a number, found {type(value).__name__} {value!r}. Write one without quotes or list.")
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
         bound = f"at least {low:g}{unit}" if high == np.inf else f"between {low:g} and {high:g}{unit}"

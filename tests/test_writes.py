@@ -201,8 +201,11 @@ def test_time_passes_with_every_read_and_write():
         Delta(0, np.zeros((13, 8), np.float32), np.nan),
         Outer(0, np.full((4000, 13), 3e38, np.float32), np.full((4000, 8), 3e38, np.float32), 1.0),
         Shrink(0, 1.5),
+        Shrink(0, "half"),
+        Outer(0, np.ones((1, 13), np.float32), np.ones((1, 8), np.float32), [0.1]),
+        Delta("first", np.zeros((13, 8), np.float32)),
     ],
-    ids=["nan", "scale", "overflow", "factor"],
+    ids=["nan", "scale", "overflow", "factor", "word for a factor", "list for a rate", "word for an array"],
 )
 def test_a_refused_request_leaves_even_drift_as_it_was(request_):
     chip = SimulatedChip(small("harsh"), 3)

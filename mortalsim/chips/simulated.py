@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -250,8 +251,8 @@ class SimulatedChip:
         return None if current is None else check_array(f"currents[{index}]", current, {"B": samples, "n_out": n_out})
 
     def _array(self, index: int) -> Crossbar:
-        if not 0 <= index < len(self.layers):
-            raise RangeError(f"array: expected 0 to {len(self.layers) - 1}, the arrays of this chip, found {index}.")
+        if not isinstance(index, Integral) or not 0 <= index < len(self.layers):
+            raise RangeError(f"array: expected 0 to {len(self.layers) - 1}, the arrays of this chip, found {index!r}.")
         return self.layers[index].crossbar
 
     def _rows(self, request: Outer | Delta | Shrink, crossbar: Crossbar) -> tuple[Rows, float]:
