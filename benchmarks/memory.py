@@ -42,7 +42,7 @@ def device_bytes(setting: Setting) -> Iterable[Row]:
         "memory_per_device",
         made,
         against="bytes; no time",
-        ratio=layer.crossbar.cells.nbytes / devices,
+        ratio=sum(array.nbytes for array in layer.crossbar.cells.arrays) / devices,
         reach=judged(32.0, setting),
         note=f"{what}: conductance, steps, bounds, error, drift, time of the last write; the seconds are of fabrication",
     )

@@ -121,7 +121,7 @@ def all_finite(array: FloatArray) -> bool:
 def check_between(name: str, value: float, low: float, high: float = np.inf, *, unit: str = "") -> float:
     """Return ``value`` if ``low <= value <= high``; raise `RangeError` otherwise, also for NaN and what is no number."""
     if not isinstance(value, Real):
-        raise RangeError(f"{name}: expected a number, found {type(value).__name__} {value!r}. Write one without quotes or list.")
+        raise RangeError(f"{name}: expected a number, found {type(value).__name__} {value!r}. Write 0.1, say.")
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""
         bound = f"at least {low:g}{unit}" if high == np.inf else f"between {low:g} and {high:g}{unit}"

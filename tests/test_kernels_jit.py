@@ -50,34 +50,56 @@ def test_cached_kernels_are_not_announced(fresh, capsys, monkeypatch):
     assert capsys.readouterr().err == ""
 
 
-def test_another_process_compiles_one_module_and_no_more(monkeypatch, tmp_path):
+class Other:
+    """Stands for the other process; writes down what happens to it."""
+
+    def __init__(self, told, *, hangs=False):
+        self.told, self.hangs = told, hangs
+
+    def __call__(self, command, **streams):
+        self.told.extend([command, "begun"])
+        return self
+
+    def wait(self, timeout=None):
+        self.told.append("waited for")
+        if self.hangs and timeout is not None:
+            raise subprocess.TimeoutExpired("python", timeout)
+
+    def kill(self):
+        self.told.append("killed")
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_another_process_compiles_one_module_and_no_more(hangs, monkeypatch, tmp_path):
     """What it is told to do is done here without compiling: it ends well and has not imported the rest."""
     told = []
-
-    class Other:
-        def __init__(self, command, **streams):
-            told.extend(command)
-
-        def __enter__(self):
-            told.append("begun")
-
-        def __exit__(self, *_):
-            told.append("waited for")
-
     monkeypatch.setattr(jit, "is_new", lambda *_: True)
-    monkeypatch.setattr(subprocess, "Popen", Other)
+    monkeypatch.setattr(subprocess, "Popen", Other(told, hangs=hangs))
     with jit.compiled_beside("pulses", "apply_pulses"):
         told.append("meanwhile")
-    assert told[3:] == ["begun", "meanwhile", "waited for"]
+    command, *course = told
+    assert course == ["begun", "meanwhile", "waited for", "killed", "waited for"]
     monkeypatch.undo()
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    (tmp_path / "random.py").write_text("raise SystemExit('a file in the user's folder was run')", encoding="utf-8")
     ask = "; print('mortalsim.kernels.pulses' in sys.modules, 'mortalsim.kernels.dac' in sys.modules)"
-    found = subprocess.run([told[0], told[1], told[2] + ask], capture_output=True, text=True, check=True, cwd=tmp_path)
+    asked = [*command[:2], command[2] + ask]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert found.stdout.split() == ["True", "False"]
 
 
+@pytest.mark.parametrize("executable", ["/nowhere/python", "/bin/sh", "", None])
+def test_where_no_other_process_can_begin_this_one_does_all(executable, monkeypatch):
+    monkeypatch.setattr(jit, "is_new", lambda *_: True)
+    monkeypatch.setattr(sys, "executable", executable)
+    with jit.compiled_beside("pulses", "apply_pulses"):
+        pass
+
+
 def test_no_other_process_is_begun_where_all_is_compiled(monkeypatch):
-    monkeypatch.setattr(subprocess, "Popen", None)
+    told = []
+    monkeypatch.setattr(subprocess, "Popen", Other(told))
     monkeypatch.setattr(jit, "is_new", lambda *_: False)
     with jit.compiled_beside("pulses", "apply_pulses"):
         pass
+    assert told == []

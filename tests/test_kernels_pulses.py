@@ -230,6 +230,14 @@ def test_traits_are_kept_to_half_a_unit(seed, base, spread):
     assert not cells.values(LOW).any()
 
 
+def test_a_small_step_is_not_taken_for_a_stuck_device():
+    cells = Cells.blank(1, 2, drift=False)
+    for trait in (UP, DOWN):
+        cells.fix(trait, np.array([[[1e-8, 0]], [[1e-14, -1e-9]]], F), base=0.0)
+    np.testing.assert_array_equal(cells.stuck(), [[[False, True]], [[False, True]]])
+    assert cells.values(UP)[1, 0, 0] == pytest.approx(1e-8 / 65535)
+
+
 def test_16_bit_normals_pass_for_normal():
     # 2e5 numbers of 512-device blocks; the Kolmogorov-Smirnov test and each moment fail by chance once in 1e3.
     cells = fresh(100, 1000, up=F(1e-10), down=F(1e-10), low=F(0), high=F(1))

@@ -81,7 +81,7 @@ def test_shrink_takes_weights_towards_zero_and_program_to_their_targets():
 def test_stuck_devices_never_move():
     chip = SimulatedChip(small("mild", device={"stuck": 0.5}), 3)
     cells = chip.layers[0].crossbar.cells
-    stuck = (cells.codes(UP) == 0) & (cells.codes(DOWN) == 0)
+    stuck = cells.stuck()
     before = cells.levels(G)[stuck].copy()
     chip.write(Delta(0, np.full((13, 8), 0.3, np.float32)))
     np.testing.assert_array_equal(cells.levels(G)[stuck], before)
@@ -216,6 +216,18 @@ def test_a_refused_request_leaves_even_drift_as_it_was(request_):
     after = chip.snapshot()
     for name, array in before.items():
         np.testing.assert_array_equal(array, after[name])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"), [(lambda state: state.astype(np.float64), ShapeError), (lambda state: state * np.nan, RangeError)]
+)
+def test_a_snapshot_of_other_numbers_is_refused(spoil, error):
+    chip = SimulatedChip(small("mild", device={"technology": "exponential"}), 3)
+    before = chip.snapshot()
+    with pytest.raises(error, match=r"state\.1"):
+        chip.restore(before | {"state.1": spoil(before["state.1"])})
+    for name, array in before.items():
+        np.testing.assert_array_equal(array, chip.snapshot()[name])
 
 
 def test_half_a_snapshot_is_not_taken():

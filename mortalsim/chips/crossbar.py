@@ -109,7 +109,10 @@ class Crossbar:
             self.fold(now)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return copies of all that changes; the folded values too, for they remember when each device was last folded."""
+        """Return copies of all that changes; the folded values too, for they remember when each device was last folded.
+
+        Traits are not in it: design and seed make them anew.
+        """
         return {name: array.copy() for name, array in self._arrays().items()} | {"folded_at": np.array([self.folded_at])}
 
     def take(self, state: dict[str, np.ndarray]) -> None:
@@ -120,8 +123,7 @@ class Crossbar:
         self.version += 1
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        cells = dict(zip(("state", "traits", "scales"), self.cells.arrays, strict=True))
-        return cells | {"weights": self.weights, "variance": self.variance}
+        return {"state": self.cells.state, "weights": self.weights, "variance": self.variance}
 
     def change(self, rows: Rows, now: float, number: int, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
         """Ask for weight changes ``scale * rows``; ``number`` counts the chip's writes and picks the noise."""
@@ -192,7 +194,7 @@ class Crossbar:
     def _change_exactly(self, rows: Rows, scale: float, now: float) -> None:
         # Continuous devices: each of the pair takes half the change, up to its own bounds.
         half, cells = rows(0, self.shape[0]) * np.float32(scale * self.design.unit / 2), self.cells
-        g, moves = cells.levels(G), (cells.codes(UP) > 0) & (half != 0)
+        g, moves = cells.levels(G), ~cells.stuck() & (half != 0)
         start: FloatArray = g
         if self.device.drifts:
             # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.

@@ -193,16 +193,23 @@ class SimulatedChip:
         Raises
         ------
         ShapeError
-            The snapshot is of a chip with other arrays.
+            The snapshot is of a chip with other arrays, or of numbers of another kind.
+        RangeError
+            It holds NaN or infinity.
         """
         present = [layer.crossbar.state() for layer in self.layers]
         for layer, arrays in zip(self.layers, present, strict=True):
             for name, array in arrays.items():
                 found = np.asarray(state.get(f"{name}.{layer.index}", np.zeros(0)))
-                if found.shape != array.shape:
+                if found.shape != array.shape or found.dtype != array.dtype:
                     raise ShapeError(
-                        f"state: expected {name}.{layer.index} of shape {array.shape}, found {found.shape}. "
-                        "Restore only what a chip of the same design and sizes gave."
+                        f"state: expected {name}.{layer.index} of shape {array.shape}, {array.dtype}, found {found.shape}, "
+                        f"{found.dtype}. Restore only what a chip of the same design and sizes gave."
+                    )
+                if not all_finite(found):
+                    raise RangeError(
+                        f"state: expected finite numbers, found NaN or infinity in {name}.{layer.index}. "
+                        "Restore a snapshot made before they came up."
                     )
         for layer, arrays in zip(self.layers, present, strict=True):
             layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in arrays})

@@ -38,7 +38,8 @@ class Cells:
     state
         float32 (n_in, n_out, 1 or 2, 2): `G` and, if devices drift, `WRITTEN`, of both devices of each pair.
     traits
-        uint16 (n_in, n_out, 5 or 6, 2): codes of `UP` to `ERROR` and, if devices drift, `NU`.
+        uint16 (n_in, n_out, 5 or 6, 2): codes of `UP` to `ERROR` and, if devices drift, `NU`. Here as there the last axis
+        is `PLUS` and `MINUS`.
     scales
         float32 (5 or 6, 2): what a trait's code 0 means, and how much more each further one: value = base + unit * code.
     """
@@ -58,11 +59,6 @@ class Cells:
         """State, traits and scales."""
         return self.state, self.traits, self.scales
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes."""
-        return sum(array.nbytes for array in self.arrays)
-
     def levels(self, field: int) -> npt.NDArray[np.float32]:
         """Return a field of the state, (2, n_in, n_out), to read and to write."""
         return np.moveaxis(self.state[:, :, field], -1, 0)
@@ -76,16 +72,21 @@ class Cells:
         base, unit = self.scales[trait]
         return np.asarray(base + unit * self.codes(trait).astype(np.float32))
 
-    def fix(self, trait: int, values: npt.ArrayLike, *, base: float | None = None) -> None:
-        """Set a trait to ``values``, (2, n_in, n_out) or one for all, to within half a unit.
+    def stuck(self) -> npt.NDArray[np.bool_]:
+        """Return which devices answer no pulse, (2, n_in, n_out)."""
+        return np.asarray((self.codes(UP) == 0) & (self.codes(DOWN) == 0))
 
-        The unit is 1/65535 of what lies between ``base`` (None: the smallest value) and the largest value.
+    def fix(self, trait: int, values: npt.ArrayLike, *, base: float | None = None) -> None:
+        """Set a trait to finite ``values``, (2, n_in, n_out) or one for all, to within half a unit and float32's rounding.
+
+        The unit is 1/65535 of what lies between ``base`` (None: the smallest value) and the largest value. With a ``base``,
+        values below count as `base`, and code 0 is kept for those: a value just above it becomes one unit.
         """
         wanted = np.asarray(values, np.float32)
         lowest = np.float32(wanted.min() if base is None else base)
-        unit = np.float32((wanted.max() - lowest) / np.float32(CODES))
+        unit = np.float32(max(wanted.max() - lowest, 0) / np.float32(CODES))
         self.scales[trait] = lowest, unit
-        if unit > 0:
-            self.codes(trait)[...] = np.clip(np.rint((wanted - lowest) / unit), 0, CODES)
-        else:
-            self.codes(trait)[...] = 0
+        codes = np.clip(np.rint((wanted - lowest) / unit), 0, CODES) if unit > 0 else np.zeros_like(wanted)
+        if base is not None:
+            codes = np.where(wanted > lowest, np.maximum(codes, 1), 0)
+        self.codes(trait)[...] = codes

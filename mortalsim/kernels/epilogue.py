@@ -6,11 +6,10 @@ import numpy as np
 
 from mortalsim.kernels.dac import clip, round_to
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import CHUNK, new_scratch, normal_rows
+from mortalsim.kernels.philox import CHUNK, LOW_WORD, new_scratch, normal_rows
 from mortalsim.kernels.vectors import copy
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
-WORD = 0xFFFFFFFF
 
 
 @law
@@ -160,7 +159,7 @@ def read_epilogue(
         y = out[b, first:last]
         if noisy:
             if b % together == 0:
-                normal_rows(key, b, read & WORD, array, first // 4, normals[: min(together, z.shape[0] - b)], scratch)
+                normal_rows(key, b, read & LOW_WORD, array, first // 4, normals[: min(together, z.shape[0] - b)], scratch)
             xi = normals[b % together]
             common = np.float32(line_var) * power[b] + np.float32(neuron_var)
             if own:

@@ -55,7 +55,7 @@ def loop(function: F) -> F:
 
 
 def part(function: F) -> F:
-    """Put a function into the one place that calls it before compiling: layers of functions would each be compiled again."""
+    """Put a function into the one or two places that call it before compiling: layers would each be compiled again."""
     return cast(F, njit(inline="always", **INSIDE)(function))
 
 
@@ -71,17 +71,22 @@ def kernel(*signature: Any, returns: Any = nb.void) -> Callable[[F], F]:
 
 _said: list[str] = []
 
+#: Seconds after which a process that compiles beside this one is given up.
+PATIENCE = 120
+
 
 def is_new(name: str, neighbour: Callable[..., Any]) -> bool:
     """Return whether the kernel of this name, in the folder of ``neighbour``, is still to be compiled."""
+    if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return False
     folder: str = FunctionCache(neighbour).cache_path  # type: ignore[no-untyped-call]
-    return not nb.config.DISABLE_JIT and not any(Path(folder).glob(f"*.{name}-*.nbi"))  # type: ignore[attr-defined]
+    return not any(Path(folder).glob(f"*.{name}-*.nbi"))
 
 
 def say_if_new(function: Callable[..., Any]) -> None:
     """Tell whoever sits at a terminal, once, why the first import takes so long."""
     if not _said and sys.stderr.isatty() and is_new(function.__qualname__, function):
-        _said.append("mortalsim: compiling its kernels for this machine, this once; it takes about 20 seconds")
+        _said.append("mortalsim: compiling its kernels for this machine, this once; it takes 15 to 20 seconds")
         sys.stderr.write(_said[0] + "\n")
         sys.stderr.flush()
 
@@ -91,20 +96,35 @@ def compiled_beside(module: str, name: str) -> Iterator[None]:
     """Have another process compile a module of this room into the cache while this one compiles what it imports inside.
 
     Two cores then share the work, which numba's own lock keeps threads from doing. Nothing happens if the module's kernel
-    ``name`` is there already; what the other process fails to do is done later by this one.
+    ``name`` is there already; what the other process does not do, or not in time, is done later by this one.
     """
-    room = Path(__file__).parent
-    if not is_new(name, law) or not sys.executable or getattr(sys, "frozen", False):
+    other = _compiling(module) if is_new(name, law) else None
+    try:
         yield
-        return
-    # The room itself is not to be imported there, or all would be compiled twice.
+    finally:
+        if other is not None:
+            with suppress(subprocess.TimeoutExpired):
+                other.wait(timeout=PATIENCE)
+            other.kill()  # nothing happens to one that has ended
+            other.wait()
+
+
+def _compiling(module: str) -> subprocess.Popen[bytes] | None:
+    """Return a process that compiles a module, or None where there is no Python to begin one with."""
+    if "python" not in Path(sys.executable or "").name.lower() or getattr(sys, "frozen", False):
+        return None
+    # It looks where this process looks, and nowhere else. The room itself is not to be imported there, or all would be
+    # compiled twice.
     script = (
-        f"import sys, types; sys.path.insert(0, {str(room.parents[1])!r}); room = types.ModuleType({__package__!r}); "
-        f"room.__path__ = [{str(room)!r}]; sys.modules[room.__name__] = room; import {__package__}.{module}"
+        f"import sys; sys.path[:] = {[entry for entry in sys.path if isinstance(entry, str)]!r}; "
+        f"room = type(sys)({__package__!r}); room.__path__ = [{str(Path(__file__).parent)!r}]; "
+        f"sys.modules[room.__name__] = room; import {__package__}.{module}"
     )
     nowhere = subprocess.DEVNULL
-    with subprocess.Popen([sys.executable, "-c", script], stdin=nowhere, stdout=nowhere, stderr=nowhere):
-        yield
+    try:
+        return subprocess.Popen([sys.executable, "-c", script], stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    except OSError:
+        return None
 
 
 def drop_stale_cache(folder: Path) -> None:
@@ -112,8 +132,10 @@ def drop_stale_cache(folder: Path) -> None:
 
     numba looks at a kernel's own file alone, so after an edit of a law in another file the old law would go on running.
     """
+    if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
-    for cached in (folder / "__pycache__").glob("*.nb[ic]"):
+    for cached in Path(FunctionCache(law).cache_path).glob("*.nb[ic]"):  # type: ignore[no-untyped-call]
         with suppress(OSError):  # another process may be doing the same, or the folder may be read-only
             if cached.stat().st_mtime < newest:
                 cached.unlink()

@@ -16,7 +16,8 @@ import numpy as np
 from mortalsim.kernels.jit import KEY, OUT_VECTOR, i8, kernel, law, loop
 from mortalsim.kernels.vectors import fill
 
-WORD = np.uint64(0xFFFFFFFF)
+LOW_WORD = 0xFFFFFFFF
+WORD = np.uint64(LOW_WORD)
 HALF_WORD = np.uint64(32)
 MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 BUMP_0, BUMP_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

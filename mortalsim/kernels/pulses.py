@@ -249,11 +249,11 @@ def apply_pulses(
         if drifts:
             stamp(w, train.counts, np.float32(now), bench.written)
         read_all(w, bench.after, bench.traits[ERROR], np.float32(unit), bench.readings)
-        here, there = flat_weights[start : start + n], flat_variance[start : start + n]
+        weight, its_variance = flat_weights[start : start + n], flat_variance[start : start + n]
         if whole:
             give_all(n, bench, start, drifts, pairs)
-            weigh_moved(sent, bench.readings, np.float32(read_rel), here, there)
+            weigh_moved(sent, bench.readings, np.float32(read_rel), weight, its_variance)
         else:
             give_listed(m, bench, start, places, drifts, pairs)
-            weigh_listed(m, sent, bench.readings, np.float32(read_rel), places, here, there)
+            weigh_listed(m, sent, bench.readings, np.float32(read_rel), places, weight, its_variance)
     return total

@@ -55,7 +55,7 @@ def place_all(w, g, low, high, knots, place):
 def part_places(w, place, asked, knots, knot):
     """Split ``place`` (n,) into the knot before it, counted through both tables, and what is left of it."""
     for k in range(w):
-        before = min(np.int32(place[k]), np.int32(knots - 2))
+        before = max(min(np.int32(place[k]), np.int32(knots - 2)), np.int32(0))  # 0 also for what is no number
         place[k] -= np.float32(before)
         knot[k] = before if asked[k] > ZERO else before + np.int32(knots)
 

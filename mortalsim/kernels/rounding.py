@@ -12,10 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.jit import law, loop
-from mortalsim.kernels.philox import count_from, draw_words, philox4x32, uniform
+from mortalsim.kernels.philox import LOW_WORD, count_from, draw_words, philox4x32, uniform
 from mortalsim.kernels.vectors import fill
 
-WORD = 0xFFFFFFFF
 BYTES = 16  #: of one block
 EIGHT = 8  #: flags looked at together, to pass over places where nothing happens
 BYTE = np.float32(256)
@@ -90,7 +89,7 @@ def halve(codes):
 @loop
 def new_rough(devices):
     """Return scratch for rounding so many."""
-    return np.empty((5, (devices + 3) // 4), np.uint32)
+    return np.empty((5, (devices + BYTES - 1) // BYTES * 4), np.uint32)
 
 
 @loop
@@ -98,12 +97,12 @@ def round_stretch(asked, limit, start, write, stream, key, counts, flags, places
     """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ... ``asked`` for; return their sum.
 
     ``start`` is a multiple of 16; ``flags`` uint8 and ``places`` int64, both (n, rounded up to a multiple of 8), and
-    ``words`` uint32 (5, n / 4, rounded up) are scratch.
+    ``words``, from `new_rough`, are scratch.
     """
     m = (asked.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])
     fill(words[1, :m], 0)
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & WORD, stream, key)
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & LOW_WORD, stream, key)
     for i in range(m):
         for k in range(4):
             words[4, 4 * i + k] = words[k, i]
@@ -112,6 +111,7 @@ def round_stretch(asked, limit, start, write, stream, key, counts, flags, places
     for i in range(list_flagged(asked.size, flags, places)):
         e = places[i]
         left = rounded_down(asked[e], limit)[1]
-        word = philox4x32(np.uint32(start + e), np.uint32(1), write & WORD, stream, np.uint64(key[0]), np.uint64(key[1]))[0]
+        block = np.uint32(start + e), np.uint32(1), write & LOW_WORD, stream
+        word = philox4x32(*block, np.uint64(key[0]), np.uint64(key[1]))[0]
         counts[e] += 2 if uniform(word) < left - np.floor(left) else 0
     return halve(counts)

@@ -11,15 +11,15 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import count_from, draw_words, new_scratch
-from mortalsim.kernels.vectors import fill, scale
+from mortalsim.kernels.philox import LOW_WORD, WORD, count_from, draw_words, new_scratch
+from mortalsim.kernels.vectors import fill
 
 #: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
 DOMAIN = 0x5167
 
 FULL, ROWS, COLUMNS = np.int64(0), np.int64(1), np.int64(2)
 BITS = 128
-LOW_WORD, HIGHEST_BIT = np.uint64(0xFFFFFFFF), np.uint32(0x80000000)
+HIGHEST_BIT = np.uint32(0x80000000)
 BLOCKS = 64  # blocks made at a time: 8192 signs, 32 KiB
 
 
@@ -111,7 +111,7 @@ def align_words(words, low, out):
     for w in range(out.size):
         place = low // 32 + w
         here, there = np.uint64(words[place % 4, place // 4]), np.uint64(words[(place + 1) % 4, (place + 1) // 4])
-        out[w] = np.uint32((here >> right) | (there << left) & LOW_WORD)
+        out[w] = np.uint32((here >> right) | (there << left) & WORD)
 
 
 @loop
@@ -121,6 +121,13 @@ def bring_up_bits(words, flips):
         negative = words[w] ^ np.uint32(LOW_WORD)
         for bit in range(32):
             flips[w, bit] = negative << np.uint32(31 - bit)
+
+
+@loop
+def scale(row, factor, out):
+    """Write row * factor (n,) to ``out``."""
+    for i in range(row.size):
+        out[i] = row[i] * factor
 
 
 @loop

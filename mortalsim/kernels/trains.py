@@ -15,13 +15,12 @@ import numpy as np
 from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP
 from mortalsim.kernels.folding import new_row
 from mortalsim.kernels.jit import loop, part
-from mortalsim.kernels.philox import CHUNK, count_from, draw_words, pair_up_halves
+from mortalsim.kernels.philox import CHUNK, LOW_WORD, count_from, draw_words, pair_up_halves
 from mortalsim.kernels.responses import send_two
 from mortalsim.kernels.rounding import flag_above, list_flagged
 from mortalsim.kernels.vectors import copy, fill
 
 ZERO = np.float32(0)
-WORD = 0xFFFFFFFF
 
 #: Devices whose random words come from the same blocks.
 TOGETHER = 4 * CHUNK
@@ -31,16 +30,18 @@ NARROW = 8
 
 
 class Train(NamedTuple):
-    """Room for the devices of a stretch that are sent pulses, one number each.
+    """Room for the devices of a stretch that are sent pulses; (devices,) where nothing else is said.
 
-    What was ``asked`` for in pulses, how many ``counts`` were made of it and how many of those that go on have ``left`` in
-    all; ``place`` says where a device lies among those taken, ``local`` where it lies in the stretch; conductance ``g``; the
-    normals of ``even`` and ``odd`` pulses and the ``words`` that they come from; scratch.
+    Of all that were taken: pulses ``asked`` for (float32) and ``counts`` made of them (int32). Of those that go on: pulses
+    ``due`` in all (int32), ``place`` among those taken and ``local`` place in the stretch (int64), conductance ``g`` and
+    normals of ``even`` and ``odd`` pulses (float32), which come from ``words`` uint32 (5, devices + 1024). ``flags`` uint8,
+    the places ``listed`` by them and ``pairs``, places of pairs in the stretch (int64); ``knots`` int32 and ``bent``
+    float32 (2, devices) for `send_two`.
     """
 
     asked: Any
     counts: Any
-    left: Any
+    due: Any
     place: Any
     local: Any
     g: Any
@@ -136,7 +137,7 @@ def draw_pairs(w, whole, first, q, key, write, stream, train):
     else:
         blocks_of(m, first, train.local, words[0])
     fill(words[1, :m], q)
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & WORD, stream, key)
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & LOW_WORD, stream, key)
     if whole:
         lay_out(words.reshape(5, -1, CHUNK), m // CHUNK, words[4].reshape(-1, 4, CHUNK))
     else:
@@ -168,7 +169,7 @@ def leave_behind(w, m, first_time, whole, bench, train):
     else:
         keep(m, train.local, kept)
     collect(m, bench.after, train.place, train.g)
-    keep(m, train.left, kept)
+    keep(m, train.due, kept)
     for numbers in (train.asked, bench.traits[LOW], bench.traits[HIGH], bench.traits[UP], bench.traits[DOWN]):
         keep(m, numbers, kept)
 
@@ -177,18 +178,18 @@ def leave_behind(w, m, first_time, whole, bench, train):
 def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
     """Send the first w devices their ``train.counts``, from ``bench.after`` on, which becomes what they conduct then."""
     g, traits, narrowed = bench.after, bench.traits, False
-    copy(train.counts[:w], train.left)
-    most = largest(w, train.left)
+    copy(train.counts[:w], train.due)
+    most = largest(w, train.due)
     for p in range(0, most, 2):
         if p > 0:
-            m = flag_above(w, train.left, p, train.flags)
+            m = flag_above(w, train.due, p, train.flags)
             if m * NARROW < w:
                 leave_behind(w, m, not narrowed, whole, bench, train)
                 w, g, narrowed, whole = m, train.g, True, False
         if ctoc > ZERO:
             draw_pairs(w, whole, first, p // 2, key, write, stream, train)
         send_two(
-            p, w, most, train.asked, train.left, traits[LOW], traits[HIGH], traits[UP], traits[DOWN], tables, ctoc,
+            p, w, most, train.asked, train.due, traits[LOW], traits[HIGH], traits[UP], traits[DOWN], tables, ctoc,
             train.even, train.odd, g, train.knots, train.bent,
         )  # fmt: skip
     if narrowed:

@@ -17,10 +17,3 @@ def copy(row, out):
     """Write row (n,) to ``out``."""
     for i in range(row.size):
         out[i] = row[i]
-
-
-@loop
-def scale(row, factor, out):
-    """Write row * factor (n,) to ``out``."""
-    for i in range(row.size):
-        out[i] = row[i] * factor
