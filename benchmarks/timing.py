@@ -17,10 +17,10 @@ Sense: TypeAlias = Literal["at most", "at least"]
 FULL_WIDTH = 2000
 
 #: Works are timed in turn, in this many blocks each, so that a machine that slows down slows all of them.
-BLOCKS = 3
+BLOCKS = 5
 
 #: Before each block, for a BLAS pool goes on spinning for some milliseconds after its last product.
-PAUSE = 0.3
+PAUSE = 0.2
 
 #: A run shorter than this is made of several calls, and counts as their mean: the clock is too coarse for one.
 SHORTEST = 2e-3
