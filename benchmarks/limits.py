@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class StatePass:
 
     It reads every field that stays (`np.max`), reads and writes every field that changes (times 1, in place), reads the
     change that is asked for and writes it over the folded weights. The arrays are its own, each a plain vector, so the limit
-    does not depend on how a chip happens to lay out its state, nor on how many bits it keeps of it.
+    does not depend on how a chip happens to lay out its state, nor, unless ``kept_bits`` says so, on how many bits it keeps.
 
     Parameters
     ----------
@@ -58,14 +59,19 @@ class StatePass:
         True: a device also has a drift exponent, which stays, and the time of its last write, which changes.
     threads
         Python threads; numpy lets go of the interpreter's lock while it works.
+    kept_bits
+        Of a field that stays: 32, or 16 as our chips keep them.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int]], *, drifts: bool, threads: int) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, int]], *, drifts: bool, threads: int, kept_bits: Literal[16, 32] = 32
+    ) -> None:
         pairs = sum(n_in * n_out for n_in, n_out in shapes)
         self.kept = SPREADS + drifts
         self.changed = 1 + drifts
-        self.bytes = 4 * pairs * (2 * (self.kept + 2 * self.changed) + 2)
-        stays = [np.ones(pairs, np.float32) for _ in range(2 * self.kept)]
+        self.kept_bits = kept_bits
+        self.bytes = pairs * (2 * (kept_bits // 8 * self.kept + 8 * self.changed) + 8)
+        stays = [np.ones(pairs, np.float32 if kept_bits == 32 else np.uint16) for _ in range(2 * self.kept)]
         moves = [np.ones(pairs, np.float32) for _ in range(2 * self.changed)]
         self._change, self._weights = np.ones(pairs, np.float32), np.zeros(pairs, np.float32)
         edges = np.linspace(0, pairs, threads + 1).astype(int)
@@ -88,6 +94,6 @@ class StatePass:
     def note(self) -> str:
         """What it moves, in a sentence."""
         return (
-            f"streaming pass: numpy reads {self.kept} float32 fields of each device and reads and writes {self.changed} "
-            f"more, reads the change and writes the weights: {self.bytes / 1e6:.0f} MB in all"
+            f"streaming pass: numpy reads {self.kept} fields of {self.kept_bits} bits of each device and reads and writes "
+            f"{self.changed} of 32, reads the change and writes the weights: {self.bytes / 1e6:.0f} MB in all"
         )

@@ -16,6 +16,7 @@ from benchmarks.chips import inputs, layer_chip
 from benchmarks.limits import Product, StatePass
 from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, alternate, compare, judged, row
+from benchmarks.writes import OWN_BITS, after
 from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.hardware import WeightNudge
 from mortalsim.learners import ff
@@ -150,12 +151,7 @@ def ap_step(setting: Setting) -> Iterable[Row]:
     products = [Product(n_in, BATCH, n_out, transposed=True) for n_in, n_out in shapes]
     stream = StatePass(shapes, drifts=True, threads=setting.threads)
 
-    def limit() -> None:
-        one()
-        one()
-        run_all(products)
-        stream()
-
+    limit = after(one, one, *products, stream)
     against = "two reads + a product a layer + streaming pass"
     found = compare("ap_step", steps, limit, setting, against=against, reach=1.2)
     yield replace(found, note=f"{steps.note}; {stream.note}")
@@ -219,29 +215,21 @@ def ff_rows(setting: Setting) -> Iterable[Row]:
     works = {name: ff_steps(setting.width, name) for name in FF_ROWS}
     shapes = [spec.shape for spec in trained_steps(setting.width).chip.datasheet.arrays]
     products = list(ff_products(shapes))
-    stream = StatePass(shapes, drifts=True, threads=setting.threads)
-
-    def limit() -> None:
-        run_all(products)
-        stream()
-
-    *ours, other = alternate([*works.values(), limit], setting.runs)
+    stream, packed = (StatePass(shapes, drifts=True, threads=setting.threads, kept_bits=bits) for bits in (32, 16))
+    limits = after(*products, stream), after(*products, packed)
+    *ours, other, less = alternate([*works.values(), *limits], setting.runs)
     forward = f"the limit's forward products take {3 * BATCH} rows at once, its gradients {2 * BATCH}"
     for (name, steps), times in zip(works.items(), ours, strict=True):
         note = f"{steps.note}; {rows_used(steps):.0%} of the samples' rows in the gradients; {forward}; {stream.note}"
         reach = judged(FF_ROWS[name].reach, setting)
         yield row(name, times, other, against="the products of all samples + streaming pass", reach=reach, note=note)
-
-
-def run_all(works: list[Product]) -> None:
-    """Run every product once."""
-    for work in works:
-        work()
+    against = "the products of all samples + streaming pass, in our bits"
+    yield row(f"{next(iter(works))}{OWN_BITS}", ours[0], less, against=against, note=packed.note)
 
 
 CASES = [
     Case(("wp_signs_pair_b100",), signs_pair),
     Case(("wp_rank1_k16",), rank1_probes),
     Case(("ap_step",), ap_step),
-    Case(tuple(FF_ROWS), ff_rows),
+    Case((*FF_ROWS, f"ff_step_4x2000{OWN_BITS}"), ff_rows),
 ]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from benchmarks.chips import SOFT_BOUNDS, OuterWrites, layer_chip
 from benchmarks.limits import Product, StatePass
-from benchmarks.timing import Case, Row, Setting, compare
+from benchmarks.timing import Case, Row, Setting, Work, alternate, judged, row
 
 SAMPLES = 100
+
+#: Ends the name of a row whose streaming pass is one over as many bits as our chips keep.
+OWN_BITS = "_own_bits"
 
 #: Mean number of pulses for one device and write: large steps early in training, and what most steps ask for.
 PULSES = {"dense": 1.0, "typical": 0.05}
@@ -27,17 +29,27 @@ def outer_write(setting: Setting, *, name: str, pulses: float, reach: float | No
     shape = (setting.width + 1, setting.width)
     product = Product(shape[0], SAMPLES, shape[1], transposed=True)
     stream = StatePass([shape], drifts=False, threads=setting.threads)
+    packed = StatePass([shape], drifts=False, threads=setting.threads, kept_bits=16)
     ours = outer_writes(setting.width, pulses, SOFT_BOUNDS)
-
-    def limit() -> None:
-        product()
-        stream()
-
-    found = compare(name, ours, limit, setting, against="sgemm + streaming pass over the state", reach=reach)
-    yield replace(found, note=f"{ours.note}; {stream.note}")  # what was sent is known only now
+    times, other, less = alternate([ours, after(product, stream), after(product, packed)], setting.runs)
+    note = ours.note  # what was sent is known only now
+    against = "sgemm + streaming pass over the state"
+    yield row(name, times, other, against=against, reach=judged(reach, setting), note=f"{note}; {stream.note}")
+    yield row(f"{name}{OWN_BITS}", times, less, against=f"{against}, in our bits", note=f"{note}; {packed.note}")
 
 
-CASES = [
-    Case(("outer_b100",), partial(outer_write, name="outer_b100", pulses=PULSES["dense"], reach=1.5)),
-    Case(("outer_b100_typical",), partial(outer_write, name="outer_b100_typical", pulses=PULSES["typical"], reach=None)),
-]
+def after(*works: Work) -> Work:
+    """Return one work after the other."""
+
+    def all_of_them() -> None:
+        for work in works:
+            work()
+
+    return all_of_them
+
+
+def _case(name: str, pulses: str, reach: float | None) -> Case:
+    return Case((name, f"{name}{OWN_BITS}"), partial(outer_write, name=name, pulses=PULSES[pulses], reach=reach))
+
+
+CASES = [_case("outer_b100", "dense", 1.5), _case("outer_b100_typical", "typical", None)]
