@@ -12,6 +12,9 @@ import numpy as np
 #: Fields of one device that a write reads and does not change: both steps, both bounds, the static error.
 SPREADS = 5
 
+#: Ends the name of a row whose streaming pass is one over as many bits as our chips keep.
+OWN_BITS = "_own_bits"
+
 
 class Product:
     """``left (m, k) @ right (k, n)`` into an array that is there already.

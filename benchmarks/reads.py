@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.chips import PROPORTIONAL, inputs, layer_chip
 from benchmarks.limits import Product, Vector
-from benchmarks.timing import Case, Row, Setting, Work, alternate, compare, judged, plain_row
+from benchmarks.timing import Case, Row, Setting, Work, after, alternate, compare, judged, plain_row
 from mortalsim.chips import SimulatedChip, layer, load_design
 
 CIRCUITS = "normaliser, 8-bit DAC, folded read noise, output noise, own gain, offset, curve, saturation, 8-bit ADC"
@@ -42,11 +42,7 @@ def proportional_read(setting: Setting, *, name: str, samples: int) -> Iterable[
     """Read noise in proportion to each device's conductance: a second product, of squares."""
     one, two = (Product(samples, setting.width + 1, setting.width) for _ in range(2))
     chip = read_chip("mild", setting.width, proportional=True)
-
-    def limit() -> None:
-        one()
-        two()
-
+    limit = after(one, two)
     note = f"{samples} samples, circuits of `mild`, read_noise_relative = 0.01"
     yield compare(name, read_work(chip, samples), limit, setting, against="two sgemms of its shape", reach=1.25, note=note)
 

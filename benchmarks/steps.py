@@ -13,10 +13,9 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.chips import inputs, layer_chip
-from benchmarks.limits import Product, StatePass
+from benchmarks.limits import OWN_BITS, Product, StatePass
 from benchmarks.reads import read_work
-from benchmarks.timing import Case, Row, Setting, alternate, compare, judged, row
-from benchmarks.writes import OWN_BITS, after
+from benchmarks.timing import Case, Row, Setting, after, alternate, compare, judged, row
 from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.hardware import WeightNudge
 from mortalsim.learners import ff
@@ -112,13 +111,8 @@ def signs_pair(setting: Setting) -> Iterable[Row]:
         chip.read(x, WeightNudge(key, -0.03))
 
     one = read_work(chip, BATCH)
-
-    def plain() -> None:
-        one()
-        one()
-
     note = f"`mild`, batch {BATCH}, pattern `signs`, both signs of the amplitude; against reads of two different batches"
-    yield compare("wp_signs_pair_b100", pair, plain, setting, against="two plain reads", reach=1.3, note=note)
+    yield compare("wp_signs_pair_b100", pair, after(one, one), setting, against="two plain reads", reach=1.3, note=note)
 
 
 def rank1_probes(setting: Setting) -> Iterable[Row]:

@@ -130,6 +130,16 @@ def alternate(works: Sequence[Work], runs: int) -> list[Times]:
     return [Times(tuple(found)) for found in seconds]
 
 
+def after(*works: Work) -> Work:
+    """Return one work after the other."""
+
+    def all_of_them() -> None:
+        for work in works:
+            work()
+
+    return all_of_them
+
+
 def once(work: Work) -> Times:
     """Time a single call, for what takes too long to repeat."""
     return Times((_timed(work, 1),))

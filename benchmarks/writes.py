@@ -7,13 +7,10 @@ from functools import partial
 from typing import Any
 
 from benchmarks.chips import SOFT_BOUNDS, OuterWrites, layer_chip
-from benchmarks.limits import Product, StatePass
-from benchmarks.timing import Case, Row, Setting, Work, alternate, judged, row
+from benchmarks.limits import OWN_BITS, Product, StatePass
+from benchmarks.timing import Case, Row, Setting, after, alternate, judged, row
 
 SAMPLES = 100
-
-#: Ends the name of a row whose streaming pass is one over as many bits as our chips keep.
-OWN_BITS = "_own_bits"
 
 #: Mean number of pulses for one device and write: large steps early in training, and what most steps ask for.
 PULSES = {"dense": 1.0, "typical": 0.05}
@@ -36,16 +33,6 @@ def outer_write(setting: Setting, *, name: str, pulses: float, reach: float | No
     against = "sgemm + streaming pass over the state"
     yield row(name, times, other, against=against, reach=judged(reach, setting), note=f"{note}; {stream.note}")
     yield row(f"{name}{OWN_BITS}", times, less, against=f"{against}, in our bits", note=f"{note}; {packed.note}")
-
-
-def after(*works: Work) -> Work:
-    """Return one work after the other."""
-
-    def all_of_them() -> None:
-        for work in works:
-            work()
-
-    return all_of_them
 
 
 def _case(name: str, pulses: str, reach: float | None) -> Case:

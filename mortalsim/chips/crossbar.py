@@ -113,17 +113,19 @@ class Crossbar:
 
         Traits are not in it: design and seed make them anew.
         """
-        return {name: array.copy() for name, array in self._arrays().items()} | {"folded_at": np.array([self.folded_at])}
+        return {name: array.copy() for name, array in self.arrays().items()}
 
     def take(self, state: dict[str, np.ndarray]) -> None:
         """Take back what `state` gave."""
-        for name, array in self._arrays().items():
+        for name, array in self.arrays().items():
             array[...] = state[name]
         self.folded_at = float(state["folded_at"][0])
         self.version += 1
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        return {"state": self.cells.state, "weights": self.weights, "variance": self.variance}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what `state` copies, not copied."""
+        folded = {"weights": self.weights, "variance": self.variance, "folded_at": np.array([self.folded_at])}
+        return {"state": self.cells.state} | folded
 
     def change(self, rows: Rows, now: float, number: int, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
         """Ask for weight changes ``scale * rows``; ``number`` counts the chip's writes and picks the noise."""

@@ -197,7 +197,7 @@ class SimulatedChip:
         RangeError
             It holds NaN or infinity.
         """
-        present = [layer.crossbar.state() for layer in self.layers]
+        present = [layer.crossbar.arrays() for layer in self.layers]
         for layer, arrays in zip(self.layers, present, strict=True):
             for name, array in arrays.items():
                 found = np.asarray(state.get(f"{name}.{layer.index}", np.zeros(0)))

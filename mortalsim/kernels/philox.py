@@ -93,9 +93,8 @@ def natural_exp(x):
 def cos_sin(angle):
     """Return cosine and sine of ``angle`` / 2^32 turns, uint32."""
     # The nearest quarter turn and what is left of the angle, -1/2 to 1/2 quarter turns; numba widens unless told not to.
-    quarter = np.uint32(
-        np.uint32(np.uint32(np.uint32(angle >> np.uint32(29)) + np.uint32(1)) >> np.uint32(1)) & np.uint32(3)
-    )
+    octant = np.uint32(angle >> np.uint32(29))
+    quarter = np.uint32(((octant + np.uint32(1)) >> np.uint32(1)) & np.uint32(3))
     t = np.float32(np.uint32(angle << np.uint32(2)).view(np.int32)) * TWO_TO_32
     square = t * t
     sine = t * (S0 + square * (S1 + square * (S2 + square * S3)))
@@ -135,6 +134,13 @@ def draw_words(w0, w1, w2, w3, c2, c3, key):
         w1[i] = b
         w2[i] = c
         w3[i] = d
+
+
+@loop
+def draw_blocks(m, c1, c2, c3, key, words):
+    """Replace the block counters in words[0, :m] by words 0 of those blocks; the next three rows get the other words."""
+    fill(words[1, :m], c1)
+    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c2, c3, key)
 
 
 @loop

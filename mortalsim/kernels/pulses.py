@@ -29,8 +29,8 @@ from mortalsim.kernels.jit import (
     loop,
     part,
 )
-from mortalsim.kernels.rounding import flag_above, list_flagged, new_rough, round_stretch
-from mortalsim.kernels.trains import TOGETHER, keep, new_train, send_train
+from mortalsim.kernels.rounding import flag_above, list_flagged, round_stretch
+from mortalsim.kernels.trains import TOGETHER, keep, largest, new_train, send_train
 from mortalsim.kernels.vectors import copy, fill
 
 ZERO = np.float32(0)
@@ -57,10 +57,7 @@ def note_rows(counts, first, line, row_pulses):
     while e < counts.size:
         row = (first + e) // line
         segment = counts[e : min(counts.size, (row + 1) * line - first)]
-        largest = segment[0]
-        for k in range(segment.size):
-            largest = max(largest, segment[k])
-        row_pulses[row] = max(row_pulses[row], largest)
+        row_pulses[row] = max(row_pulses[row], largest(segment.size, segment))
         e += segment.size
 
 
@@ -217,7 +214,7 @@ def apply_pulses(
     pairs, codes = state.reshape(-1).view(np.uint64), traits.reshape(-1).view(np.uint32)
     flat_change, flat_weights, flat_variance = change.reshape(-1), weights.reshape(-1), variance.reshape(-1)
     room = min(2 * LENGTH, 2 * change.size // TOGETHER * TOGETHER + TOGETHER)
-    tables, bench, train, rough = side_by_side(up_table, down_table), new_bench(room), new_train(room), new_rough(room)
+    tables, bench, train = side_by_side(up_table, down_table), new_bench(room), new_train(room)
     limit, stream, total = np.float32(min(cap, MOST) if cap > 0 else MOST), 2 * array, 0
     fill(row_pulses[first : first + change.shape[0]], 0)
     for begin in range(0, flat_change.size, LENGTH):
@@ -225,7 +222,7 @@ def apply_pulses(
         n, w = chunk.size, 2 * chunk.size
         asked, counts = train.asked[:w], train.counts[:w]
         ask(chunk, np.float32(per_weight), asked)
-        total += round_stretch(asked, limit, 2 * start, write, stream, key, counts, train.flags, train.listed, rough)
+        total += round_stretch(asked, limit, 2 * start, write, stream, key, counts, train.flags, train.listed, train.words)
         note_rows(counts, 2 * start, 2 * n_out, row_pulses)
         sent = train.counts.view(np.int64)  # both counts of a pair as one number, above 0 where one of them is
         m = flag_above(n, sent, 0, train.flags)

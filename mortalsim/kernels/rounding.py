@@ -12,8 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.kernels.jit import law, loop
-from mortalsim.kernels.philox import LOW_WORD, count_from, draw_words, philox4x32, uniform
-from mortalsim.kernels.vectors import fill
+from mortalsim.kernels.philox import LOW_WORD, count_from, draw_blocks, philox4x32, uniform
 
 BYTES = 16  #: of one block
 EIGHT = 8  #: flags looked at together, to pass over places where nothing happens
@@ -87,22 +86,15 @@ def halve(codes):
 
 
 @loop
-def new_rough(devices):
-    """Return scratch for rounding so many."""
-    return np.empty((5, (devices + BYTES - 1) // BYTES * 4), np.uint32)
-
-
-@loop
 def round_stretch(asked, limit, start, write, stream, key, counts, flags, places, words):
     """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ... ``asked`` for; return their sum.
 
     ``start`` is a multiple of 16; ``flags`` uint8 and ``places`` int64, both (n, rounded up to a multiple of 8), and
-    ``words``, from `new_rough`, are scratch.
+    ``words`` uint32 (5, n / 4 or more, rounded up to a multiple of 4) are scratch.
     """
     m = (asked.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])
-    fill(words[1, :m], 0)
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & LOW_WORD, stream, key)
+    draw_blocks(m, np.int64(0), write & LOW_WORD, stream, key, words)
     for i in range(m):
         for k in range(4):
             words[4, 4 * i + k] = words[k, i]

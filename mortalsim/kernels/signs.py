@@ -11,8 +11,7 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import LOW_WORD, WORD, count_from, draw_words, new_scratch
-from mortalsim.kernels.vectors import fill
+from mortalsim.kernels.philox import LOW_WORD, WORD, count_from, draw_blocks, new_scratch
 
 #: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
 DOMAIN = 0x5167
@@ -95,8 +94,7 @@ def draw_signs(key, array, part, first, signs, scratch):
     words, _ = scratch
     m = signs.size // BITS
     count_from(first, words[0, :m])
-    fill(words[1, :m], array)
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], part, np.int64(DOMAIN), key)
+    draw_blocks(m, array, part, np.int64(DOMAIN), key, words)
     for block in range(m):
         for k in range(4):
             e = BITS * block + 32 * k
@@ -175,16 +173,7 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
         m = min(together, n_in - start)
         for r in range(m):
             count_from(((start + r) * n_out + first) // BITS, words[0, r * span : (r + 1) * span])
-        fill(words[1, : m * span], array)
-        draw_words(
-            words[0, : m * span],
-            words[1, : m * span],
-            words[2, : m * span],
-            words[3, : m * span],
-            np.int64(FULL),
-            np.int64(DOMAIN),
-            key,
-        )
+        draw_blocks(m * span, array, np.int64(FULL), np.int64(DOMAIN), key, words)
         for r in range(m):
             low = ((start + r) * n_out + first) % BITS
             blocks = words[:, r * span : (r + 1) * span]

@@ -15,7 +15,7 @@ import numpy as np
 from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP
 from mortalsim.kernels.folding import new_row
 from mortalsim.kernels.jit import loop, part
-from mortalsim.kernels.philox import CHUNK, LOW_WORD, count_from, draw_words, pair_up_halves
+from mortalsim.kernels.philox import CHUNK, LOW_WORD, count_from, draw_blocks, pair_up_halves
 from mortalsim.kernels.responses import send_two
 from mortalsim.kernels.rounding import flag_above, list_flagged
 from mortalsim.kernels.vectors import copy, fill
@@ -34,9 +34,9 @@ class Train(NamedTuple):
 
     Of all that were taken: pulses ``asked`` for (float32) and ``counts`` made of them (int32). Of those that go on: pulses
     ``due`` in all (int32), ``place`` among those taken and ``local`` place in the stretch (int64), conductance ``g`` and
-    normals of ``even`` and ``odd`` pulses (float32), which come from ``words`` uint32 (5, devices + 1024). ``flags`` uint8,
-    the places ``listed`` by them and ``pairs``, places of pairs in the stretch (int64); ``knots`` int32 and ``bent``
-    float32 (2, devices) for `send_two`.
+    normals of ``even`` and ``odd`` pulses (float32). ``words`` uint32 (5, devices + 1024), random ones for rounding and then
+    for normals; ``flags`` uint8, the places ``listed`` by them and ``pairs``, places of pairs in the stretch (int64);
+    ``knots`` int32 and ``bent`` float32 (2, devices) for `send_two`.
     """
 
     asked: Any
@@ -136,8 +136,7 @@ def draw_pairs(w, whole, first, q, key, write, stream, train):
         count_from(first // TOGETHER * CHUNK, words[0, :m])
     else:
         blocks_of(m, first, train.local, words[0])
-    fill(words[1, :m], q)
-    draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], write & LOW_WORD, stream, key)
+    draw_blocks(m, q, write & LOW_WORD, stream, key, words)
     if whole:
         lay_out(words.reshape(5, -1, CHUNK), m // CHUNK, words[4].reshape(-1, 4, CHUNK))
     else:
@@ -147,8 +146,8 @@ def draw_pairs(w, whole, first, q, key, write, stream, train):
 
 @loop
 def largest(w, counts):
-    """Return the largest of the first w ``counts``, at least 0."""
-    most = 0
+    """Return the largest of the first w ``counts``, at least one."""
+    most = counts[0]
     for k in range(w):
         most = max(most, counts[k])
     return most
