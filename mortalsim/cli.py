@@ -168,12 +168,12 @@ def _print_lists() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from mortalsim.data import SUMMARIES
+    from mortalsim.data import DATASETS
 
     files = sorted((Path(__file__).parent / "chips" / "designs").glob("*.toml"))
     groups = {"designs": {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("summary", "") for file in files}}
     groups |= {room: Registry(f"mortalsim.{room}", object).summaries() for room in ("devices", "learners", "experiments")}
-    groups["data sets"] = dict(SUMMARIES)
+    groups["data sets"] = DATASETS.summaries()
     table = Table(show_header=False, box=None, pad_edge=False)
     for group, members in groups.items():
         table.add_row(f"[bold]{group}[/bold]", "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 # mortalsim.checks brings numpy with it and is imported only where it is needed, so that `mortalsim --help` answers at once.
 
@@ -24,6 +25,8 @@ class Registry(Generic[T]):
         Dotted name of the package, such as ``"mortalsim.learners"``.
     base
         The class of which each variant is a subclass.
+    helpers
+        Further modules of the package that are no variants.
 
     Examples
     --------
@@ -32,9 +35,10 @@ class Registry(Generic[T]):
     True
     """
 
-    def __init__(self, package: str, base: type[T]) -> None:
+    def __init__(self, package: str, base: type[T], *, helpers: tuple[str, ...] = ()) -> None:
         self.package = package
         self.base = base
+        self.helpers = helpers
 
     def names(self) -> list[str]:
         """Return the variants' names in alphabetical order."""
@@ -64,7 +68,7 @@ class Registry(Generic[T]):
         from mortalsim.checks import DesignError, check_name
 
         check_name(self.package, name, self._files())
-        module = importlib.import_module(f"{self.package}.{name}")
+        module = importlib.import_module(f"{self.package}.{self._files()[name].stem}")
         found = [
             item
             for item in vars(module).values()
@@ -82,7 +86,43 @@ class Registry(Generic[T]):
         spec = importlib.util.find_spec(self.package)
         folders = (spec.submodule_search_locations if spec else None) or []
         paths = [path for folder in folders for path in Path(folder).glob("*.py")]
-        return {path.stem: path for path in paths if not path.stem.startswith(("_", "base"))}
+        own = [path for path in paths if not path.stem.startswith(("_", "base")) and path.stem not in self.helpers]
+        return {self._name(path.stem): path for path in own}
+
+    def _name(self, stem: str) -> str:
+        return stem
+
+
+class Functions(Registry[Any]):
+    """The variants in one package that are functions: every module ``NAME.py`` holds one function called NAME.
+
+    Parameters
+    ----------
+    package
+        Dotted name of the package, such as ``"mortalsim.chips.wiring"``.
+    """
+
+    def __init__(self, package: str) -> None:
+        super().__init__(package, object)
+
+    def get(self, name: str) -> Any:
+        """Return the variant's function.
+
+        Raises
+        ------
+        UnknownName
+            No file of that name; the nearest name is suggested.
+        DesignError
+            The file does not define a function of its own name.
+        """
+        from mortalsim.checks import DesignError, check_name
+
+        check_name(self.package, name, self._files())
+        module = importlib.import_module(f"{self.package}.{name}")
+        function = getattr(module, name, None)
+        if not inspect.isfunction(function):
+            raise DesignError(f"{module.__file__}: expected a function called {name}, found none. Call it as its file.")
+        return function
 
 
 def _first_line(path: Path) -> str:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from mortalsim.registry import Registry
+from mortalsim.checks import DesignError
+from mortalsim.registry import Functions, Registry
 
 
 def choice(registry: Registry[Any], key: str) -> tuple[BeforeValidator, PlainSerializer]:
@@ -36,6 +46,46 @@ def choice(registry: Registry[Any], key: str) -> tuple[BeforeValidator, PlainSer
         return {key: type(variant).__module__.rpartition(".")[2], **variant.model_dump()}
 
     return BeforeValidator(build), PlainSerializer(dump)
+
+
+class Chosen(BaseModel):
+    """A function of a family and its settings: in a design file ``"dense"`` or ``{kind = "patches", size = 4}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    kind: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    def call(self, family: Functions, *given: Any, **more: Any) -> Any:
+        """Call the function of this kind with what is given and its own settings.
+
+        Raises
+        ------
+        UnknownName
+            The family has no such kind.
+        DesignError
+            A setting does not exist, is missing, or is not of the type that the function's signature names.
+        """
+        function = family.get(self.kind)
+        parameters = inspect.signature(function).parameters
+        own = {name: p for name, p in list(parameters.items())[len(given) :] if name not in more}
+        types, settings = get_type_hints(function), dict(self.model_extra or {})
+        for name in own:
+            if name not in settings and own[name].default is inspect.Parameter.empty:
+                raise DesignError(f"{self.kind}: the setting {name!r} is missing; it has no default")
+        for name, value in settings.items():
+            if name not in own:
+                has = ", ".join(own) or "none"
+                raise DesignError(f"{self.kind}: there is no setting {name!r}; it has {has}")
+            try:
+                settings[name] = TypeAdapter(types.get(name, Any)).validate_python(value, strict=True)
+            except ValidationError as error:
+                raise DesignError(f"{self.kind}: {name}: {error.errors()[0]['msg']}, found {value!r}") from error
+        return function(*given, **more, **settings)
 
 
 def explain(error: ValidationError, known: Iterable[str]) -> str:

@@ -16,14 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mortalsim.checks import ChipFault, DesignError, FloatArray, OutputError, RangeError, ShapeError, check_array
-from mortalsim.hardware import Chip
+from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Batch, Learner, State
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
 
 
 class TrainingData(Protocol):
-    """What the loop needs of a data set; `mortalsim.data.Dataset` has it."""
+    """What the loop needs of a data set; `mortalsim.data.Dataset` has it.
+
+    It may also have a ``task``, or ``label_lines``, ``image_shape`` and ``image_lines`` from which `Task.of` makes one.
+    """
 
     @property
     def train_x(self) -> FloatArray:
@@ -31,8 +34,8 @@ class TrainingData(Protocol):
         ...
 
     @property
-    def train_y(self) -> np.ndarray:
-        """Labels (N,), whole numbers, or target distributions (N, classes)."""
+    def train_y(self) -> np.ndarray | None:
+        """Labels (N,), whole numbers, or target distributions (N, classes); None: nobody has labelled the samples."""
         ...
 
     @property
@@ -41,13 +44,13 @@ class TrainingData(Protocol):
         ...
 
     @property
-    def valid_y(self) -> np.ndarray:
-        """Labels (M,)."""
+    def valid_y(self) -> np.ndarray | None:
+        """Labels (M,); None: there is nothing to measure an error by."""
         ...
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 0 where nothing is labelled."""
         ...
 
 
@@ -72,8 +75,9 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What training leaves: the learner's state (the weights are in the chip) and one `Record` per epoch."""
+    """What training leaves: the task, the learner's state (the weights are in the chip) and one `Record` per epoch."""
 
+    task: Task
     state: State
     history: tuple[Record, ...]
 
@@ -126,7 +130,8 @@ def train(
     learner
         The rule and its hyper-parameters.
     data
-        Training and validation data; ``train_y`` may hold labels or target distributions.
+        Training and validation data that span the chip's inputs; ``train_y`` may hold labels or target distributions, or be
+        None. Whether the chip needs an output, of how many neurons, and what the error is, is the learner's affair.
     streams
         Source of the shuffles and of the learner's draws; each epoch has streams of its own, so that training resumed at
         an epoch's end goes on exactly as it would have.
@@ -150,45 +155,48 @@ def train(
         The checkpoint is of another run.
     """
     x = check_array("train_x", data.train_x, {"N": None, "n_inputs": chip.datasheet.n_inputs})
-    targets = _targets(data, len(x))
-    if targets.shape[1] != chip.datasheet.n_outputs:
-        raise ShapeError(f"classes: expected the chip's n_outputs = {chip.datasheet.n_outputs}, found {targets.shape[1]}.")
+    targets, task = _targets(data, len(x)), Task.of(data)
+    if data.valid_y is None:
+        validate_every = 0
     if validate_every != 0:
         _check_validation(data, chip.datasheet.n_inputs)
     if checkpoint is not None and not Path(checkpoint.path).resolve().parent.is_dir():
         raise OutputError(f"checkpoint {checkpoint.path}: its folder does not exist. Make it, or choose another one.")
-    run = _Run(learner.init(chip.datasheet, streams.generator("init")))
-    signature = _signature(learner, streams, x.shape)
+    run = _Run(learner.init(chip.datasheet, task, streams.generator("init")))
+    signature = _signature(learner, task, streams, x.shape)
     if checkpoint is not None:
         _resume(checkpoint, run, signature)
     every = max(1, learner.epochs // 10) if validate_every is None else validate_every
     samples = slice(validate_samples or None)
     for epoch in range(len(run.history), learner.epochs):
-        info = _epoch(chip, learner, x, targets, run, streams, epoch)
+        info = _epoch(chip, learner, task, x, targets, run, streams, epoch)
         last = epoch + 1 == learner.epochs
         error = None
         if every and (last or (epoch + 1) % every == 0):
-            error = error_rate(chip, learner, data.valid_x[samples], data.valid_y[samples], run.state)
+            labels = np.asarray(data.valid_y)[samples]
+            error = error_rate(chip, learner, task, data.valid_x[samples], labels, run.state)
         run.history.append(Record(epoch + 1, info, error))
         if checkpoint is not None and (last or (epoch + 1) % checkpoint.every == 0):
             _save(checkpoint, run, signature)
         if on_epoch is not None:
             on_epoch(run.history[-1])
-    return Result(run.state, tuple(run.history))
+    return Result(task, run.state, tuple(run.history))
 
 
 def error_rate(
-    chip: Chip, learner: Learner, x: FloatArray, labels: np.ndarray, state: State, batch_size: int = 100
+    chip: Chip, learner: Learner, task: Task, x: FloatArray, labels: np.ndarray, state: State, batch_size: int = 100
 ) -> float:
     """Return the fraction of samples ``x`` (N, n_inputs) whose largest score is not at ``labels`` (N,); costs reads."""
     cuts = range(0, len(x), batch_size)
-    scores = np.concatenate([learner.predict(chip, x[cut : cut + batch_size], state) for cut in cuts])
+    scores = np.concatenate([learner.predict(chip, task, x[cut : cut + batch_size], state) for cut in cuts])
     if not np.isfinite(scores).all():
         raise ChipFault(f"{learner.name}: predicted {scores[~np.isfinite(scores)][0]}. {_CAUSE}")
     return float(np.mean(np.argmax(scores, axis=1) != labels))
 
 
-def _targets(data: TrainingData, samples: int) -> FloatArray:
+def _targets(data: TrainingData, samples: int) -> FloatArray | None:
+    if data.train_y is None:
+        return None
     labels = np.asarray(data.train_y)
     if labels.ndim == 1:
         if not np.issubdtype(labels.dtype, np.integer):
@@ -214,7 +222,14 @@ def _check_validation(data: TrainingData, n_inputs: int) -> None:
 
 
 def _epoch(
-    chip: Chip, learner: Learner, x: FloatArray, targets: FloatArray, run: _Run, streams: Streams, epoch: int
+    chip: Chip,
+    learner: Learner,
+    task: Task,
+    x: FloatArray,
+    targets: FloatArray | None,
+    run: _Run,
+    streams: Streams,
+    epoch: int,
 ) -> dict[str, float]:
     """Run one epoch; return the mean of what the steps reported."""
     order = streams.generator("shuffle", epoch).permutation(len(x))
@@ -224,11 +239,11 @@ def _epoch(
     total: dict[str, float] = {}
     for step, rows in enumerate(batches):
         done, steps = epoch * len(batches) + step, learner.epochs * len(batches)
-        batch = Batch(x[rows], targets[rows], done / steps, final=done + 1 == steps)
+        batch = Batch(x[rows], None if targets is None else targets[rows], done / steps, final=done + 1 == steps)
         where = f"{learner.name}, epoch {epoch + 1} of {learner.epochs}, step {step + 1} of {len(batches)}"
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported below, once and in words
-                run.state, info = learner.step(chip, batch, run.state, rng)
+                run.state, info = learner.step(chip, task, batch, run.state, rng)
         except (ChipFault, RangeError) as error:
             raise ChipFault(f"{where}: {error} {_CAUSE}") from error
         bad = [name for name, value in info.items() if not np.isfinite(value)]
@@ -242,11 +257,12 @@ def _epoch(
 _CAUSE = "Training stopped. The likely cause is a step size that is too large for this chip: try a `rate` ten times smaller."
 
 
-def _signature(learner: Learner, streams: Streams, shape: tuple[int, ...]) -> dict[str, Any]:
+def _signature(learner: Learner, task: Task, streams: Streams, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return what must agree for a checkpoint to belong to a run."""
     return {
         "learner": learner.name,
         "settings": dataclasses.asdict(learner),
+        "task": dataclasses.asdict(task),
         "seed": streams.seed,
         "streams": dict(enumerate(streams.path)),
         "train_shape": list(shape),

@@ -1,7 +1,8 @@
 """One crossbar array: differential pairs kept as physical state, and their folded weights for the read.
 
 The devices (``cells``) are kept in siemens and seconds; everything frozen or slow is folded into ``weights`` and
-``variance``, which is all that a read needs. The conversion between siemens and weights is `Design.unit`.
+``variance``, which is all that a read needs. The conversion between siemens and weights is `Technology.unit`. The blocks of
+an array stand one below the other: row i of block k is row k n_in + i here.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TypeAlias
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.chips.design import Design, initial_weights
+from mortalsim.chips.netlist import ArrayParts
 from mortalsim.devices import Device
-from mortalsim.kernels import apply_pulses, fold
+from mortalsim.kernels import Draw, apply_pulses, fill_normal, fold
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, Cells, G
+from mortalsim.kernels.counters import ROUND, VERIFY
 from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
@@ -29,7 +31,7 @@ PIECE = 250_000
 
 
 #: A change of weights, row by row: called with the first row and the one after the last, returns float32 (rows, n_out),
-#: which its caller may use until the same thread's next call.
+#: which its caller may use, and write to, until the same thread's next call.
 Rows: TypeAlias = Callable[[int, int], FloatArray]
 
 
@@ -59,44 +61,56 @@ class WriteCost:
 
 
 class Crossbar:
-    """The array ``index`` of the chip whose streams are given.
+    """The devices of one array.
 
     Parameters
     ----------
-    design
-        The technology.
-    n_in, n_out
-        Input lines, bias line included, and output lines.
-    index
-        Place of the array in the chip.
+    parts
+        What the array is made of.
+    place
+        Of the array in the chip.
     streams
         The chip's streams.
+    now
+        Time of fabrication, seconds.
+
+    Attributes
+    ----------
+    shape
+        (rows, n_out), the rows of all blocks.
+    weights
+        float32, of this shape: what the devices conduct, in units of weight.
+    variance
+        float32, of this shape: variance of each weight by noise proportional to conductance; empty where there is none.
+    version
+        Counts what may have changed the weights; who keeps something made from them compares it.
     """
 
-    def __init__(self, design: Design, n_in: int, n_out: int, index: int, streams: Streams) -> None:
-        self.design, self.device, self.index = design, design.device, index
-        self.shape = (n_in, n_out)
-        self.cells = fabricate_cells(design, n_in, n_out, streams.child("devices", index))
+    def __init__(self, parts: ArrayParts, place: int, streams: Streams, now: float = 0.0) -> None:
+        self.parts, self.place = parts, place
+        self.technology, self.device = parts.technology, parts.technology.device
+        rows, n_out = self.shape = (parts.lines.size, parts.spec.n_out)
+        self.cells = fabricate_cells(parts, streams.child("devices", place))
         self.weights = np.empty(self.shape, np.float32)
         noisy = self.device.read_noise_relative > 0
-        #: Variance of each weight by noise proportional to conductance; empty where there is none.
         self.variance = np.empty(self.shape if noisy else (0, 0), np.float32)
-        self._tables = self.device.tables()
-        self._key = streams.key("writes")
-        self._verify = streams.child("verify", index)
-        self._row_pulses = np.zeros(n_in, np.int64)
-        #: Where rows are cut into pieces for threads; random bytes come in sixteens.
-        self._rows = cut(n_in, max(16, PIECE // n_out), 16)
-        #: Counts what may have changed the weights; who keeps something made from them compares it.
         self.version = 0
-        self.fold(0.0)
+        self._tables = self.device.tables()
+        self._row_pulses = np.zeros(rows, np.int64)
+        #: What a request does not reach: grounded rows, and columns that feed nobody.
+        self._unwired = None if parts.lines.all() and parts.feeding.all() else _unwired(parts)
+        #: Where rows are cut into pieces for threads; random bytes come in sixteens.
+        self._rows = cut(rows, max(16, PIECE // n_out), 16)
+        if self.device.drifts:
+            self.cells.levels(WRITTEN)[...] = now
+        self.fold(now)
 
     def fold(self, now: float) -> None:
         """Compute weights and variances anew from the physical state at time ``now``, seconds."""
         self.folded_at = now
         self.version += 1
         relative = self.device.read_noise_relative
-        t0, unit = self.device.drift_t0, self.design.unit
+        t0, unit = self.device.drift_t0, self.technology.unit
 
         def piece(first: int, last: int) -> None:
             fold(*self.cells.arrays, now, t0, unit, relative, first, last, self.weights, self.variance)
@@ -127,31 +141,44 @@ class Crossbar:
         folded = {"weights": self.weights, "variance": self.variance, "folded_at": np.array([self.folded_at])}
         return {"state": self.cells.state} | folded
 
-    def change(self, rows: Rows, now: float, number: int, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
-        """Ask for weight changes ``scale * rows``; ``number`` counts the chip's writes and picks the noise."""
+    def change(self, rows: Rows, now: float, draw: Draw, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
+        """Ask for weight changes.
+
+        Parameters
+        ----------
+        rows
+            The changes; grounded rows and columns that feed nobody are left out of them.
+        now
+            Time of writing, seconds.
+        draw
+            The chip's key and turn, and the attempt; place and purpose are added here.
+        scale
+            Factor of ``rows``.
+        cap
+            Most pulses for one device; None: as many as the device takes in one request.
+        """
         self.version += 1
         if not self.device.pulses:
             self._change_exactly(rows, scale, now)
             return WriteCost(0, 0, 0)
         up, down = self._tables
+        address = draw._replace(purpose=ROUND, place=self.place).address()
         pulses = []
 
         def piece(first: int, last: int) -> None:
             sent = apply_pulses(
                 *self.cells.arrays,
-                rows(first, last),
-                self.design.pulses_per_weight * scale,
+                self._wired(rows(first, last), first, last),
+                self.technology.pulses_per_weight * scale,
                 self.device.max_train if cap is None else cap,
                 up,
                 down,
                 self.device.step_ctoc,
                 now,
                 self.device.drift_t0,
-                self.design.unit,
+                self.technology.unit,
                 self.device.read_noise_relative,
-                self._key,
-                number,
-                self.index,
+                *address,
                 first,
                 self.weights,
                 self.variance,
@@ -162,40 +189,60 @@ class Crossbar:
         spread(piece, self._rows)
         return WriteCost(sum(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
 
-    def program(self, target: FloatArray, now: float, number: int) -> WriteCost:
+    def program(self, target: FloatArray, now: float, draw: Draw) -> WriteCost:
         """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until within half a step.
 
         Beyond the weight range the target is the range's end: a pair holds no more. Verification reads what the device
         conducts, so it also corrects its static error, its step and its asymmetry; what stays is read noise, stuck devices
         and bounds too narrow for the target.
+
+        Parameters
+        ----------
+        target
+            Weights (rows, n_out).
+        now, draw
+            As in `change`.
         """
         pulses = parallel = by_row = verified = 0
-        target = np.clip(target, -self.design.weight_range, self.design.weight_range)
-        rng = self._verify.generator(number)
+        target = np.clip(target, -self.technology.weight_range, self.technology.weight_range)
         # With both devices of the pair moving, half a step of each is one half of two weight steps.
-        tolerance = self.device.step / self.design.unit
+        tolerance = self.technology.weight_step
         for attempt in range(self.device.verify_steps):
-            error = target - (self.weights + self._read_error(rng))
+            own = draw._replace(attempt=attempt)
+            error = self._wired(target - (self.weights + self._read_error(own)), 0, self.shape[0])
             verified += 1
             error[np.abs(error) <= tolerance] = 0
             if not error.any():
                 break
-            # Attempts share the request's number; the attempt shifts the counter so that none repeats a draw.
             # Twice the pulses from end to end are enough for any device; one that answers worse waits for the next round.
             cap = 2 * self.device.pulses
-            cost = self.change(rows_of(error.astype(np.float32)), now, number + (attempt << 24), cap=cap)
+            cost = self.change(rows_of(error.astype(np.float32)), now, own, cap=cap)
             pulses, parallel, by_row = pulses + cost.pulses, parallel + cost.parallel, by_row + cost.by_row
         return WriteCost(pulses, parallel, by_row, verified)
 
-    def _read_error(self, rng: np.random.Generator) -> FloatArray:
-        spread: FloatArray | float = math.sqrt(self.design.line_variance)
-        if self.variance.size:
-            spread = np.sqrt(self.design.line_variance + self.variance)
-        return np.asarray(spread * rng.standard_normal(self.shape, dtype=np.float32), dtype=np.float32)
+    def _read_error(self, draw: Draw) -> FloatArray:
+        constant = self.technology.line_variance
+        if not constant and not self.variance.size:
+            return np.zeros((1, 1), np.float32)
+        normals = np.empty(self.shape, np.float32)
+        key, turn, where = draw._replace(purpose=VERIFY, place=self.place).address()
+        for row, out in enumerate(normals):
+            fill_normal(key, row, turn, where, out)
+        spread = np.sqrt(constant + self.variance) if self.variance.size else math.sqrt(constant)
+        return np.asarray(spread * normals, dtype=np.float32)
+
+    def _wired(self, change: FloatArray, first: int, last: int) -> FloatArray:
+        """Return a change of rows ``first`` to ``last`` - 1, which is used up, with 0 where nothing is wired."""
+        if self._unwired is None:
+            return change
+        return np.where(self._unwired[first:last], np.float32(0), change)
 
     def _change_exactly(self, rows: Rows, scale: float, now: float) -> None:
         # Continuous devices: each of the pair takes half the change, up to its own bounds.
-        half, cells = rows(0, self.shape[0]) * np.float32(scale * self.design.unit / 2), self.cells
+        half, cells = (
+            self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self.technology.unit / 2),
+            self.cells,
+        )
         g, moves = cells.levels(G), ~cells.stuck() & (half != 0)
         start: FloatArray = g
         if self.device.drifts:
@@ -208,13 +255,25 @@ class Crossbar:
         self.fold(now)
 
 
-def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> Cells:
+def _unwired(parts: ArrayParts) -> np.ndarray:
+    return np.reshape(~(parts.lines[:, :, None] & parts.feeding[:, None, :]), (-1, parts.spec.n_out))
+
+
+def initial_weights(parts: ArrayParts, rng: np.random.Generator) -> FloatArray:
+    """Return the weights that fabrication happens to leave, (rows, n_out), zero mean: spread / sqrt(lines to the neuron)."""
+    blocks, n_in = parts.lines.shape
+    normals = rng.standard_normal((blocks * n_in, parts.spec.n_out)).reshape(blocks, n_in, -1)
+    weights = parts.technology.initial_spread / np.sqrt(parts.fan_in)[:, None, :] * normals
+    return np.asarray(weights.reshape(blocks * n_in, -1))
+
+
+def fabricate_cells(parts: ArrayParts, streams: Streams) -> Cells:
     """Draw one array's devices.
 
     Each property comes from a stream of its own, so switching one on leaves the others as they were.
     """
-    device, shape = design.device, (2, n_in, n_out)
-    cells = Cells.blank(n_in, n_out, drift=device.drifts)
+    device, rows, n_out = parts.technology.device, parts.lines.size, parts.spec.n_out
+    shape, cells = (2, rows, n_out), Cells.blank(rows, n_out, drift=device.drifts)
 
     def normal(name: str) -> FloatArray:
         return streams.generator(name).standard_normal(shape, dtype=np.float32)
@@ -231,7 +290,7 @@ def fabricate_cells(design: Design, n_in: int, n_out: int, streams: Streams) -> 
     cells.fix(ERROR, np.maximum(device.conductance_dtod * normal("error"), -1))  # nothing conducts less than nothing
     if device.drifts:
         cells.fix(NU, np.maximum(device.drift + device.drift_dtod * normal("drift"), 0))
-    half = initial_weights(design, n_in, n_out, streams.generator("weights")) * np.float32(design.unit / 2)
+    half = initial_weights(parts, streams.generator("weights")) * np.float32(parts.technology.unit / 2)
     g = device.g_mid + np.stack([half, -half])
     _stick(cells, g, device, streams)
     cells.levels(G)[...] = np.clip(g, cells.values(LOW), cells.values(HIGH))

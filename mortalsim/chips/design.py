@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from mortalsim.checks import DesignError, check_name
+from mortalsim.chips.netlist import Netlist, build_netlist
+from mortalsim.chips.technology import Technology
 from mortalsim.circuits.converters import Converters
 from mortalsim.circuits.neurons import Neurons
 from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
+from mortalsim.circuits.stages import AnyStage
 from mortalsim.devices import AnyDevice
-from mortalsim.hardware import ArraySpec, Datasheet, Port
-from mortalsim.settings import explain
+from mortalsim.hardware import Datasheet, Port
+from mortalsim.settings import Chosen, explain
+
+#: Groups of fields of which an array or a population may overrule some.
+Overruled = dict[str, Any]
 
 
 class Costs(BaseModel):
@@ -26,9 +41,70 @@ class Costs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    read_seconds: float = Field(100e-9, gt=0, description="one array answering one sample, seconds (assumption)")
+    read_seconds: float = Field(100e-9, gt=0, description="one wave of answers to one sample, seconds (assumption)")
     dac_joules: float = Field(0.1e-12, ge=0, description="one input conversion, joules (assumption)")
     adc_joules: float = Field(1e-12, ge=0, description="one output conversion, joules (assumption)")
+
+
+class PopulationEntry(BaseModel):
+    """A population in the long form of a design file. One that no array feeds, and that is no stage, is an input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(pattern=r"^[A-Za-z]\w*$", description="what arrays call it")
+    shape: tuple[int, ...] = Field(
+        min_length=1, max_length=3, description="neurons: [n], [height, width] or [height, width, channels]"
+    )
+    source: str | None = Field(None, description="of a stage alone: the population that it stands on")
+    stage: AnyStage | None = Field(None, description="black box that stands here instead of neurons: its kind and settings")
+    neurons: Overruled = Field(
+        default_factory=dict, description="fields of the group neurons that differ here; curve is its own"
+    )
+    converters: Overruled = Field(default_factory=dict, description="fields of the group converters that differ here (adc)")
+    nudges: Overruled = Field(default_factory=dict, description="fields of the group nudges that differ here (current)")
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _of_one_number(cls, shape: Any) -> Any:
+        return (shape,) if isinstance(shape, int) else shape
+
+    @field_validator("shape")
+    @classmethod
+    def _check_shape(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if min(shape) < 1:
+            raise ValueError(f"expected sizes of at least 1, found {shape}")
+        return shape
+
+
+class ArrayEntry(BaseModel):
+    """An array in the long form of a design file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    source: str = Field(description="population whose outputs drive its rows")
+    target: str = Field(description="population whose neurons its columns feed")
+    wiring: Chosen = Field(Chosen(kind="dense"), description="which rows and columns there are: a kind and its settings")
+    bias: bool | None = Field(None, description="whether it has a bias line; left out: only the first array into its target")
+    weight_range: float | None = Field(None, gt=0, description="of this array alone")
+    initial_spread: float | None = Field(None, ge=0, description="of this array alone")
+    partial_sums: Literal["analog", "digital"] = Field(
+        "analog",
+        description="how blocks that feed one neuron add up: as currents, or each through ADCs of its own, digitally",
+    )
+    device: Overruled = Field(default_factory=dict, description="fields of the group device that differ here")
+    converters: Overruled = Field(
+        default_factory=dict,
+        description="fields of the group converters that differ here (dac; adc of digital partial sums)",
+    )
+    normaliser: Overruled = Field(
+        default_factory=dict, description="fields of the group normaliser that differ here, or its place"
+    )
+    nudges: Overruled = Field(default_factory=dict, description="fields of the group nudges that differ here (weights)")
+
+    @field_validator("normaliser", mode="before")
+    @classmethod
+    def _of_a_place(cls, normaliser: Any) -> Any:
+        return {"place": normaliser} if isinstance(normaliser, str) else normaliser
 
 
 class Design(BaseModel):
@@ -38,16 +114,28 @@ class Design(BaseModel):
 
     name: str = Field(description="how tables and messages call the design")
     summary: str = Field("", description="one line for lists")
-    sizes: tuple[int, ...] = Field((64, 64, 64, 10), description="inputs, hidden neurons of each array, outputs")
+    sizes: tuple[int, ...] = Field(
+        (64, 64, 64, 10),
+        description="short form, a chain of dense arrays: inputs, neurons of each hidden population, outputs",
+    )
+    population: tuple[PopulationEntry, ...] = Field((), description="long form: populations, inputs first")
+    array: tuple[ArrayEntry, ...] = Field((), description="long form: arrays between populations")
+    output: str | None = Field(
+        None, description="long form: the population whose last state is the output; left out: there is none"
+    )
+    dynamics: Chosen = Field(Chosen(kind="feedforward"), description="who answers when: a kind and its settings")
     ports: frozenset[Port] = Field(frozenset(Port), description="what the chip can do beyond giving its output")
     weight_range: float = Field(1.0, gt=0, description="weight that a pair at its two ends stands for")
-    initial_spread: float = Field(1.0, ge=0, description="weights as fabricated: standard deviation times sqrt(n_in)")
+    initial_spread: float = Field(
+        1.0, ge=0, description="weights as fabricated: standard deviation times sqrt(lines to a neuron)"
+    )
     normaliser: Normaliser = Field(default_factory=Normaliser)
     device: AnyDevice = Field(description="memory technology: its name and any field of its file")
     neurons: Neurons = Field(default_factory=Neurons)
     converters: Converters = Field(default_factory=Converters)
     nudges: NudgePorts = Field(default_factory=NudgePorts)
     costs: Costs = Field(default_factory=Costs)
+    _netlist: Netlist = PrivateAttr()
 
     @field_validator("sizes")
     @classmethod
@@ -56,13 +144,56 @@ class Design(BaseModel):
             raise ValueError(f"expected at least an input and an output size, each at least 1, found {sizes}")
         return sizes
 
+    @model_validator(mode="after")
+    def _wire(self) -> Design:
+        if self.long and ("sizes" in self.model_fields_set or not self.array or not self.population):
+            raise ValueError(
+                "expected either sizes, or both [[population]] and [[array]], found a mixture; leave one form out"
+            )
+        if not self.long and self.output is not None:
+            raise ValueError(
+                "output: the last of the sizes is the output; leave it out, or write [[population]] and [[array]]"
+            )
+        self._netlist = build_netlist(self)
+        return self
+
     @field_serializer("ports")
     def _in_order(self, ports: frozenset[Port]) -> list[Port]:
         # A set has no order of its own from one process to the next; what is written down must have one.
         return sorted(ports)
 
+    @property
+    def long(self) -> bool:
+        """Whether the design lists its populations and arrays."""
+        return bool(self.population or self.array)
+
+    @property
+    def netlist(self) -> Netlist:
+        """Populations, arrays and timetable, and what each is made of."""
+        return self._netlist
+
+    @property
+    def technology(self) -> Technology:
+        """The devices of arrays that overrule nothing, and what they stand for."""
+        return Technology(self.device, self.weight_range, self.initial_spread, self.costs.read_seconds)
+
+    def datasheet(self) -> Datasheet:
+        """Return what a learner may know."""
+        return self._netlist.sheet
+
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that stand for all fields of the design."""
+        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()
+
+    def fields(self) -> dict[str, Any]:
+        """Return all fields as plain data, from which `build_design` makes the design again."""
+        fields = self.model_dump(mode="json")
+        for name in ("sizes",) if self.long else ("population", "array", "output"):
+            del fields[name]
+        return fields
+
     def with_sizes(self, sizes: tuple[int, ...]) -> Design:
-        """Return the same technology with other array sizes: inputs, hidden neurons of each array, outputs."""
+        """Return the same technology as a chain of dense arrays: inputs, neurons of each hidden population, outputs."""
         return self.revised(sizes=sizes)
 
     def revised(self, **fields: Any) -> Design:
@@ -73,59 +204,19 @@ class Design(BaseModel):
         DesignError
             A field does not exist or its value is out of range.
         """
-        merged = self.model_dump()
+        merged = self.fields()
+        if "sizes" in fields and self.long:
+            for name in ("population", "array", "output", "dynamics"):
+                merged.pop(name, None)
         for name, value in fields.items():
-            old = merged.get(name)
-            # Another technology has other fields: then nothing of the old one is kept.
-            if isinstance(old, dict) and isinstance(value, dict) and "technology" not in value:
-                value = {**old, **value}
-            merged[name] = value
+            merged[name] = merged_group(merged.get(name), value)
         return build_design(merged, f"design {self.name!r}")
 
-    @property
-    def unit(self) -> float:
-        """Siemens of G+ minus G- that stand for a weight of 1: the one place where weights meet physics."""
-        return (self.device.g_max - self.device.g_min) / self.weight_range
 
-    @property
-    def pulses_per_weight(self) -> float:
-        """Pulses that each device of a pair takes for a weight change of 1; the pair shares the change equally."""
-        return self.unit / (2 * self.device.step) if self.device.step else 0.0
-
-    @property
-    def line_variance(self) -> float:
-        """Variance at a neuron's input, by constant read noise, for each squared unit of input: both devices of a pair."""
-        return 2 * (self.device.read_noise / self.unit) ** 2
-
-    @property
-    def pair_joules(self) -> float:
-        """Energy of one pair during a read: at a mean squared input of 1 it carries about its mid-range conductance."""
-        return 2 * self.device.g_mid * self.device.read_volts**2 * self.costs.read_seconds
-
-    def datasheet(self) -> Datasheet:
-        """Return what a learner may know."""
-        hidden, last = self.neurons.curve.nominal(), self.neurons.output_curve.nominal()
-        curves = [hidden] * (len(self.sizes) - 2) + [last]
-        shapes = [(n_in + 1, n_out) for n_in, n_out in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
-        pairs = zip(shapes, curves, strict=True)
-        lines, array_joules = sum(i for i, _ in shapes), sum(i * j for i, j in shapes) * self.pair_joules
-        relative = 2 * (self.device.read_noise_relative * self.device.g_mid / self.unit) ** 2
-        return Datasheet(
-            design=self.name,
-            arrays=tuple(ArraySpec(i, j, self.weight_range, curve) for (i, j), curve in pairs),
-            ports=self.ports,
-            normalised=self.normaliser.present,
-            input_range=self.converters.input_range,
-            output_range=self.converters.output_range,
-            dac_bits=self.converters.dac_bits,
-            adc_bits=self.converters.adc_bits,
-            read_noise=math.sqrt(self.neurons.noise**2 + max(self.sizes[:-1]) * (self.line_variance + relative)),
-            weight_step=self.device.step / self.unit,
-            seconds_per_read=len(shapes) * self.costs.read_seconds,
-            joules_per_read=array_joules + lines * self.costs.dac_joules + sum(self.sizes[1:]) * self.costs.adc_joules,
-            seconds_per_pulse=self.device.pulse_seconds,
-            joules_per_pulse=self.device.pulse_joules,
-        )
+def merged_group(old: Any, new: Any) -> Any:
+    """Return what a group becomes if ``new`` changes some of its fields; another technology keeps nothing of the old one."""
+    both = isinstance(old, dict) and isinstance(new, dict) and "technology" not in new and "kind" not in new
+    return {**old, **new} if both else new
 
 
 def design_names() -> list[str]:
@@ -166,11 +257,6 @@ def build_design(fields: dict[str, Any], where: str) -> Design:
     try:
         return Design(**fields)
     except ValidationError as error:
-        groups = (Design, Neurons, Converters, NudgePorts, Normaliser, Costs)
+        groups = (Design, PopulationEntry, ArrayEntry, Neurons, Converters, NudgePorts, Normaliser, Costs)
         known = {name for group in groups for name in group.model_fields}
         raise DesignError(f"{where}: {explain(error, known)}") from error
-
-
-def initial_weights(design: Design, n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the weights that fabrication happens to leave, shape (n_in, n_out), zero mean."""
-    return design.initial_spread / math.sqrt(n_in) * rng.standard_normal((n_in, n_out))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.hardware import Overlaid
 from mortalsim.parallel import workspace
 
 
 class Images:
-    """What the first array is driven with, taken apart into images and what is written over them.
+    """What an array is driven with, taken apart into images and what is written over them.
 
     Where the normaliser gives an image another length under other values, it is another image and has a product of its own:
     labels of equal length share, a neutral label does not share with them.
@@ -19,15 +18,17 @@ class Images:
     ----------
     pre
         (V * B, n_in): what all samples carry.
-    overlaid
-        How they hang together.
+    lines
+        (k,): rows that are written over.
+    times
+        V.
     """
 
-    def __init__(self, pre: FloatArray, overlaid: Overlaid) -> None:
-        self._lines = overlaid.lines
-        self._over = pre[:, self._lines]
-        self._plain = pre.reshape(len(overlaid.values), len(overlaid.images), -1).copy()
-        self._plain[:, :, self._lines] = 0
+    def __init__(self, pre: FloatArray, lines: np.ndarray, times: int) -> None:
+        self._lines = lines
+        self._over = pre[:, lines]
+        self._plain = pre.reshape(times, -1, pre.shape[1]).copy()
+        self._plain[:, :, lines] = 0
         #: Of each set of values, the first one with the same images.
         self.twin = [
             next(u for u in range(v + 1) if u == v or np.array_equal(self._plain[u], plain))
@@ -35,7 +36,7 @@ class Images:
         ]
 
     def multiply(self, weights: FloatArray, z: FloatArray, first: int, last: int) -> None:
-        """Write the products of output lines ``first`` to ``last`` - 1 to ``z`` (V * B, n_out)."""
+        """Write the products of columns ``first`` to ``last`` - 1 to ``z`` (V * B, n_out)."""
         columns = weights[:, first:last]
         parts = z.reshape(len(self._plain), -1, z.shape[1])[:, :, first:last]
         for v, u in enumerate(self.twin):

@@ -5,70 +5,52 @@ Used by experiments and tests alone; everything here is noise-free and in float6
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from mortalsim.checks import FloatArray
-from mortalsim.chips.layer import Layer
+from mortalsim.checks import FloatArray, check_name
+from mortalsim.chips.array import Array
+from mortalsim.chips.population import Population
 from mortalsim.chips.simulated import SimulatedChip
-from mortalsim.hardware import BIAS, Tap
 from mortalsim.kernels.cells import G
-from mortalsim.objectives import cross_entropy
-from mortalsim.twin import Layer as ModelLayer
-from mortalsim.twin import Twin
+from mortalsim.models import ArrayModel, PopulationModel, Twin
 
 
 def weights(chip: SimulatedChip) -> list[np.ndarray]:
-    """Return the weights that the chip's devices hold now, one (n_in, n_out) per array, drift and static errors included."""
-    for layer in chip.layers:
-        layer.crossbar.keep_up(chip.clock)
-    return [layer.crossbar.weights.astype(np.float64) for layer in chip.layers]
+    """Return the weights that the chip's devices hold now, one of each array's shape, drift and static errors included."""
+    for array in chip.arrays:
+        array.crossbar.keep_up(chip.clock.now)
+    return [array.crossbar.weights.astype(np.float64).reshape(array.parts.spec.shape) for array in chip.arrays]
 
 
 def conductances(chip: SimulatedChip) -> list[np.ndarray]:
-    """Return the programmed conductances in siemens, one (2, n_in, n_out) per array: G+ and G-."""
-    return [layer.crossbar.cells.levels(G).astype(np.float64) for layer in chip.layers]
+    """Return the programmed conductances in siemens, G+ and G-: one (2, *shape) per array."""
+    return [array.crossbar.cells.levels(G).astype(np.float64).reshape(2, *array.parts.spec.shape) for array in chip.arrays]
 
 
-def model(chip: SimulatedChip) -> Twin:
-    """Return the exact differentiable model of this one chip: no noise, no rounding, no clipping by the ADC."""
-    design = chip.design
-    layers = tuple(_layer(layer, w) for layer, w in zip(chip.layers, weights(chip), strict=True))
-    # The chip's normaliser has a gain of its own before the clip; here it is part of the weights, after the clip.
-    ranges = tuple(design.converters.input_range / abs(_normaliser_gain(layer)) for layer in chip.layers)
-    return Twin(layers, design.normaliser.present, design.normaliser.epsilon, ranges)
-
-
-def lines(chip: SimulatedChip, taps: Sequence[Tap]) -> list[np.ndarray]:
-    """Return what the chip's input lines carry where those of its `model` show ``taps``, one (B, n_in) per array.
-
-    The model's weights hold the gains and offsets of normaliser and DAC. So the derivative of anything with respect to the
-    chip's own weights is these lines, transposed, times its derivative with respect to each neuron's input.
-    """
-    return [tap.pre * _line_gain(layer) + _line_offset(layer) for tap, layer in zip(taps, chip.layers, strict=False)]
-
-
-def loss_and_gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> tuple[float, list[np.ndarray]]:
-    """Return the mean cross-entropy (nats) and its true gradient by the chip's weights, one (n_in, n_out) per array."""
-    twin = model(chip)
-    trace = twin.forward(x.astype(np.float64))
-    loss, slope = cross_entropy(trace.output, targets)
-    errors = twin.backward(trace.taps, slope / len(x))
-    return float(loss.mean()), [pre.T @ error for pre, error in zip(lines(chip, trace.taps), errors, strict=True)]
-
-
-def transfer_curves(chip: SimulatedChip, array: int, z: FloatArray) -> np.ndarray:
-    """Return what each neuron of ``array`` gives for the inputs ``z`` (Z,), shape (Z, n_out)."""
-    bank = chip.layers[array].neurons
+def transfer_curves(chip: SimulatedChip, population: str, z: FloatArray) -> np.ndarray:
+    """Return what each neuron of a population gives for the currents ``z`` (Z,), shape (Z, size); converters left out."""
+    check_name("population", population, chip.populations)
+    bank = chip.populations[population].neurons
     return bank.respond(bank.gain * np.asarray(z, np.float64)[:, None] + bank.offset)[0]
 
 
-class _Response:
-    """The curves of one layer's neurons with their output converters' gain and offset, as the twin wants them."""
+def model(chip: SimulatedChip) -> Twin:
+    """Return the exact differentiable model of this one chip: no noise, no rounding, no clipping by output converters."""
+    arrays = tuple(_array(array, w) for array, w in zip(chip.arrays, weights(chip), strict=True))
+    populations = {name: _population(population) for name, population in chip.populations.items()}
+    return Twin(chip.datasheet, arrays, populations, chip.boxes)
 
-    def __init__(self, layer: Layer) -> None:
-        self._neurons, self._adc = layer.neurons, layer.adc
+
+def loss_and_gradient(chip: SimulatedChip, x: FloatArray, targets: FloatArray) -> tuple[float, list[np.ndarray]]:
+    """Return the mean cross-entropy (nats) and its true gradient by the chip's weights, one of each array's shape."""
+    return model(chip).loss_and_gradient(np.asarray(x, np.float64), np.asarray(targets, np.float64))
+
+
+class _Response:
+    """The curves of one population's neurons with their output converters' gain and offset, as the twin wants them."""
+
+    def __init__(self, population: Population) -> None:
+        self._neurons, self._adc = population.neurons, population.adc
 
     def __call__(self, z: FloatArray) -> FloatArray:
         return self._neurons.respond(z)[0] * self._adc.gain + self._adc.offset
@@ -77,21 +59,19 @@ class _Response:
         return self._neurons.respond(z)[1] * self._adc.gain
 
 
-def _normaliser_gain(layer: Layer) -> float:
-    return layer.normaliser_gain if layer.design.normaliser.present else 1.0
+def _population(population: Population) -> PopulationModel:
+    neurons = population.neurons
+    return PopulationModel(_Response(population), neurons.gain.astype(np.float64), neurons.offset.astype(np.float64))
 
 
-def _line_gain(layer: Layer) -> np.ndarray:
-    # The gains of normaliser and DAC act on every line but the bias line.
-    return np.append(layer.dac.gain.astype(np.float64) * _normaliser_gain(layer), BIAS)
-
-
-def _line_offset(layer: Layer) -> np.ndarray:
-    return np.append(layer.dac.offset.astype(np.float64), 0.0)
-
-
-def _layer(layer: Layer, w: np.ndarray) -> ModelLayer:
-    gain, offset = (values.astype(np.float64) for values in (layer.neurons.gain, layer.neurons.offset))
-    # A DAC's offset adds the same current to a column whatever the input: it belongs to the neuron's offset.
-    shift = _line_offset(layer) @ w
-    return ModelLayer(_line_gain(layer)[:, None] * w, _Response(layer), gain, offset + gain * shift)
+def _array(array: Array, w: np.ndarray) -> ArrayModel:
+    spec, converters = array.parts.spec, array.parts.converters
+    gain, offset = array.dac.gain.astype(np.float64), array.dac.offset.astype(np.float64)
+    if spec.rows is None:  # the bias line, if there is one, is driven by no converter
+        further = spec.n_in - len(gain)
+        gain, offset = np.append(gain, np.ones(further)), np.append(offset, np.zeros(further))
+    else:
+        driven = spec.rows < array.n_source
+        gain, offset = np.where(driven, gain, 1.0)[:, None, :], np.where(driven, offset, 0.0)[:, None, :]
+    normalised = array.normaliser_gain if spec.normaliser != "none" else 1.0
+    return ArrayModel(w, normalised, converters.dac.low, converters.dac.high, gain, offset, array.parts.normaliser.epsilon)

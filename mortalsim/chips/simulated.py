@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from numbers import Integral
 
 import numpy as np
 
-from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, all_finite, check_array, check_between
-from mortalsim.chips.crossbar import Crossbar, Rows, rows_of
+from mortalsim.checks import (
+    ChipFault,
+    FloatArray,
+    RangeError,
+    ShapeError,
+    all_finite,
+    check_array,
+    check_between,
+    check_name,
+)
+from mortalsim.chips import snapshot
+from mortalsim.chips.array import Array
+from mortalsim.chips.crossbar import WriteCost
 from mortalsim.chips.design import Design
-from mortalsim.chips.layer import Layer
+from mortalsim.chips.meter import Clock, Meter
+from mortalsim.chips.population import Population
+from mortalsim.chips.reading import Reading, lines_of
+from mortalsim.chips.writing import change_of, replayed, target_of
 from mortalsim.hardware import (
     NUDGE_PORTS,
+    WANTS,
     WRITE_PORTS,
     CurrentNudge,
     Datasheet,
-    Delta,
     Nudge,
     Outer,
     Overlaid,
@@ -26,121 +39,126 @@ from mortalsim.hardware import (
     Replay,
     Samples,
     Shrink,
-    Tap,
     Trace,
+    Want,
+    WeightNudge,
     WriteRequest,
 )
-from mortalsim.parallel import one_blas_thread, workspace
+from mortalsim.kernels import Draw
+from mortalsim.parallel import one_blas_thread
 from mortalsim.streams import Streams
-
-#: What a float32 can hold.
-LARGEST = float(np.finfo(np.float32).max)
 
 #: Multiplications of a product that OpenBLAS does on one thread whatever it may use.
 ALWAYS_ONE_THREAD = 9000
 
 
-@dataclass
-class Ledger:
-    """What a chip has been put through.
-
-    Parameters
-    ----------
-    reads, nudged_reads
-        Samples presented; the second counts those with a nudge and is part of the first.
-    requests
-        Write requests carried out; those refused are not counted.
-    pulses
-        Pulses sent to devices, stuck ones included.
-    seconds, joules
-        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it.
-    """
-
-    reads: int = 0
-    nudged_reads: int = 0
-    requests: int = 0
-    pulses: int = 0
-    seconds: float = 0.0
-    joules: float = 0.0
-
-
 class SimulatedChip:
-    """One chip of a design; to be used from one thread at a time, as it carries a clock and a ledger.
+    """One chip of a design; to be used from one thread at a time, as it carries a clock, a meter and memories.
 
     Parameters
     ----------
     design
         What all its kind share.
     seed
-        What is its own: devices, neurons, converters, ports and all noise come from named streams of it.
+        Which individual it is: the node of its streams, as `chip_streams` makes it of a run's seed and a number, or a run's
+        seed alone, which stands for number 0. Devices, neurons, converters and ports come from named streams of it.
+    clock
+        Time; chips may share one. None: a clock of its own that starts at 0.
+    noise
+        Where the noise of reads and writes comes from, if not from ``seed``: the same devices with other noise.
 
     Attributes
     ----------
-    ledger
+    meter
         What it has been put through. Not part of the seam.
-    clock
-        Seconds since fabrication. Reads and writes advance it; `wait` lets it pass.
     """
 
-    def __init__(self, design: Design, seed: int) -> None:
-        self.design, self.seed = design, seed
-        streams = Streams(seed, ("chip",))
-        self._datasheet = design.datasheet()
-        self.layers = [Layer(design, index, streams) for index in range(len(design.sizes) - 1)]
-        self._largest = max(layer.crossbar.weights.size for layer in self.layers)
-        self.ledger = Ledger()
-        self.clock = 0.0
-        self._read_key = streams.key("read noise")
-        self._read_number = 0
+    def __init__(
+        self,
+        design: Design,
+        seed: int | Streams,
+        *,
+        clock: Clock | None = None,
+        noise: int | Streams | None = None,
+    ) -> None:
+        self.design, self.streams = design, seed if isinstance(seed, Streams) else chip_streams(Streams(seed))
+        self.clock = Clock() if clock is None else clock
+        self.meter = Meter()
+        sheet = self._datasheet = design.datasheet()
+        parts, streams, sizes = design.netlist, self.streams, {name: p.size for name, p in sheet.populations.items()}
+        self.arrays = [
+            Array(
+                own, place, sizes[own.spec.source], sizes[own.spec.target], streams, self.clock.now,
+                own.spec.source in sheet.inputs,
+            )
+            for place, own in enumerate(parts.arrays)
+        ]  # fmt: skip
+        places = {name: place for place, name in enumerate(sheet.populations)}
+        self.populations = {name: Population(parts.populations[name], places[name], streams) for name in sheet.fed}
+        self.boxes = {
+            name: stage.fabricate(sizes[str(own.source)], sizes[name], streams.generator("stage", places[name]))
+            for name, own in parts.populations.items()
+            if (stage := own.stage) is not None
+        }
+        self._lines = lines_of(sheet, self.arrays, self.populations, self.boxes)
+        self._largest = max(array.crossbar.weights.size for array in self.arrays)
+        own_noise = self.streams if noise is None else noise if isinstance(noise, Streams) else chip_streams(Streams(noise))
+        self._key = own_noise.key("noise")
+        #: Counts reads and writes: it numbers the random draws, so nothing but the chip may change it.
+        self._turn = 0
 
     def __repr__(self) -> str:
-        return f"SimulatedChip({self.design.name!r}, seed={self.seed})"
+        return f"SimulatedChip({self.design.name!r}, {self.streams})"
 
     @property
     def datasheet(self) -> Datasheet:
         """What is true of every chip of this design."""
         return self._datasheet
 
-    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
         """Present every sample of ``x`` (B, n_inputs) once.
 
         Raises
         ------
-        ShapeError, RangeError
-            ``x`` or a nudge is not a finite array of the right shape.
+        ShapeError, RangeError, UnknownName
+            ``x`` or a nudge is not a finite array of the right shape, or names what the chip has not.
         MissingPort
             The nudge goes through a port that the design lacks.
         ChipFault
-            The output is not finite.
+            What the chip gives is not finite.
         """
-        v = check_array("x", x, {"B": None, "n_inputs": self._datasheet.n_inputs}, "Write one row per sample.")
+        sheet = self._datasheet
+        v = check_array("x", x, {"B": None, "n_inputs": sheet.n_inputs}, "Write one row per sample.")
         nudge = self._check_nudge(nudge, len(v))
+        if want not in WANTS:
+            check_name("want", str(want), WANTS)
+        for array in self.arrays:
+            array.crossbar.keep_up(self.clock.now)
+        reading = Reading(sheet, v, x if isinstance(x, Overlaid) else None, nudge)
         # BLAS never wakes a second thread for less than this, and a small chip's read is over in microseconds.
         with one_blas_thread if len(v) * self._largest > ALWAYS_ONE_THREAD else nullcontext():
-            taps = self._pass(v, nudge, x if isinstance(x, Overlaid) else None)
-        v = taps[-1].post
-        self._read_number += 1
-        self._account(reads=len(v), nudged=len(v) if nudge is not None else 0)
-        if not all_finite(v):
-            advice = "Lower the learning rate or limit the converters' range."
-            raise ChipFault(f"{self!r} gave NaN or infinity at read {self._read_number}. {advice}")
-        return Trace(v, tuple(taps) if Port.TAPS in self._datasheet.ports else ())
+            reading.walk(self._lines, self._key, self._turn)
+        self._turn += 1
+        self._read_account(len(v))
+        trace = reading.trace(sheet, want if Port.TAPS in sheet.ports else "output")
+        self._check_answer(trace, reading)
+        return trace
 
-    def _pass(self, v: FloatArray, nudge: Nudge | None, overlaid: Overlaid | None) -> list[Tap]:
-        taps: list[Tap] = []
-        for layer in self.layers:
-            layer.crossbar.keep_up(self.clock)
-            taps.append(layer.read(v, nudge, self._read_number, self._read_key, None if taps else overlaid))
-            v = taps[-1].post
-        return taps
+    def _check_answer(self, trace: Trace, reading: Reading) -> None:
+        """Stop where NaN or infinity has come out; what is wrong inside reaches the output."""
+        last = [trace.output] if trace.output is not None else [reading.last(name) for name in self._datasheet.hidden]
+        for state in last:
+            if not all_finite(state):
+                advice = "Lower the learning rate or limit the converters' range."
+                raise ChipFault(f"{self!r} gave NaN or infinity at turn {self._turn}. {advice}")
 
     def write(self, request: WriteRequest) -> None:
         """Ask for a change; it goes through the devices' pulse response.
 
         Raises
         ------
-        ShapeError, RangeError
-            The request names no array of this chip, or carries an array of the wrong shape or kind or numbers that are not
+        ShapeError, RangeError, UnknownName
+            The request names what this chip has not, or carries an array of the wrong shape or kind or numbers that are not
             finite. Nothing is written then.
         MissingPort
             The design lacks the request's port.
@@ -150,93 +168,79 @@ class SimulatedChip:
             kinds = ", ".join(kind.__name__ for kind in WRITE_PORTS)
             raise ShapeError(f"request: expected one of {kinds}, found {type(request).__name__}.")
         self._datasheet.require(f"the request {type(request).__name__}", port)
-        number = self.ledger.requests
+        draw = Draw(self._key, 0, self._turn)
         if isinstance(request, Replay):
-            changes = [rows_of(self._replayed(request, layer)) for layer in self.layers]
-            crossbars = [layer.crossbar for layer in self.layers]
-            for crossbar in crossbars:
-                crossbar.keep_up(self.clock)
-            pairs = zip(crossbars, changes, strict=True)
-            costs = [crossbar.change(change, self.clock, number) for crossbar, change in pairs]
-            self._account(pulses=sum(cost.pulses for cost in costs), slots=max(cost.parallel for cost in costs))
+            self._replay(request, draw)
         else:
-            crossbar = self._array(request.array)
+            array = self._array(request.array)
+            # A refused request leaves everything as it was, so devices age only once it is known to be right.
             if isinstance(request, Program):
-                target = check_array("target", request.target, _weights_shape(crossbar))
-                crossbar.keep_up(self.clock)
-                cost = crossbar.program(target, self.clock, number)
+                target = target_of(request, array)
+                array.crossbar.keep_up(self.clock.now)
+                cost = array.crossbar.program(target, self.clock.now, draw)
             else:
-                rows, scale = self._rows(request, crossbar)
-                crossbar.keep_up(self.clock)  # a refused request leaves everything as it was, so only now
+                rows, scale = change_of(request, array)
+                array.crossbar.keep_up(self.clock.now)
                 with one_blas_thread:
-                    cost = crossbar.change(rows, self.clock, number, scale=scale)
+                    cost = array.crossbar.change(rows, self.clock.now, draw, scale=scale)
             parallel = isinstance(request, Outer | Shrink)
-            self._account(pulses=cost.pulses, slots=cost.parallel if parallel else cost.by_row)
-            self._account_verify(crossbar, cost.verified)
-        self.ledger.requests += 1
+            self._write_account(array, cost, cost.parallel if parallel else cost.by_row)
+        self._turn += 1
+        self.meter.requests += 1
+
+    def _replay(self, request: Replay, draw: Draw) -> None:
+        for nudge, _ in request.terms:
+            self._check_weight_nudge(nudge)
+        changes = replayed(request, self.arrays)
+        for place in changes:
+            self.arrays[place].crossbar.keep_up(self.clock.now)
+        costs = {place: self.arrays[place].crossbar.change(rows, self.clock.now, draw) for place, rows in changes.items()}
+        slowest = 0.0  # all arrays are written at the same time
+        for place, cost in costs.items():
+            spec = self._datasheet.arrays[place]
+            slowest = max(slowest, cost.parallel * spec.seconds_per_pulse)
+            self.meter.pulses += cost.pulses
+            self._spend(0.0, cost.pulses * spec.joules_per_pulse)
+        self._spend(slowest, 0.0)
 
     def wait(self, seconds: float) -> None:
         """Let time pass: the devices drift. Below the seam; for experiments."""
-        self.clock += check_between("seconds", seconds, 0, unit="s")
+        self.clock.advance(seconds)
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Return the chip's changing state as plain arrays; with design and seed it is all that a checkpoint needs."""
-        state = {"clock": np.array([self.clock]), "read_number": np.array([self._read_number])}
-        state["ledger"] = np.array([float(value) for value in asdict(self.ledger).values()])
-        for layer in self.layers:
-            state |= {f"{name}.{layer.index}": array for name, array in layer.crossbar.state().items()}
-        return state
+        """Return the chip's changing state as plain arrays, with its identity; design and seed make everything else."""
+        return snapshot.take(self)
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take back a `snapshot` of a chip of the same design and seed.
+        """Take back a `snapshot` of this same individual.
 
         Raises
         ------
-        ShapeError
-            The snapshot is of a chip with other arrays, or of numbers of another kind.
-        RangeError
-            It holds NaN or infinity.
+        DesignError
+            It is of a chip of another design, or of another individual. Nothing is taken then.
+        ShapeError, RangeError
+            Something is missing, or of another shape or kind, or not finite. Nothing is taken then.
         """
-        present = [layer.crossbar.arrays() for layer in self.layers]
-        for layer, arrays in zip(self.layers, present, strict=True):
-            for name, array in arrays.items():
-                found = np.asarray(state.get(f"{name}.{layer.index}", np.zeros(0)))
-                if found.shape != array.shape or found.dtype != array.dtype:
-                    raise ShapeError(
-                        f"state: expected {name}.{layer.index} of shape {array.shape}, {array.dtype}, found {found.shape}, "
-                        f"{found.dtype}. Restore only what a chip of the same design and sizes gave."
-                    )
-                if not all_finite(found):
-                    raise RangeError(
-                        f"state: expected finite numbers, found NaN or infinity in {name}.{layer.index}. "
-                        "Restore a snapshot made before they came up."
-                    )
-        for layer, arrays in zip(self.layers, present, strict=True):
-            layer.crossbar.take({name: state[f"{name}.{layer.index}"] for name in arrays})
-        self.clock = float(state["clock"][0])
-        reads, nudged, requests, pulses, seconds, joules = (float(value) for value in state["ledger"])
-        self.ledger = Ledger(int(reads), int(nudged), int(requests), int(pulses), seconds, joules)
-        self._read_number = int(state["read_number"][0])
+        snapshot.give_back(self, state)
 
-    def _account(self, reads: int = 0, nudged: int = 0, pulses: int = 0, slots: int = 0) -> None:
-        sheet, ledger = self._datasheet, self.ledger
-        ledger.reads += reads
-        ledger.nudged_reads += nudged
-        ledger.pulses += pulses
-        seconds = reads * sheet.seconds_per_read + slots * sheet.seconds_per_pulse
-        self._spend(seconds, reads * sheet.joules_per_read + pulses * sheet.joules_per_pulse)
+    def _read_account(self, samples: int) -> None:
+        self.meter.reads += samples
+        self._spend(samples * self._datasheet.seconds_per_read, samples * self._datasheet.joules_per_read)
 
-    def _account_verify(self, crossbar: Crossbar, rounds: int) -> None:
-        # A round reads the rows one after the other: each row drives its own devices once and converts every column.
-        n_in, n_out = crossbar.shape
-        costs = self.design.costs
-        row = n_out * (self.design.pair_joules + costs.adc_joules) + costs.dac_joules
-        self._spend(rounds * n_in * costs.read_seconds, rounds * n_in * row)
+    def _write_account(self, array: Array, cost: WriteCost, slots: int) -> None:
+        spec = array.parts.spec
+        self.meter.pulses += cost.pulses
+        self._spend(slots * spec.seconds_per_pulse, cost.pulses * spec.joules_per_pulse)
+        # A round of verifying reads row after row: each drives its own devices once and converts every column.
+        rows, n_out = array.crossbar.shape
+        costs, reads = self.design.costs, cost.verified * rows
+        row = n_out * (array.parts.technology.pair_joules + costs.adc_joules) + costs.dac_joules
+        self._spend(reads * costs.read_seconds, reads * row)
 
     def _spend(self, seconds: float, joules: float) -> None:
-        self.ledger.seconds += seconds
-        self.ledger.joules += joules
-        self.clock += seconds
+        self.meter.seconds += seconds
+        self.meter.joules += joules
+        self.clock.now += seconds
 
     def _check_nudge(self, nudge: Nudge | None, samples: int) -> Nudge | None:
         if nudge is None:
@@ -244,54 +248,29 @@ class SimulatedChip:
         if type(nudge) not in NUDGE_PORTS:
             raise ShapeError(f"nudge: expected CurrentNudge, WeightNudge or None, found {type(nudge).__name__}.")
         self._datasheet.require(f"a {type(nudge).__name__}", NUDGE_PORTS[type(nudge)])
-        if isinstance(nudge, CurrentNudge):
-            found, wanted = len(nudge.currents), len(self.layers)
-            if found != wanted:
-                raise ShapeError(
-                    f"currents: expected {wanted} entries, one per array, found {found}. Write None for no current."
-                )
-            return CurrentNudge(tuple(self._current(i, current, samples) for i, current in enumerate(nudge.currents)))
-        return nudge
+        if isinstance(nudge, WeightNudge):
+            self._check_weight_nudge(nudge)
+            return nudge
+        return CurrentNudge({name: self._current(name, value, samples) for name, value in nudge.currents.items()})
 
-    def _current(self, index: int, current: FloatArray | None, samples: int) -> FloatArray | None:
-        n_out = self.layers[index].crossbar.shape[1]
-        return None if current is None else check_array(f"currents[{index}]", current, {"B": samples, "n_out": n_out})
+    def _current(self, name: str, current: FloatArray, samples: int) -> FloatArray:
+        if name not in self.populations:
+            check_name("currents: population", str(name), self.populations)
+        return check_array(f"currents[{name}]", current, {"B": samples, "size": self.populations[name].size})
 
-    def _array(self, index: int) -> Crossbar:
-        if not isinstance(index, Integral) or not 0 <= index < len(self.layers):
-            raise RangeError(f"array: expected 0 to {len(self.layers) - 1}, the arrays of this chip, found {index!r}.")
-        return self.layers[index].crossbar
+    def _check_weight_nudge(self, nudge: WeightNudge) -> None:
+        if nudge.pattern not in self._datasheet.patterns:
+            check_name("pattern", nudge.pattern, self._datasheet.patterns)
+        for place in nudge.arrays or ():
+            self._array(place)
 
-    def _rows(self, request: Outer | Delta | Shrink, crossbar: Crossbar) -> tuple[Rows, float]:
-        """Return the change asked for, row by row, and what to multiply it with."""
-        n_in, n_out = crossbar.shape
-        if isinstance(request, Delta):
-            matrix = check_array("matrix", request.matrix, _weights_shape(crossbar))
-            return rows_of(matrix), check_between("scale", request.scale, -1e9, 1e9)
-        if isinstance(request, Shrink):
-            check_between("factor", request.factor, 0, 1)
-            return lambda first, last: crossbar.weights[first:last].copy(), request.factor - 1
-        pre = check_array("pre", request.pre, {"B": None, "n_in": n_in}, "Take it from a tap: the bias line belongs to it.")
-        post = check_array("post", request.post, {"B": len(pre), "n_out": n_out})
-        rate = check_between("rate", request.rate, -1e9, 1e9)
-        largest = len(pre) * float(max(pre.max(), -pre.min())) * float(max(post.max(), -post.min()))
-        if largest > LARGEST:
-            raise RangeError(
-                f"pre, post: expected sums of products up to {LARGEST:g}, could be {largest:g}. Scale them down."
-            )
-
-        def rows(first: int, last: int) -> FloatArray:
-            return np.matmul(pre[:, first:last].T, post, out=workspace(last - first, n_out))
-
-        return rows, rate
-
-    def _replayed(self, request: Replay, layer: Layer) -> FloatArray:
-        change = np.zeros(layer.crossbar.shape, np.float32)
-        for nudge, scale in request.terms:
-            size = check_between("scale", scale, -1e9, 1e9) * nudge.amplitude
-            layer.add_pattern(change, nudge, size)
-        return change
+    def _array(self, place: int) -> Array:
+        if not isinstance(place, Integral) or not 0 <= place < len(self.arrays):
+            raise RangeError(f"array: expected 0 to {len(self.arrays) - 1}, the arrays of this chip, found {place!r}.")
+        return self.arrays[place]
 
 
-def _weights_shape(crossbar: Crossbar) -> dict[str, int | None]:
-    return dict(zip(("n_in", "n_out"), crossbar.shape, strict=True))
+def chip_streams(run: Streams, number: int = 0) -> Streams:
+    """Return the node of chip ``number`` of a run; it is the same individual in every design and for every experiment."""
+    check_between("number", number, 0)
+    return run.child("chip", number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,46 +17,78 @@ class Converters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dac_bits: int = Field(0, ge=0, le=16, description="bits of the input converters; 0: no rounding")
-    adc_bits: int = Field(0, ge=0, le=16, description="bits of the output converters; 0: no rounding")
+    dac_bits: int = Field(0, ge=0, le=24, description="bits of the input converters; 0: no rounding")
+    adc_bits: int = Field(0, ge=0, le=24, description="bits of the output converters; 0: no rounding")
     input_range: float = Field(0.0, ge=0, description="largest input, in absolute value; 0: no clipping")
     output_range: float = Field(0.0, ge=0, description="largest output, in absolute value; 0: no clipping")
+    dac_unipolar: bool = Field(False, description="input converters go from 0 to their range, not from minus to plus")
+    adc_unipolar: bool = Field(False, description="output converters go from 0 to their range, not from minus to plus")
     gain_dtod: float = Field(0.0, ge=0, description="spread of each converter's gain, relative")
     offset_dtod: float = Field(0.0, ge=0, description="spread of each converter's offset, in units of its own signal")
 
     @model_validator(mode="after")
     def _check_bits(self) -> Converters:
-        for bits, limit, side in ((self.dac_bits, self.input_range, "input"), (self.adc_bits, self.output_range, "output")):
-            if bits == 1 or (bits and not limit):
-                raise ValueError(f"a converter needs at least 2 bits and a range; set {side}_range above 0 or its bits to 0")
+        for side, end in (("dac", "input"), ("adc", "output")):
+            bits, unipolar, limit = (getattr(self, name) for name in (f"{side}_bits", f"{side}_unipolar", f"{end}_range"))
+            if (bits or unipolar) and not limit:
+                raise ValueError(f"a converter with bits or an end at 0 needs a range; set {end}_range above 0")
         return self
 
     @property
-    def dac_step(self) -> float:
-        """Distance of two input levels; 0 without rounding."""
-        return _step(self.dac_bits, self.input_range)
+    def dac(self) -> Scale:
+        """Levels of the input converters."""
+        return Scale.of(self.dac_bits, self.input_range, self.dac_unipolar)
 
     @property
-    def adc_step(self) -> float:
-        """Distance of two output levels; 0 without rounding."""
-        return _step(self.adc_bits, self.output_range)
+    def adc(self) -> Scale:
+        """Levels of the output converters."""
+        return Scale.of(self.adc_bits, self.output_range, self.adc_unipolar)
+
+
+class Scale(NamedTuple):
+    """The levels of a converter, as kernels take them.
+
+    Parameters
+    ----------
+    low, high
+        Ends of its range; infinite where there is none.
+    step
+        Distance of two levels; 0 without rounding.
+    level
+        One of the levels.
+    """
+
+    low: float
+    high: float
+    step: float
+    level: float
+
+    @classmethod
+    def of(cls, bits: int, limit: float, unipolar: bool) -> Scale:
+        """Return the levels of a converter of so many bits.
+
+        Signed: 2^bits - 1 levels from -limit to limit, zero among them (mid-tread); with one bit the two ends alone.
+        Unipolar: 2^bits levels from 0 to limit.
+        """
+        high = limit or math.inf
+        low = 0.0 if unipolar else -high
+        if not bits:
+            return cls(low, high, 0.0, 0.0)
+        if unipolar:
+            return cls(low, high, limit / (2**bits - 1), 0.0)
+        return cls(low, high, 2 * limit, limit) if bits == 1 else cls(low, high, 2 * limit / (2**bits - 2), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class ConverterBank:
-    """One converter a line: gain and offset, each (n,)."""
+    """One converter a row, (n_in,) or (blocks, n_in), or a neuron, (n,): gain and offset."""
 
     gain: FloatArray
     offset: FloatArray
 
 
-def fabricate_converters(spec: Converters, lines: int, rng: np.random.Generator) -> ConverterBank:
-    """Draw the mismatch of ``lines`` converters."""
-    gain = 1 + spec.gain_dtod * rng.standard_normal(lines)
-    offset = spec.offset_dtod * rng.standard_normal(lines)
+def fabricate_converters(spec: Converters, shape: int | tuple[int, ...], rng: np.random.Generator) -> ConverterBank:
+    """Draw the mismatch of converters, as many as ``shape`` says."""
+    gain = 1 + spec.gain_dtod * rng.standard_normal(shape)
+    offset = spec.offset_dtod * rng.standard_normal(shape)
     return ConverterBank(gain.astype(np.float32), offset.astype(np.float32))
-
-
-def _step(bits: int, limit: float) -> float:
-    # A symmetric mid-tread converter: 2^bits - 1 levels, zero among them.
-    return 2 * limit / (2**bits - 2) if bits else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mortalsim.checks import FloatArray
-from mortalsim.circuits.curves import AnyCurve, CurveTables
+from mortalsim.circuits.curves import AnyCurve, Curve, CurveTables
 from mortalsim.circuits.curves.linear import Straight
 from mortalsim.circuits.curves.relu import Relu
 
@@ -18,8 +18,8 @@ class Neurons(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    curve: AnyCurve = Field(default_factory=Relu, description="transfer curve of the hidden arrays")
-    output_curve: AnyCurve = Field(default_factory=Straight, description="transfer curve of the last array")
+    curve: AnyCurve = Field(default_factory=Relu, description="transfer curve of hidden populations")
+    output_curve: AnyCurve = Field(default_factory=Straight, description="transfer curve of the output population")
     gain_dtod: float = Field(0.0, ge=0, description="spread of the gain, neuron to neuron, relative")
     offset_dtod: float = Field(0.0, ge=0, description="spread of the offset at the input, units of weight times input")
     saturation: float = Field(0.0, ge=0, description="output at which the supply clips; 0: never")
@@ -29,7 +29,7 @@ class Neurons(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class NeuronBank:
-    """The neurons of one array as fabricated: gain, offset and saturation of shape (n_out,), and their curves."""
+    """The neurons of one population as fabricated: gain, offset and saturation of shape (n,), and their curves."""
 
     gain: FloatArray
     offset: FloatArray
@@ -37,19 +37,18 @@ class NeuronBank:
     tables: CurveTables
 
     def respond(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return outputs and slopes for ``v = gain z + offset`` (..., n_out), saturation included; for plots and oracles."""
+        """Return outputs and slopes for ``v = gain z + offset`` (..., n), saturation included; for plots and oracles."""
         value, slope = self.tables.respond(v)
         return np.clip(value, -self.saturation, self.saturation), np.where(np.abs(value) < self.saturation, slope, 0.0)
 
 
-def fabricate_neurons(spec: Neurons, n_out: int, last: bool, rng: np.random.Generator) -> NeuronBank:
-    """Draw one array's neurons; ``last`` chooses the output curve. Gains and saturations are lognormal, offsets normal."""
-    gain = np.exp(spec.gain_dtod * rng.standard_normal(n_out))
-    offset = spec.offset_dtod * rng.standard_normal(n_out)
-    spread = np.exp(spec.saturation_dtod * rng.standard_normal(n_out))
-    saturation = spec.saturation * spread if spec.saturation else np.full(n_out, np.inf)
-    curve = spec.output_curve if last else spec.curve
-    return NeuronBank(_single(gain), _single(offset), _single(saturation), curve.fabricate(n_out, rng))
+def fabricate_neurons(spec: Neurons, curve: Curve, n: int, rng: np.random.Generator) -> NeuronBank:
+    """Draw the ``n`` neurons of one population. Gains and saturations are lognormal, offsets normal."""
+    gain = np.exp(spec.gain_dtod * rng.standard_normal(n))
+    offset = spec.offset_dtod * rng.standard_normal(n)
+    spread = np.exp(spec.saturation_dtod * rng.standard_normal(n))
+    saturation = spec.saturation * spread if spec.saturation else np.full(n, np.inf)
+    return NeuronBank(_single(gain), _single(offset), _single(saturation), curve.fabricate(n, rng))
 
 
 def _single(values: FloatArray) -> FloatArray:

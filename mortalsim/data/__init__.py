@@ -1,22 +1,22 @@
-"""Data sets: ``load(name, streams)`` gives images in 0..1 and labels, split for training, validation and test."""
+"""Data sets, one a file: ``load(name, streams)`` gives samples and labels, split for training, validation and test.
+
+A file put here that defines one subclass of `Source` is found by its name; an underscore in it is a hyphen in the name.
+"""
 
 from __future__ import annotations
 
-import importlib
-from types import MappingProxyType
-
-from mortalsim.checks import check_name
-from mortalsim.data.dataset import Dataset
+from mortalsim.data.base import Dataset, Source
+from mortalsim.data.suited import suited
+from mortalsim.registry import Registry
 from mortalsim.streams import Streams
 
-#: Every data set and what it is, in one line.
-SUMMARIES = MappingProxyType(
-    {
-        "digits": "1,797 real handwritten digits of 8 x 8 pixels, shipped with scikit-learn; nothing to download",
-        "mnist": "70,000 handwritten digits of 28 x 28 pixels; downloaded once, or read from MORTALSIM_DATA",
-        "fashion-mnist": "70,000 pictures of clothes of 28 x 28 pixels; downloaded once, or read from MORTALSIM_DATA",
-    }
-)
+
+class _Sources(Registry[Source]):
+    def _name(self, stem: str) -> str:
+        return stem.replace("_", "-")
+
+
+DATASETS = _Sources("mortalsim.data", Source, helpers=("makers", "suited"))
 
 
 def load(name: str, streams: Streams) -> Dataset:
@@ -25,7 +25,7 @@ def load(name: str, streams: Streams) -> Dataset:
     Parameters
     ----------
     name
-        ``"digits"``, ``"mnist"`` or ``"fashion-mnist"``.
+        ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, or that of any other file in this room.
     streams
         Where the split draws its chance from; the same streams give the same split.
 
@@ -36,10 +36,7 @@ def load(name: str, streams: Streams) -> Dataset:
     DataError
         The files cannot be found, fetched or read.
     """
-    check_name("dataset", name, SUMMARIES)
-    module = importlib.import_module("mortalsim.data.digits" if name == "digits" else "mortalsim.data.mnist")
-    dataset: Dataset = module.load(name, streams)
-    return dataset
+    return DATASETS.get(name)().load(streams)
 
 
-__all__ = ["SUMMARIES", "Dataset", "load"]
+__all__ = ["DATASETS", "Dataset", "Source", "load", "suited"]

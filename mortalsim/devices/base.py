@@ -43,7 +43,7 @@ class Device(BaseModel, ABC):
     drift: float = Field(0.0, ge=0, description="mean drift exponent nu in G(t) = G (1 + t/t0)^-nu, t since the last write")
     drift_dtod: float = Field(0.0, ge=0, description="spread of the drift exponent, device to device, absolute")
     drift_t0: float = Field(20.0, gt=0, description="drift time constant t0, seconds")
-    verify_steps: int = Field(20, ge=1, description="most write-and-verify rounds of one Program request")
+    verify_steps: int = Field(20, ge=1, le=1000, description="most write-and-verify rounds of one Program request")
     read_volts: float = Field(0.2, gt=0, description="line voltage that stands for an input of 1, volts")
     pulse_volts: float = Field(2.0, gt=0, description="write pulse, volts")
     pulse_seconds: float = Field(100e-9, gt=0, description="write pulse, seconds")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 from mortalsim.checks import FloatArray, check_between
-from mortalsim.hardware import Chip
+from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Learner, State
 from mortalsim.streams import Streams
 from mortalsim.training import Result, train
@@ -16,16 +16,19 @@ from mortalsim.training import Result, train
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A chip, the learner that trained it and the learner's state: together they answer."""
+    """A chip, the learner that trained it, the task and the learner's state: together they answer."""
 
     chip: Chip
     learner: Learner
+    task: Task
     state: State
 
     def scores(self, x: FloatArray, batch_size: int = 100) -> FloatArray:
         """Return scores (B, classes) for ``x`` (B, n_inputs), read in batches."""
         cuts = range(0, len(x), batch_size)
-        return np.concatenate([self.learner.predict(self.chip, x[cut : cut + batch_size], self.state) for cut in cuts])
+        return np.concatenate(
+            [self.learner.predict(self.chip, self.task, x[cut : cut + batch_size], self.state) for cut in cuts]
+        )
 
     def answers(self, x: FloatArray) -> np.ndarray:
         """Return the class of the largest score, (B,)."""
@@ -40,7 +43,11 @@ class _Lesson:
     train_y: FloatArray
     valid_x: FloatArray
     valid_y: np.ndarray
-    classes: int
+    task: Task
+
+    @property
+    def classes(self) -> int:
+        return self.task.classes
 
 
 def soft_targets(teacher: Trained, x: FloatArray, temperature: float) -> FloatArray:
@@ -68,7 +75,7 @@ def distill(
     teacher
         A trained chip; it is read once for every image, and never written.
     student
-        Another chip, which may differ in everything but the number of inputs and outputs.
+        Another chip, which may differ in everything but its inputs.
     learner
         The student's rule. If it softens outputs by a temperature of its own, that should equal ``temperature``.
     images, valid_images
@@ -79,5 +86,5 @@ def distill(
         Softens the teacher's answers; above 1 shows more of how it ranks the wrong classes.
     """
     targets = soft_targets(teacher, images, temperature)
-    lesson = _Lesson(images, targets, valid_images, teacher.answers(valid_images), targets.shape[1])
+    lesson = _Lesson(images, targets, valid_images, teacher.answers(valid_images), teacher.task)
     return train(student, learner, lesson, streams)

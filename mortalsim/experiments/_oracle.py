@@ -9,9 +9,9 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.chips import SimulatedChip, oracle
-from mortalsim.hardware import Chip, Datasheet, Delta, Port
+from mortalsim.hardware import Chip, Datasheet, Delta, Port, Task
 from mortalsim.learners import Batch, Info, Learner, State
-from mortalsim.learners.base import half_linear
+from mortalsim.learners.base import half_linear, output_of
 from mortalsim.objectives import cross_entropy
 
 
@@ -28,26 +28,31 @@ class Oracle(Learner):
     """
 
     name: ClassVar[str] = "oracle"
-    ports: ClassVar[tuple[Port, ...]] = (Port.DELTA,)
 
     epochs: int = 30
     batch_size: int = 50
     rate: float = 0.8
 
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        datasheet.require(self.name, *self.ports)
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return (Port.DELTA,)
+
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        sheet.require(self.name, *self.ports)
+        sheet.output_of(self.name, task.classes)
         return {}
 
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         if not isinstance(chip, SimulatedChip):
             raise ShapeError(f"chip: expected a SimulatedChip, into which an oracle can look, found {type(chip).__name__}.")
         # Read once, so that its cost compares with others'; the gradient needs no reading.
-        loss, _ = cross_entropy(chip.read(batch.x).output, batch.targets)
-        _, gradients = oracle.loss_and_gradient(chip, batch.x, batch.targets)
+        targets = batch.labelled(self.name)
+        loss, _ = cross_entropy(output_of(chip.read(batch.x, want="output")), targets)
+        _, gradients = oracle.loss_and_gradient(chip, batch.x, targets)
         rate = self.rate * half_linear(batch.progress)
         for array, gradient in enumerate(gradients):
             chip.write(Delta(array, (-rate * gradient).astype(np.float32)))
         return state, {"loss": float(loss.mean())}
 
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
-        return chip.read(x).output
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
+        return output_of(chip.read(x, want="output"))

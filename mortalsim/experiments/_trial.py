@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field
 
-from mortalsim.checks import DesignError, check_name
-from mortalsim.chips import Design, Ledger, SimulatedChip, load_design, oracle
-from mortalsim.data import SUMMARIES, Dataset
+from mortalsim import build
+from mortalsim.checks import check_name
+from mortalsim.chips import Design, Meter, SimulatedChip, load_design, oracle
+from mortalsim.data import DATASETS, Dataset
 from mortalsim.experiments._oracle import Oracle
 from mortalsim.hardware import Port, Program
 from mortalsim.learners import LEARNERS, Learner, State
+from mortalsim.models.twin import assumptions
 from mortalsim.streams import Streams
 from mortalsim.training import Checkpoint, Record, error_rate, train
 
@@ -50,79 +50,33 @@ def _known_learner(name: str) -> str:
 
 
 def _known_dataset(name: str) -> str:
-    return check_name("dataset", name, SUMMARIES)
+    return check_name("dataset", name, DATASETS.names())
 
+
+DATASET_HELP = ", ".join(DATASETS.names())
 
 DesignName: TypeAlias = Annotated[str, AfterValidator(_known_design)]
 LearnerName: TypeAlias = Annotated[str, AfterValidator(_known_learner)]
 DatasetName: TypeAlias = Annotated[str, AfterValidator(_known_dataset)]
 Hidden: TypeAlias = Annotated[
     tuple[Annotated[int, Field(ge=1)], ...],
-    Field(description="neurons of each hidden array; empty: as many as the design has"),
+    Field(description="neurons of each hidden population of a design in short form; empty: as many as it has"),
 ]
 
 
-def fitted_design(name: str, data: Dataset, hidden: tuple[int, ...] = ()) -> Design:
-    """Return the design with as many inputs and outputs as the data need, and other ``hidden`` arrays if any are given."""
-    design = load_design(name)
-    return design.with_sizes((data.train_x.shape[1], *(hidden or design.sizes[1:-1]), data.classes))
+def make_learner(name: str, scale: float = 1.0, settings: Mapping[str, Any] | None = None) -> Learner:
+    """Return a learner, or the oracle, with its defaults but for what is said; as `build.make_learner`."""
+    return build.make_learner(learner_kind(name), scale, settings)
 
 
-def digest(design: Design) -> str:
-    """Return 64 hexadecimal digits that stand for all fields of the design."""
-    return hashlib.sha256(json.dumps(design.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+def check_served(design: Design, data: Dataset, learners: Iterable[str]) -> None:
+    """Let each learner refuse what it cannot serve before anything is trained; as `build.check_served`."""
+    build.check_served(design, data, [make_learner(name) for name in learners])
 
 
-def check_ports(design: Design, learners: Iterable[str]) -> None:
-    """Raise `MissingPort` if the design lacks a port of one of the ``learners``; to be asked before anything is trained."""
-    sheet = design.datasheet()
-    for name in learners:
-        sheet.require(name, *learner_kind(name).ports)
-
-
-def chip_seed(streams: Streams, number: int) -> int:
-    """Return the seed of chip ``number``: the same for every learner and design of a run, so that trials can be paired."""
-    return streams.integer("chip", number)
-
-
-def make_learner(name: str, data: Dataset, scale: float = 1.0, settings: Mapping[str, Any] | None = None) -> Learner:
-    """Return a learner with its defaults, told which input lines may carry labels.
-
-    Parameters
-    ----------
-    name
-        A learner's name, or ``"oracle"``.
-    data
-        What it will learn; ``data.label_lines`` are handed to learners that write labels over inputs.
-    scale
-        Factor of the learner's own number of epochs.
-    settings
-        Hyper-parameters by name; values may be text, as from a command line, lists as ``[1,2,3]``.
-
-    Raises
-    ------
-    UnknownName
-        There is no such learner or hyper-parameter.
-    DesignError
-        A value does not fit its hyper-parameter.
-    """
-    kind = learner_kind(name)
-    known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
-    chosen: dict[str, Any] = {"label_lines": data.label_lines} if "label_lines" in known else {}
-    if scale != 1:
-        chosen["epochs"] = max(1, round(scale * known["epochs"]))
-    types = get_type_hints(kind)
-    for key, value in (settings or {}).items():
-        check_name(f"hyper-parameter of {name}", key, known)
-        try:
-            adapter: TypeAdapter[Any] = TypeAdapter(types[key], config=ConfigDict(arbitrary_types_allowed=True))
-            listed = isinstance(value, str) and value.startswith("[")
-            chosen[key] = adapter.validate_json(value) if listed else adapter.validate_python(value)
-        except ValidationError as error:
-            raise DesignError(
-                f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {known[key]!r}."
-            ) from error
-    return kind(**chosen)
+def assumed(design: Design, learners: Iterable[str]) -> tuple[str, ...]:
+    """Return what those learners that use the nominal twin take for granted on this design, a sentence each."""
+    return assumptions(design.datasheet()) if {"insilico", "physics_aware"} & set(learners) else ()
 
 
 @dataclass(frozen=True)
@@ -137,10 +91,10 @@ class Point:
 class Outcome:
     """What one trial gave; errors are fractions, costs are those of training alone.
 
-    ``copied_error`` is None where chips cannot be programmed: no weights can be copied then.
+    ``test_error`` is None where the test samples have no labels, ``copied_error`` also where chips cannot be programmed.
     """
 
-    test_error: float
+    test_error: float | None
     copied_error: float | None
     reads: int
     pulses: int
@@ -156,7 +110,7 @@ def trial(
     learner: Learner,
     data: Dataset,
     streams: Streams,
-    on_epoch: Callable[[Record, Ledger], None] | None = None,
+    on_epoch: Callable[[Record, Meter], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
@@ -172,19 +126,19 @@ def trial(
     learner, data, streams, checkpoint
         As in `mortalsim.training.train`.
     on_epoch
-        Called after every epoch with its record and the chip's ledger.
+        Called after every epoch with its record and the chip's meter.
     """
     spent: dict[int, int] = {}
 
     def note(record: Record) -> None:
-        spent[record.epoch] = chip.ledger.reads
+        spent[record.epoch] = chip.meter.reads
         if on_epoch is not None:
-            on_epoch(record, chip.ledger)
+            on_epoch(record, chip.meter)
 
     result = train(chip, learner, data, streams, validate_samples=0, on_epoch=note, checkpoint=checkpoint)
-    trained = dataclasses.replace(chip.ledger)
-    test_error = error_rate(chip, learner, data.test_x, data.test_y, result.state)
-    per_sample = (chip.ledger.reads - trained.reads) // len(data.test_x)
+    trained = dataclasses.replace(chip.meter)
+    test_error = _test_error(chip, learner, data, result.state)
+    per_sample = (chip.meter.reads - trained.reads) // len(data.test_x)
     per_validation = per_sample * len(data.valid_x)
     validations = [(record.epoch, record.valid_error) for record in result.history if record.valid_error is not None]
     unpaid = per_validation * len(validations)
@@ -208,10 +162,14 @@ def trial(
 
 def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float | None:
     """Return the test error of ``other`` once it is programmed with the true weights of ``chip``; None if it cannot be."""
-    if not can_copy(other.design):
+    if data.test_y is None or not can_copy(other.design):
         return None
     copy_weights(chip, other)
-    return error_rate(other, learner, data.test_x, data.test_y, state)
+    return _test_error(other, learner, data, state)
+
+
+def _test_error(chip: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float | None:
+    return None if data.test_y is None else error_rate(chip, learner, data.task, data.test_x, data.test_y, state)
 
 
 def can_copy(design: Design) -> bool:

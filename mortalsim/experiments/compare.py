@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from mortalsim import data
-from mortalsim.chips import Design, SimulatedChip, load_design, oracle
+from mortalsim import build
+from mortalsim.chips import Design, SimulatedChip, oracle
 from mortalsim.data import Dataset
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
-from mortalsim.experiments._trial import LEARNER_NAMES, DatasetName, DesignName, Hidden, LearnerName, Outcome
+from mortalsim.experiments._trial import DATASET_HELP, LEARNER_NAMES, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.streams import Streams
@@ -56,14 +56,18 @@ class Compare(Experiment):
         LEARNER_NAMES, min_length=1, description="learners, and oracle for true backprop"
     )
     chips: int = Field(5, ge=1, description="different chips of each design")
-    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
+    dataset: DatasetName = Field("digits", description=DATASET_HELP)
     hidden: Hidden = ()
     epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
     jobs: Jobs = 0
 
     def run(self) -> Results:
-        for design in self.designs:
-            _trial.check_ports(load_design(design), self.learners)
+        dataset, _ = self.load()
+        notes: list[str] = []
+        for name in self.designs:
+            design, own = build.fitted(name, dataset, self.hidden)
+            _trial.check_served(design, own, self.learners)
+            notes += _trial.assumed(design, self.learners)
         tasks = [_Task(self, d, n, k) for d in self.designs for k in range(self.chips) for n in self.learners]
         outcomes = dict(
             zip(((t.design, t.learner, t.chip) for t in tasks), run_tasks(_work, tasks, self.jobs, "compare"), strict=True)
@@ -71,12 +75,12 @@ class Compare(Experiment):
         groups = {(d, n): [outcomes[d, n, k] for k in range(self.chips)] for d in self.designs for n in self.learners}
         figures = (_error_per_chip(self, groups), _error_vs_reads(self, groups), _transfer_curves(self))
         rows = tuple(_row(design, learner, found) for (design, learner), found in groups.items())
-        return Results(columns=COLUMNS, rows=rows, figures=figures, notes=NOTES)
+        return Results(columns=COLUMNS, rows=rows, figures=figures, notes=(*NOTES, *notes))
 
     def load(self) -> tuple[Dataset, Streams]:
         """Return the data and the streams of this run."""
         streams = Streams(self.seed)
-        return data.load(self.dataset, streams), streams
+        return build.load_data(self.dataset, streams, labelled=True), streams
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,14 @@ class _Task:
 
 def _work(task: _Task) -> Outcome:
     dataset, streams = task.compare.load()
-    design = _trial.fitted_design(task.design, dataset, task.compare.hidden)
-    chip, other = (SimulatedChip(design, _trial.chip_seed(streams, number)) for number in (task.chip, task.chip + 1))
-    learner = _trial.make_learner(task.learner, dataset, task.compare.epochs_scale)
+    design, dataset = build.fitted(task.design, dataset, task.compare.hidden)
+    chip, other = (build.make_chip(design, streams, number) for number in (task.chip, task.chip + 1))
+    learner = _trial.make_learner(task.learner, task.compare.epochs_scale)
     return _trial.trial(chip, other, learner, dataset, streams.child("trial", task.learner, task.chip))
 
 
 def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
-    tests = [trial.test_error for trial in found]
+    tests = [trial.test_error for trial in found if trial.test_error is not None]
     copies = [trial.copied_error for trial in found if trial.copied_error is not None]
     several = len(found) > 1
     return {
@@ -181,10 +185,8 @@ def _transfer_curves(compare: Compare) -> Figure:
     z = np.linspace(-4, 4, 81)
     panels = []
     for name in compare.designs:
-        design = _trial.fitted_design(name, dataset, compare.hidden)
-        panels += [
-            _curves_of(design, SimulatedChip(design, _trial.chip_seed(streams, number)), number, z) for number in (0, 1)
-        ]
+        design = build.design_for(name, dataset, compare.hidden)
+        panels += [_curves_of(design, build.make_chip(design, streams, number), number, z) for number in (0, 1)]
     caption = (
         f"Transfer curves of the first {SHOWN_NEURONS} neurons of two chips of each design, and what the data sheet says."
     )
@@ -192,10 +194,12 @@ def _transfer_curves(compare: Compare) -> Figure:
 
 
 def _curves_of(design: Design, chip: SimulatedChip, number: int, z: np.ndarray) -> Panel:
-    curves = oracle.transfer_curves(chip, 0, z).T[:SHOWN_NEURONS]
+    first = chip.datasheet.fed[0]
+    curves = oracle.transfer_curves(chip, first, z).T[:SHOWN_NEURONS]
     series = [Series(name="single neurons", x=tuple(z), y=tuple(curve), style="thin") for curve in curves]
-    nominal = chip.datasheet.arrays[0].curve(z)
-    series.append(Series(name="data sheet", x=tuple(z), y=tuple(nominal), style="dashed"))
+    nominal = chip.datasheet.populations[first].curve
+    if nominal is not None:
+        series.append(Series(name="data sheet", x=tuple(z), y=tuple(nominal(z)), style="dashed"))
     return Panel(
         title=f"{design.name}, chip {number}", x_label="neuron's input", y_label="neuron's output", series=tuple(series)
     )

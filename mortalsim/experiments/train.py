@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mortalsim import data
+from mortalsim import build
 from mortalsim.checks import DesignError, OutputError
-from mortalsim.chips import Ledger, SimulatedChip
+from mortalsim.chips import Meter, SimulatedChip
 from mortalsim.experiments import _trial
-from mortalsim.experiments._trial import DatasetName, DesignName, Hidden, LearnerName, Outcome
+from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.report.table import engineering
@@ -30,7 +30,7 @@ from mortalsim.training import Checkpoint, Record
 COLUMNS = (
     Column(key="design", heading="design"),
     Column(key="learner", heading="learner"),
-    Column(key="chip", heading="chip's seed"),
+    Column(key="chip", heading="chip"),
     Column(key="test_error", heading="test error", unit="percent"),
     Column(key="copied_error", heading="copied", unit="percent"),
     *COST_COLUMNS,
@@ -50,13 +50,11 @@ class Train(Experiment):
 
     learner: LearnerName = Field("ff", description="learner, or oracle for true backprop")
     design: DesignName = Field("mild", description="design, or path of a design file")
-    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
-    chip: int = Field(0, ge=0, description="seed of the chip: which individual of the design is trained")
+    dataset: DatasetName = Field("digits", description=DATASET_HELP)
+    chip: int = Field(0, ge=0, description="number of the chip: which individual of the run is trained")
     hidden: Hidden = ()
     epochs: int = Field(0, ge=0, description="passes through the training data; 0: the learner's own number")
-    set: tuple[str, ...] = Field(
-        (), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20 or label_lines=[0,1]"
-    )
+    set: tuple[str, ...] = Field((), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20")
     checkpoint: Path | None = Field(
         None, description="file ending in .safetensors that keeps the training's state after every epoch"
     )
@@ -86,18 +84,18 @@ class Train(Experiment):
 
     def run(self) -> Results:
         streams = Streams(self.seed)
-        dataset = data.load(self.dataset, streams)
-        design = _trial.fitted_design(self.design, dataset, self.hidden)
-        _trial.check_ports(design, [self.learner])
-        chip, other = SimulatedChip(design, self.chip), SimulatedChip(design, self.chip + 1)
+        design, dataset = build.fitted(self.design, build.load_data(self.dataset, streams), self.hidden)
+        chip, other = (build.make_chip(design, streams, number) for number in (self.chip, self.chip + 1))
         settings: dict[str, Any] = dict(setting.split("=", 1) for setting in self.set)
         if self.epochs:
             settings["epochs"] = self.epochs
-        learner = _trial.make_learner(self.learner, dataset, settings=settings)
+        learner = _trial.make_learner(self.learner, settings=settings)
+        build.check_served(design, dataset, [learner])
         own = streams.child("train", self.learner, self.dataset, self.chip)
         with _watch(self, learner.epochs) as on_epoch:
             found = _trial.trial(chip, other, learner, dataset, own, on_epoch, self._checkpoint(chip))
-        return Results(columns=COLUMNS, rows=(self._row(found),), figures=self._figures(found), notes=NOTES)
+        notes = (*NOTES, *_trial.assumed(design, [self.learner]))
+        return Results(columns=COLUMNS, rows=(self._row(found),), figures=self._figures(found), notes=notes)
 
     def _checkpoint(self, chip: SimulatedChip) -> Checkpoint | None:
         if self.checkpoint is None:
@@ -108,21 +106,17 @@ class Train(Experiment):
             raise OutputError(
                 f"checkpoint: {self.checkpoint} exists already. Add --resume to go on from it, or name another file."
             )
-        # The design is no part of what seeds the training; the chip's state names it, so that none is restored onto another.
-        mark = np.frombuffer(bytes.fromhex(_trial.digest(chip.design)), np.uint8)
-
-        def save() -> dict[str, np.ndarray]:
-            return {**chip.snapshot(), "design": mark}
 
         def load(state: dict[str, np.ndarray]) -> None:
-            if not np.array_equal(state.get("design", ()), mark):
+            try:
+                chip.restore(state)
+            except DesignError as error:
                 raise DesignError(
-                    f"checkpoint {self.checkpoint}: it is of another run: its chip is not of the design {self.design!r} as "
-                    "it is now. Give this run another path, or delete the file."
-                )
-            chip.restore({name: array for name, array in state.items() if name != "design"})
+                    f"checkpoint {self.checkpoint}: it is of another run: {error} "
+                    "Give this run another path, or delete the file."
+                ) from error
 
-        return Checkpoint(self.checkpoint, save, load)
+        return Checkpoint(self.checkpoint, chip.snapshot, load)
 
     def kept(self) -> str:
         """Say that the checkpoint remains, if there is one."""
@@ -159,7 +153,7 @@ class Train(Experiment):
 
 
 @contextmanager
-def _watch(train: Train, epochs: int) -> Iterator[Callable[[Record, Ledger], None]]:
+def _watch(train: Train, epochs: int) -> Iterator[Callable[[Record, Meter], None]]:
     """Give a function to be called after each epoch, which shows where training stands, on a terminal only."""
     console = Console(stderr=True)
     columns = (
@@ -170,10 +164,10 @@ def _watch(train: Train, epochs: int) -> Iterator[Callable[[Record, Ledger], Non
         line = bar.add_task(escape(f"{train.learner} on {train.design}"), total=epochs, standing="")
         standing = {"error": "-"}
 
-        def on_epoch(record: Record, ledger: Ledger) -> None:
+        def on_epoch(record: Record, meter: Meter) -> None:
             if record.valid_error is not None:
                 standing["error"] = f"{100 * record.valid_error:.1f} %"
-            text = f"epochs, loss {record.info['loss']:.3g}, error {standing['error']}, reads {engineering(ledger.reads)}"
+            text = f"epochs, loss {record.info['loss']:.3g}, error {standing['error']}, reads {engineering(meter.reads)}"
             bar.update(line, completed=record.epoch, standing=text)
 
         yield on_epoch

@@ -19,14 +19,14 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from mortalsim import data
-from mortalsim.chips import SimulatedChip, load_design
+from mortalsim import build
+from mortalsim.chips import SimulatedChip
 from mortalsim.data import Dataset
-from mortalsim.data.dataset import stratified_split
+from mortalsim.data.base import stratified_split
 from mortalsim.distill.transfer import Trained, distill
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
-from mortalsim.experiments._trial import DatasetName, DesignName, Hidden, LearnerName
+from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName
 from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
@@ -66,15 +66,17 @@ class Transfer(Experiment):
         0.5, gt=0, lt=1, description="share of the training images that goes to the students, without labels"
     )
     chips: int = Field(3, ge=1, description="pairs of teacher and student")
-    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
+    dataset: DatasetName = Field("digits", description=DATASET_HELP)
     hidden: Hidden = ()
     epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
     jobs: Jobs = 0
 
     def run(self) -> Results:
-        for design in self.designs:
-            _trial.check_ports(load_design(design), (self.teacher, *self.students))
-        tasks = [_Task(self, design, pair) for design in self.designs for pair in range(self.chips)]
+        dataset = build.load_data(self.dataset, Streams(self.seed), labelled=True)
+        for name in self.designs:
+            design, own = build.fitted(name, dataset, self.hidden)
+            _trial.check_served(design, own, (self.teacher, *self.students))
+        tasks = [_Task(self, name, pair) for name in self.designs for pair in range(self.chips)]
         found = dict(zip(((t.design, t.pair) for t in tasks), run_tasks(_work, tasks, self.jobs, "transfer"), strict=True))
         pairs = range(self.chips)
         groups = {(d, role): [found[d, pair][role] for pair in pairs] for d in self.designs for role in found[d, 0]}
@@ -110,68 +112,64 @@ class _Found:
 def _work(task: _Task) -> dict[str, _Found]:
     transfer = task.transfer
     streams = Streams(transfer.seed)
-    dataset = data.load(transfer.dataset, streams)
-    design = _trial.fitted_design(task.design, dataset, transfer.hidden)
-    first, second = (_trial.chip_seed(streams, number) for number in (2 * task.pair, 2 * task.pair + 1))
+    design, dataset = build.fitted(task.design, build.load_data(transfer.dataset, streams), transfer.hidden)
+    first, second = 2 * task.pair, 2 * task.pair + 1
     own, others = _share_out(dataset, transfer.share, streams)
-    streams = streams.child("transfer", task.pair)
+    run, streams = streams, streams.child("transfer", task.pair)
 
-    chip = SimulatedChip(design, first)
-    teacher = _taught_by_labels(chip, _learner(transfer.teacher, transfer, dataset), own, streams.child("teacher"))
+    chip = build.make_chip(design, run, first)
+    teacher = _taught_by_labels(chip, _learner(transfer.teacher, transfer), own, streams.child("teacher"))
     answers = teacher.answers(dataset.test_x)
     found = {"teacher": _judge(chip, teacher, dataset, answers)}
     if _trial.can_copy(design):
-        copy = SimulatedChip(design, second)
+        copy = build.make_chip(design, run, second)
         _trial.copy_weights(chip, copy)
         found["weight copy"] = _judge(copy, dataclasses.replace(teacher, chip=copy), dataset, answers)
     for name in transfer.students:
-        learner, chip = _learner(name, transfer, dataset), SimulatedChip(design, second)
+        learner, chip = _learner(name, transfer), build.make_chip(design, run, second)
         softened = _softened(learner, transfer.temperature)
         soft = 1.0 if softened is None else transfer.temperature
         own_streams = streams.child("taught", name)
         result = distill(teacher, chip, softened or learner, others.train_x, dataset.valid_x, own_streams, soft)
-        found[f"{name}, taught"] = _judge(chip, Trained(chip, learner, result.state), dataset, answers)
-        chip = SimulatedChip(design, second)
+        found[f"{name}, taught"] = _judge(chip, Trained(chip, learner, dataset.task, result.state), dataset, answers)
+        chip = build.make_chip(design, run, second)
         student = _taught_by_labels(chip, learner, others, streams.child("labels", name))
         found[f"{name}, labels"] = _judge(chip, student, dataset, answers)
     return found
 
 
-def _learner(name: str, transfer: Transfer, dataset: Dataset) -> Learner:
-    return _trial.make_learner(name, dataset, transfer.epochs_scale)
+def _learner(name: str, transfer: Transfer) -> Learner:
+    return _trial.make_learner(name, transfer.epochs_scale)
 
 
 def _softened(learner: Learner, temperature: float) -> Learner | None:
     """Return the learner with its outputs softened, or None if it cannot learn from soft targets.
 
-    A learner can if it has a field ``temperature`` and no ``label_lines``: those that write labels over inputs draw one
-    label at a time, and get the teacher's answers as they are.
+    Those that write labels over inputs draw one label at a time, and get the teacher's answers as they are.
     """
-    fields = {field.name for field in dataclasses.fields(learner)}
-    if "temperature" not in fields or "label_lines" in fields:
-        return None
-    return dataclasses.replace(learner, temperature=temperature)  # type: ignore[call-arg]
+    return learner.softened(temperature)
 
 
 def _taught_by_labels(chip: SimulatedChip, learner: Learner, part: Dataset, streams: Streams) -> Trained:
-    return Trained(chip, learner, train(chip, learner, part, streams).state)
+    return Trained(chip, learner, part.task, train(chip, learner, part, streams).state)
 
 
 def _judge(chip: SimulatedChip, trained: Trained, dataset: Dataset, teacher_answers: np.ndarray) -> _Found:
     """Test once, and note what the chip had cost before."""
-    ledger = dataclasses.replace(chip.ledger)
+    meter = dataclasses.replace(chip.meter)
     answers = trained.answers(dataset.test_x)
     error, agreement = np.mean(answers != dataset.test_y), np.mean(answers == teacher_answers)
     return _Found(
-        trained.learner.name, float(error), float(agreement), ledger.reads, ledger.pulses, ledger.joules, ledger.seconds
+        trained.learner.name, float(error), float(agreement), meter.reads, meter.pulses, meter.joules, meter.seconds
     )
 
 
 def _share_out(dataset: Dataset, share: float, streams: Streams) -> tuple[Dataset, Dataset]:
     """Return the teacher's and the students' parts of the training images."""
-    parts = stratified_split(dataset.train_y, share, streams.generator("transfer", "share"))
+    parts = stratified_split(np.asarray(dataset.train_y), share, streams.generator("transfer", "share"))
     own, others = (
-        dataclasses.replace(dataset, train_x=dataset.train_x[part], train_y=dataset.train_y[part]) for part in parts
+        dataclasses.replace(dataset, train_x=dataset.train_x[part], train_y=np.asarray(dataset.train_y)[part])
+        for part in parts
     )
     return own, others
 

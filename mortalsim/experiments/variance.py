@@ -16,16 +16,17 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
-from mortalsim import data
+from mortalsim import build
 from mortalsim.checks import FloatArray
 from mortalsim.chips import SimulatedChip, oracle
-from mortalsim.chips.layer import Layer
+from mortalsim.chips.writing import replayed
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
-from mortalsim.experiments._trial import DatasetName, DesignName
+from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName
 from mortalsim.experiments.base import Experiment
-from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Samples, Trace, WriteRequest
+from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Samples, Shrink, Task, Trace, Want, WriteRequest
 from mortalsim.learners import Batch, Learner
+from mortalsim.learners.base import output_of
 from mortalsim.objectives import cross_entropy, goodness, one_hot
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
 from mortalsim.streams import Streams
@@ -46,7 +47,7 @@ NOTES = (
     "holds the chip's read noise as measured on repeated reads. P measured: mean squared length of an update over its "
     "squared mean along the gradient, less 1. 15° from the true gradient need 13.9 P probes.",
 )
-QUIET: dict[
+BARE_RULES: dict[
     str, dict[str, Any]
 ] = {  # the bare rules: one probe, a fixed objective, no memory of earlier steps, every array probed
     "ff": {"threshold": "width", "temperature": 1.0, "momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
@@ -72,11 +73,11 @@ class Variance(Experiment):
         ("ff", "wp", "ap"), min_length=1, description="learners to look at: ff, ap, wp"
     )
     design: DesignName = Field("mild", description="design, or path of a design file")
-    dataset: DatasetName = Field("digits", description="digits, mnist or fashion-mnist")
-    widths: tuple[int, ...] = Field((16, 48, 144), min_length=1, description="neurons of each of the two hidden arrays")
+    dataset: DatasetName = Field("digits", description=DATASET_HELP)
+    widths: tuple[int, ...] = Field((16, 48, 144), min_length=1, description="neurons of each of the two hidden populations")
     probes: int = Field(1024, ge=4, description="most probes averaged")
     batch: int = Field(50, ge=1, description="samples in the batch on which all updates are made")
-    chip: int = Field(0, ge=0, description="seed of the chip: which individual of the design is probed")
+    chip: int = Field(0, ge=0, description="number of the chip: which individual of the run is probed")
     jobs: Jobs = 0
 
     def run(self) -> Results:
@@ -119,33 +120,38 @@ class _Recorder:
         self.inputs = []
         self.changes = [np.zeros(spec.shape, np.float32) for spec in self.chip.datasheet.arrays]
 
-    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
         self.inputs.append(np.asarray(x))
-        return self.chip.read(x, nudge)
+        return self.chip.read(x, nudge, want)
 
     def write(self, request: WriteRequest) -> None:
-        if isinstance(request, Outer):
-            self.changes[request.array] += request.rate * (request.pre.T @ request.post)
+        if isinstance(request, Replay):
+            for place, rows in replayed(request, self.chip.arrays).items():
+                self.changes[place] += rows(0, self.chip.arrays[place].crossbar.shape[0]).reshape(self.changes[place].shape)
+        elif isinstance(request, Outer):
+            spec = self.chip.datasheet.arrays[request.array]
+            self.changes[request.array] += np.float32(request.rate) * spec.product(request.pre, request.post)
         elif isinstance(request, Delta):
             self.changes[request.array] += np.float32(request.scale) * request.matrix
-        elif isinstance(request, Replay):
-            for nudge, scale in request.terms:
-                for change, layer in zip(self.changes, self.chip.layers, strict=True):
-                    layer.add_pattern(change, nudge, scale * nudge.amplitude)
+        elif isinstance(request, Shrink):
+            held = oracle.weights(self.chip)[request.array]
+            self.changes[request.array] += ((request.factor - 1) * held).astype(np.float32)
+        else:
+            held = oracle.weights(self.chip)[request.array]
+            self.changes[request.array] += (request.weights - held).astype(np.float32)
 
 
 def _work(task: _Task) -> dict[str, Any]:
     variance = task.variance
     streams = Streams(variance.seed)
-    dataset = data.load(variance.dataset, streams)
-    design = _trial.fitted_design(variance.design, dataset, (task.width, task.width))
-    chip = SimulatedChip(design, variance.chip)
-    learner = _trial.make_learner(task.learner, dataset, settings=QUIET[task.learner])
+    dataset = build.load_data(variance.dataset, streams, labelled=True)
+    design, dataset = build.fitted(variance.design, dataset, (task.width, task.width))
+    chip = build.make_chip(design, streams, variance.chip)
+    learner = _trial.make_learner(task.learner, settings=BARE_RULES[task.learner])
     rows = slice(variance.batch)
-    batch = Batch(dataset.train_x[rows], one_hot(dataset.train_y[rows], dataset.classes), 0.0)
-    updates, truth = _updates(
-        _Recorder(chip), learner, batch, variance.probes, streams.child("variance", task.learner, task.width)
-    )
+    batch = Batch(dataset.train_x[rows], one_hot(np.asarray(dataset.train_y)[rows], dataset.classes), 0.0)
+    own = streams.child("variance", task.learner, task.width)
+    updates, truth = _updates(_Recorder(chip), learner, dataset.task, batch, variance.probes, own)
     counts = [2**k for k in range(variance.probes.bit_length())]
     groups = [_cosines(updates, truth, count) for count in counts]
     theory, quiet = _theory(chip, learner, batch, task.learner)
@@ -170,43 +176,44 @@ def _work(task: _Task) -> dict[str, Any]:
 
 
 def _updates(
-    recorder: _Recorder, learner: Learner, batch: Batch, probes: int, streams: Streams
+    recorder: _Recorder, learner: Learner, task: Task, batch: Batch, probes: int, streams: Streams
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what ``probes`` steps asked for, (probes, weights), and the true direction of descent, (weights,)."""
-    state = learner.init(recorder.datasheet, streams.generator("init"))
+    state = learner.init(recorder.datasheet, task, streams.generator("init"))
     forward = learner.name == "ff"
     updates, truths = [], []
     for probe in range(probes):
         recorder.clear()
-        learner.step(
-            recorder, batch, {name: array.copy() for name, array in state.items()}, streams.generator("step", probe)
-        )
-        changes = recorder.changes[:-1] if forward else recorder.changes  # ff trains its head by another rule
-        updates.append(_flat(changes))
+        fresh = {name: array.copy() for name, array in state.items()}
+        learner.step(recorder, task, batch, fresh, streams.generator("step", probe))
+        places = _hidden_arrays(recorder.datasheet) if forward else range(len(recorder.changes))
+        updates.append(_flat(recorder.changes[place] for place in places))  # ff trains its head by another rule
         if forward:
             right, wrong = np.split(recorder.inputs[-1], 2)
             truths.append(_goodness_ascent(recorder.chip, right, wrong))
     if forward:  # its objective holds the wrong labels that it draws: the mean over all draws is what it descends
         return np.array(updates), np.mean(truths, axis=0)
-    return np.array(updates), -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.targets)[1])
+    return np.array(updates), -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.labelled(learner.name))[1])
+
+
+def _hidden_arrays(sheet: Datasheet) -> list[int]:
+    return [array for name in sheet.hidden for array in sheet.into(name)]
 
 
 def _goodness_ascent(chip: SimulatedChip, positive: FloatArray, negative: FloatArray) -> np.ndarray:
-    """Return the exact derivative of the hidden arrays' log-likelihood of telling ``positive`` from ``negative``."""
+    """Return the exact derivative of the hidden populations' log-likelihood of telling ``positive`` from ``negative``."""
     model = oracle.model(chip)
-    total = [np.zeros(spec.shape) for spec in chip.datasheet.arrays[:-1]]
+    total = [np.zeros(spec.shape) for spec in chip.datasheet.arrays]
     for x, sign in ((positive, 1.0), (negative, -1.0)):
-        for tap, layer, part in zip(model.forward(x).taps[:-1], model.layers[:-1], chip.layers[:-1], strict=True):
-            wrongness = expit(sign * (tap.post.shape[1] - goodness(tap.post)))
-            slope = 2 * sign * wrongness[:, None] * tap.post * layer.curve.derivative(layer.drive(tap.pre)) * layer.gain
-            total[tap.array] += _line_values(part, tap.pre).T @ slope
-    return _flat(total)
-
-
-def _line_values(layer: Layer, pre: FloatArray) -> np.ndarray:
-    """Return what a chip's lines carry where its model says ``pre`` (B, n_in): the model's weights hold their gains."""
-    lines = pre[:, :-1] * layer.normaliser_gain * layer.dac.gain + layer.dac.offset
-    return np.concatenate([lines, pre[:, -1:]], axis=1)
+        trace = model.forward(x.astype(np.float64))
+        gains = model.gains(trace)
+        slopes = {}
+        for name in chip.datasheet.hidden:
+            for tick, post in trace.states[name].items():
+                wrongness = expit(sign * (post.shape[1] - goodness(post)))
+                slopes[name, tick] = 2 * sign * wrongness[:, None] * post * gains[name, tick]
+        total = [old + new for old, new in zip(total, model.products(trace, slopes), strict=True)]
+    return _flat(total[place] for place in _hidden_arrays(chip.datasheet))
 
 
 def _cosines(updates: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
@@ -224,19 +231,20 @@ def _theory(chip: SimulatedChip, learner: Learner, batch: Batch, name: str) -> t
     g being the gradient of the mean loss. A standard deviation v of a loss that is read adds v^2 / (2 s^2) to the squared
     slope, s being the amplitude.
     """
-    if name == "ff":
+    if name == "ff" or any(answer.tick for answer in chip.datasheet.timetable):
         return None, None
-    model = oracle.model(chip)
-    trace = model.forward(batch.x)
-    errors = model.backward(trace.taps, cross_entropy(trace.output, batch.targets)[1])
-    gradient = _flat(oracle.loss_and_gradient(chip, batch.x, batch.targets)[1])
-    losses = np.array([cross_entropy(chip.read(batch.x).output, batch.targets)[0] for _ in range(REPEATS)])
+    model, targets = oracle.model(chip), batch.labelled(name)
+    trace = model.forward(batch.x.astype(np.float64))
+    slopes = model.backward(trace, cross_entropy(output_of(trace), targets)[1])
+    gradient = _flat(oracle.loss_and_gradient(chip, batch.x, targets)[1])
+    losses = np.array([cross_entropy(output_of(chip.read(batch.x, want="output")), targets)[0] for _ in range(REPEATS)])
     amplitude: float = learner.amplitude  # type: ignore[attr-defined]
     noise = losses.var(axis=0, ddof=1) / (2 * amplitude**2)
     strength = float(gradient @ gradient)
     if name == "wp":
         return len(gradient) * (1 + float(noise.sum()) / (len(noise) ** 2 * strength)) - 1, len(gradient) - 1.0
     inputs = [np.square(tap.pre).sum(axis=1) for tap in trace.taps]
+    errors = [slopes[chip.datasheet.arrays[tap.array].target, tap.tick] for tap in trace.taps]
     own = [np.square(error).sum(axis=1) for error in errors]
     scale = strength * len(noise) ** 2
     probed = sum(x * error.shape[1] for x, error in zip(inputs, errors, strict=True))

@@ -6,7 +6,7 @@ import numpy as np
 
 from mortalsim.kernels.dac import clip, round_to
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
-from mortalsim.kernels.philox import CHUNK, LOW_WORD, new_scratch, normal_rows
+from mortalsim.kernels.philox import CHUNK, new_scratch, normal_rows
 from mortalsim.kernels.vectors import copy
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -98,22 +98,23 @@ def follow_tables(row, gain, offset, start, step, values, slopes, knots, found, 
 
 
 @loop
-def answer_all(row, saturation, gain, offset, limit, step):
+def answer_all(row, saturation, gain, offset, low, high, step, level):
     """Hold each neuron of ``row`` (n,) within its own +-saturation (n,), then pass it through its own converter."""
     for j in range(row.size):
-        row[j] = round_to(clip(clip(row[j], saturation[j]) * gain[j] + offset[j], limit), step)
+        held = clip(row[j], -saturation[j], saturation[j])
+        row[j] = round_to(clip(held * gain[j] + offset[j], low, high), step, level)
 
 
 @kernel(
     MATRIX, MATRIX, VECTOR, f8, f8, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR,
-    f8, f8, f8, MATRIX, MATRIX, f8, f8, VECTOR, VECTOR, KEY, i8, i8, i8, i8, OUT_MATRIX,
+    f8, f8, f8, MATRIX, MATRIX, f8, f8, f8, f8, VECTOR, VECTOR, KEY, i8, i8, i8, i8, OUT_MATRIX,
 )  # fmt: skip
 def read_epilogue(
     z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
-    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array,
-    first, last, out,
+    leak, table_start, table_step, values, slopes, adc_low, adc_high, adc_step, adc_level, adc_gain, adc_offset,
+    key, turn, where, first, last, out,
 ):  # fmt: skip
-    """Turn an array's products into what the taps measure, for neurons ``first`` to ``last`` - 1.
+    """Turn a population's summed products into its new state, for neurons ``first`` to ``last`` - 1.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ def read_epilogue(
     variance
         float32 (B, n), noise variance of each product; (0, 0) if there is none.
     power
-        float32 (B,), from `drive_lines`.
+        float32 (B,): sum of squares that the rows carry, from `drive_lines`.
     line_var, neuron_var
         Noise variance at a neuron's input: variance[b, j] + line_var * power[b] + neuron_var; all zero: no noise is drawn.
     nudge
@@ -135,10 +136,11 @@ def read_epilogue(
         Slope below 0 of the rectifier that serves as curve if the table has no knots: 0 rectified, 1 linear.
     table_start, table_step, values, slopes
         The curve as `hardware.TransferCurve`, values and slopes float32 (T, knots), knots 0 or at least 2; T is 1 or n.
-    adc_step, adc_limit, adc_gain, adc_offset
-        Converter: own gain and offset float32 (n,), then clipped to +-adc_limit (0: not), then rounded to adc_step (0: not).
-    key, read, array
-        Noise of sample b: block q of counter (q, b, read mod 2^32, array) gives neurons 4q to 4q + 3; key uint32 (2,).
+    adc_low, adc_high, adc_step, adc_level, adc_gain, adc_offset
+        Converter: own gain and offset float32 (n,), then clipped to low..high (infinite: not), then rounded to a whole
+        number of steps (0: not) from a level.
+    key, turn, where
+        Noise of sample b, as `counters` says: counter (q, b, turn, where) gives neurons 4q to 4q + 3; key uint32 (2,).
     first, last
         The neurons to do; ``first`` is a multiple of 4.
     out
@@ -154,12 +156,12 @@ def read_epilogue(
     adc_gain, adc_offset, nudge_gain = adc_gain[first:last], adc_offset[first:last], nudge_gain[first:last]
     if values.shape[0] > 1:
         values, slopes = values[first:last], slopes[first:last]
-    bound = np.float32(adc_limit if adc_limit > 0 else np.inf)
+    low, high, width_of_step, level = np.float32(adc_low), np.float32(adc_high), np.float32(adc_step), np.float32(adc_level)
     for b in range(z.shape[0]):
         y = out[b, first:last]
         if noisy:
             if b % together == 0:
-                normal_rows(key, b, read & LOW_WORD, array, first // 4, normals[: min(together, z.shape[0] - b)], scratch)
+                normal_rows(key, b, turn, where, first // 4, normals[: min(together, z.shape[0] - b)], scratch)
             xi = normals[b % together]
             common = np.float32(line_var) * power[b] + np.float32(neuron_var)
             if own:
@@ -175,4 +177,4 @@ def read_epilogue(
         else:
             start, step = np.float32(table_start), np.float32(table_step)
             follow_tables(row, gain, offset, start, step, values, slopes, knots, found, y)
-        answer_all(y, saturation, adc_gain, adc_offset, bound, np.float32(adc_step))
+        answer_all(y, saturation, adc_gain, adc_offset, low, high, width_of_step, level)

@@ -34,10 +34,12 @@ INSIDE: dict[str, Any] = {**FLAGS, "no_cpython_wrapper": True, "no_cfunc_wrapper
 f4, f8, i8, flag = nb.float32, nb.float64, nb.int64, nb.boolean
 KEY = nb.types.Array(nb.uint32, 1, "C", readonly=True)
 LINES = nb.types.Array(nb.int64, 1, "C", readonly=True)
+ROWS = nb.types.Array(nb.int64, 2, "C", readonly=True)
 VECTOR = nb.types.Array(nb.float32, 1, "C", readonly=True)
 MATRIX = nb.types.Array(nb.float32, 2, "C", readonly=True)
 OUT_VECTOR = nb.types.Array(nb.float32, 1, "C")
 OUT_MATRIX = nb.types.Array(nb.float32, 2, "C")
+OUT_CUBE = nb.types.Array(nb.float32, 3, "C")
 STATE = nb.types.Array(nb.float32, 4, "C")
 TRAITS = nb.types.Array(nb.uint16, 4, "C", readonly=True)
 SCALES = nb.types.Array(nb.float32, 2, "C", readonly=True)

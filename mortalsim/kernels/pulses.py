@@ -1,8 +1,8 @@
 """How devices answer to write pulses.
 
-Device 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively (k = 1).
-Stochastic rounding takes random numbers of stream 2 array as `rounding` says, cycle-to-cycle noise those of stream
-2 array + 1 as `trains` says.
+Device 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively (k = 1);
+the blocks of an array stand one below the other. Stochastic rounding takes random numbers as `rounding` says, cycle-to-cycle
+noise as `trains` says.
 
 An array is taken in stretches of `LENGTH` pairs, rows ignored. Where many pairs of a stretch are sent pulses, all are laid
 side by side, else those alone: memory is then waited for once a stretch, not once a device. Both give the same bits.
@@ -169,7 +169,7 @@ def side_by_side(up_table, down_table):
     OUT_MATRIX, OUT_MATRIX, OUT_COUNTS, returns=i8,
 )  # fmt: skip
 def apply_pulses(
-    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
+    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, turn, where,
     first, weights, variance, row_pulses,
 ):  # fmt: skip
     """Send the pulses that a change of weights asks for; return how many there were.
@@ -199,8 +199,8 @@ def apply_pulses(
         Siemens per unit of weight.
     read_rel
         Standard deviation of a read, relative to the conductance.
-    key, write, array
-        Key uint32 (2,), the write's number and the array's place: counters as described above the kernels.
+    key, turn, where
+        Key uint32 (2,) and counter words of the write's address, see `counters`; each purpose puts itself into the last.
     first
         The first row to do; a multiple of 16.
     weights
@@ -215,14 +215,14 @@ def apply_pulses(
     flat_change, flat_weights, flat_variance = change.reshape(-1), weights.reshape(-1), variance.reshape(-1)
     room = min(2 * LENGTH, 2 * change.size // TOGETHER * TOGETHER + TOGETHER)
     tables, bench, train = side_by_side(up_table, down_table), new_bench(room), new_train(room)
-    limit, stream, total = np.float32(min(cap, MOST) if cap > 0 else MOST), 2 * array, 0
+    limit, total = np.float32(min(cap, MOST) if cap > 0 else MOST), 0
     fill(row_pulses[first : first + change.shape[0]], 0)
     for begin in range(0, flat_change.size, LENGTH):
         chunk, start = flat_change[begin : begin + LENGTH], first * n_out + begin
         n, w = chunk.size, 2 * chunk.size
         asked, counts = train.asked[:w], train.counts[:w]
         ask(chunk, np.float32(per_weight), asked)
-        total += round_stretch(asked, limit, 2 * start, write, stream, key, counts, train.flags, train.listed, train.words)
+        total += round_stretch(asked, limit, 2 * start, turn, where, key, counts, train.flags, train.listed, train.words)
         note_rows(counts, 2 * start, 2 * n_out, row_pulses)
         sent = train.counts.view(np.int64)  # both counts of a pair as one number, above 0 where one of them is
         m = flag_above(n, sent, 0, train.flags)
@@ -241,7 +241,7 @@ def apply_pulses(
         w = 2 * m
         make_out(w, scales, now, t0, bench)
         skip_stuck(w, bench.traits[UP], bench.traits[DOWN], train.counts)
-        send_train(w, whole, 2 * start, tables, np.float32(ctoc), key, write, stream + 1, bench, train)
+        send_train(w, whole, 2 * start, tables, np.float32(ctoc), key, turn, where, bench, train)
         settle(w, train.counts, bench.after, bench.g)
         if drifts:
             stamp(w, train.counts, np.float32(now), bench.written)

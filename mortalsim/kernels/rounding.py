@@ -3,16 +3,17 @@
 |q| is rounded up where a uniform number lies below its fraction. Eight bits of that number decide but for one case in 256,
 so eight are drawn for all elements and 23 more where these leave it open: as exact as 31 bits, at a quarter of the price.
 
-Element e of an array has byte e % 16 of the block with counter (e // 16, 0, write, stream), byte 0 the lowest of word 0;
-where it is open, the top 23 bits of word 0 of the block with counter (e, 1, write, stream) decide.
+Element e of an array has byte e % 16 of the block that `counters` gives to ROUND and e // 16, byte 0 the lowest of word 0;
+where it is open, the top 23 bits of word 0 of the block of ROUND_REST and e decide.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mortalsim.kernels.counters import ROUND, ROUND_REST, for_purpose
 from mortalsim.kernels.jit import law, loop
-from mortalsim.kernels.philox import LOW_WORD, count_from, draw_blocks, philox4x32, uniform
+from mortalsim.kernels.philox import count_from, draw_blocks, philox4x32, uniform
 
 BYTES = 16  #: of one block
 EIGHT = 8  #: flags looked at together, to pass over places where nothing happens
@@ -86,7 +87,7 @@ def halve(codes):
 
 
 @loop
-def round_stretch(asked, limit, start, write, stream, key, counts, flags, places, words):
+def round_stretch(asked, limit, start, turn, where, key, counts, flags, places, words):
     """Fill ``counts`` int32 (n,) with the pulses of elements start, start + 1, ... ``asked`` for; return their sum.
 
     ``start`` is a multiple of 16; ``flags`` uint8 and ``places`` int64, both (n, rounded up to a multiple of 8), and
@@ -94,7 +95,7 @@ def round_stretch(asked, limit, start, write, stream, key, counts, flags, places
     """
     m = (asked.size + BYTES - 1) // BYTES
     count_from(start // BYTES, words[0, :m])
-    draw_blocks(m, np.int64(0), write & LOW_WORD, stream, key, words)
+    draw_blocks(m, np.int64(0), turn, for_purpose(where, ROUND), key, words)
     for i in range(m):
         for k in range(4):
             words[4, 4 * i + k] = words[k, i]
@@ -103,7 +104,7 @@ def round_stretch(asked, limit, start, write, stream, key, counts, flags, places
     for i in range(list_flagged(asked.size, flags, places)):
         e = places[i]
         left = rounded_down(asked[e], limit)[1]
-        block = np.uint32(start + e), np.uint32(1), write & LOW_WORD, stream
+        block = np.uint32(start + e), np.uint32(0), turn, for_purpose(where, ROUND_REST)
         word = philox4x32(*block, np.uint64(key[0]), np.uint64(key[1]))[0]
         counts[e] += 2 if uniform(word) < left - np.floor(left) else 0
     return halve(counts)

@@ -1,8 +1,9 @@
 """Sign patterns that are a pure function of a key: on-chip weight nudges, never stored.
 
-Element e = i * n_out + j of an array has bit e % 128 of the Philox block with counter (e // 128, array, 0, DOMAIN), bit 0
-being the lowest of word 0; a set bit means +1. Rank-1 patterns likewise take row i from counter (i // 128, array, 1, DOMAIN)
-and column j from (j // 128, array, 2, DOMAIN). The key's words are the low and the high half of a 64-bit whole number.
+Element e = i * n_out + j of an array has bit e % 128 of the block that `counters` gives to SIGNS and e // 128, bit 0 being
+the lowest of word 0; a set bit means +1. Rank-1 patterns take row i from bit i % 128 of block i // 128 of SIGN_ROWS and
+column j from SIGN_COLUMNS in the same way. The blocks of an array stand one below the other as rows, side by side as
+columns.
 """
 
 from __future__ import annotations
@@ -10,69 +11,43 @@ from __future__ import annotations
 import numpy as np
 
 from mortalsim.checks import FloatArray
+from mortalsim.kernels.counters import Address
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import LOW_WORD, WORD, count_from, draw_blocks, new_scratch
 
-#: Fourth counter word of all sign patterns ("Qg"): keeps them apart from other numbers drawn under the same key.
-DOMAIN = 0x5167
-
-FULL, ROWS, COLUMNS = np.int64(0), np.int64(1), np.int64(2)
 BITS = 128
 HIGHEST_BIT = np.uint32(0x80000000)
 BLOCKS = 64  # blocks made at a time: 8192 signs, 32 KiB
 
 
-def sign_pattern(key: int, array: int, n_in: int, n_out: int) -> FloatArray:
-    """Return the signs of every weight of an array, float32 (n_in, n_out) of +1 and -1.
-
-    Parameters
-    ----------
-    key
-        0 to 2^64 - 1.
-    array
-        The array's place in the chip; another array has other signs under the same key.
-    n_in, n_out
-        Its shape.
-    """
-    signs = np.empty(n_in * n_out, np.float32)
-    fill_signs(split_key(key), array, FULL, signs)
-    return signs.reshape(n_in, n_out)
-
-
-def rank1_pattern(key: int, array: int, n_in: int, n_out: int) -> tuple[FloatArray, FloatArray]:
-    """Return one sign per row (n_in,) and one per column (n_out,), float32; parameters as in `sign_pattern`."""
-    rows, columns = np.empty(n_in, np.float32), np.empty(n_out, np.float32)
-    fill_signs(split_key(key), array, ROWS, rows)
-    fill_signs(split_key(key), array, COLUMNS, columns)
-    return rows, columns
+def sign_pattern(address: Address, n: int) -> FloatArray:
+    """Return the first ``n`` signs of an address, float32 (n,) of +1 and -1."""
+    out = np.empty(n, np.float32)
+    fill_signs(*address, out)
+    return out
 
 
 def add_signs(
-    weights: FloatArray, amplitude: float, col_gain: FloatArray, key: int, array: int, first: int, last: int, out: FloatArray
+    weights: FloatArray, amplitude: float, gain: FloatArray, address: Address, start: int, first: int, out: FloatArray
 ) -> None:
-    """Write ``weights`` plus the nudge ``amplitude * col_gain[j] * sign_ij`` to ``out``, for some of the columns.
+    """Write ``weights`` plus the nudge ``amplitude * gain[j] * sign_ij`` to ``out``, for some rows and columns of an array.
 
     Parameters
     ----------
     weights
-        float32 (n_in, n_out), C-contiguous; or one row (1, n_out) that stands for all.
+        float32 (rows, n_out), C-contiguous, of the rows to do but of all columns; or one row (1, n_out) that stands for all.
     amplitude
         Size of the nudge in weight units.
-    col_gain
+    gain
         float32 (n_out,): what each column's nudge circuit really gives per unit asked for.
-    key, array
-        As in `sign_pattern`.
-    first, last
-        The columns to do are ``first`` to ``last`` - 1.
+    address
+        Of the pattern.
+    start, first
+        The first row and the first column to do.
     out
-        float32 (n_in, last - first), C-contiguous; may be ``weights`` itself where all columns are done.
+        float32 (rows, columns), C-contiguous; may be ``weights`` itself where all columns are done.
     """
-    add_keyed_signs(weights, amplitude, col_gain, split_key(key), array, first, last, out)
-
-
-def split_key(key: int) -> np.ndarray:
-    """Return the low and the high word of a 64-bit key, uint32 (2,)."""
-    return np.array([key & 0xFFFFFFFF, key >> 32], dtype=np.uint32)
+    add_keyed_signs(weights, amplitude, gain, *address, start, first, first + out.shape[1], out)
 
 
 @law
@@ -89,12 +64,12 @@ def spread_bits(word, signs):
 
 
 @loop
-def draw_signs(key, array, part, first, signs, scratch):
+def draw_signs(key, turn, where, first, signs, scratch):
     """Fill ``signs`` (128 m,) with the signs of blocks first, first + 1, ..., first + m - 1."""
     words, _ = scratch
     m = signs.size // BITS
     count_from(first, words[0, :m])
-    draw_blocks(m, array, part, np.int64(DOMAIN), key, words)
+    draw_blocks(m, np.int64(0), turn, where, key, words)
     for block in range(m):
         for k in range(4):
             e = BITS * block + 32 * k
@@ -146,20 +121,20 @@ def add_row(weights, step, words, low, aligned, flips, out):
 
 
 @kernel(KEY, i8, i8, OUT_VECTOR)
-def fill_signs(key, array, part, out):
-    """Fill ``out`` (n,) with signs; ``part`` is FULL, ROWS or COLUMNS."""
+def fill_signs(key, turn, where, out):
+    """Fill ``out`` (n,) with the signs of an address."""
     scratch = new_scratch(BLOCKS)
     signs = np.empty(BITS * BLOCKS, np.float32)
     for start in range(0, out.size, signs.size):
         m = min(signs.size, out.size - start)
-        draw_signs(key, array, part, start // BITS, signs[: BITS * ((m + BITS - 1) // BITS)], scratch)
+        draw_signs(key, turn, where, start // BITS, signs[: BITS * ((m + BITS - 1) // BITS)], scratch)
         for e in range(m):
             out[start + e] = signs[e]
 
 
-@kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, OUT_MATRIX)
-def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
-    """Do `add_signs`, the key given as two words."""
+@kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, i8, i8, OUT_MATRIX)
+def add_keyed_signs(weights, amplitude, gain, key, turn, where, start, first, last, out):
+    """Do `add_signs`, the address taken apart."""
     n_in, n_out = out.shape[0], weights.shape[1]
     own = weights.shape[0] > 1
     span = (last - first) // BITS + 2  # blocks that one row may need, and a word more
@@ -168,13 +143,13 @@ def add_keyed_signs(weights, amplitude, col_gain, key, array, first, last, out):
     together = max(1, BLOCKS // span)
     words, _ = new_scratch(span * together)
     step = np.empty(last - first, np.float32)
-    scale(col_gain[first:last], np.float32(amplitude), step)
-    for start in range(0, n_in, together):
-        m = min(together, n_in - start)
+    scale(gain[first:last], np.float32(amplitude), step)
+    for begin in range(0, n_in, together):
+        m = min(together, n_in - begin)
         for r in range(m):
-            count_from(((start + r) * n_out + first) // BITS, words[0, r * span : (r + 1) * span])
-        draw_blocks(m * span, array, np.int64(FULL), np.int64(DOMAIN), key, words)
+            count_from(((start + begin + r) * n_out + first) // BITS, words[0, r * span : (r + 1) * span])
+        draw_blocks(m * span, np.int64(0), turn, where, key, words)
         for r in range(m):
-            low = ((start + r) * n_out + first) % BITS
+            low = ((start + begin + r) * n_out + first) % BITS
             blocks = words[:, r * span : (r + 1) * span]
-            add_row(weights[start + r if own else 0, first:last], step, blocks, low, aligned, flips, out[start + r])
+            add_row(weights[begin + r if own else 0, first:last], step, blocks, low, aligned, flips, out[begin + r])

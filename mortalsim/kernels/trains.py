@@ -2,8 +2,8 @@
 
 Cycle-to-cycle noise: 512 devices that follow each other share 128 blocks: words 0 of all for the first 128 devices and so
 on. So pulse p of device d (a place in its array, as `pulses` says) takes the first normal, where p is even, or the second
-that `normals_of_halves` makes of word d // 128 % 4 of the block with counter
-(d // 512 * 128 + d % 128, p // 2, write, stream).
+that `normals_of_halves` makes of word d // 128 % 4 of the block that `counters` gives to CYCLE with the first words
+d // 512 * 128 + d % 128 and p // 2.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP
+from mortalsim.kernels.counters import CYCLE, for_purpose
 from mortalsim.kernels.folding import new_row
 from mortalsim.kernels.jit import loop, part
-from mortalsim.kernels.philox import CHUNK, LOW_WORD, count_from, draw_blocks, pair_up_halves
+from mortalsim.kernels.philox import CHUNK, count_from, draw_blocks, pair_up_halves
 from mortalsim.kernels.responses import send_two
 from mortalsim.kernels.rounding import flag_above, list_flagged
 from mortalsim.kernels.vectors import copy, fill
@@ -127,7 +128,7 @@ def lay_out(words, groups, out):
 
 
 @part
-def draw_pairs(w, whole, first, q, key, write, stream, train):
+def draw_pairs(w, whole, first, q, key, turn, where, train):
     """Draw normals of pulses 2 q and 2 q + 1 for the first w devices; ``whole`` says that they lie in their own order."""
     words, m, ahead = train.words, w, 0
     if whole:
@@ -136,7 +137,7 @@ def draw_pairs(w, whole, first, q, key, write, stream, train):
         count_from(first // TOGETHER * CHUNK, words[0, :m])
     else:
         blocks_of(m, first, train.local, words[0])
-    draw_blocks(m, q, write & LOW_WORD, stream, key, words)
+    draw_blocks(m, q, turn, for_purpose(where, CYCLE), key, words)
     if whole:
         lay_out(words.reshape(5, -1, CHUNK), m // CHUNK, words[4].reshape(-1, 4, CHUNK))
     else:
@@ -174,7 +175,7 @@ def leave_behind(w, m, first_time, whole, bench, train):
 
 
 @part
-def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
+def send_train(w, whole, first, tables, ctoc, key, turn, where, bench, train):
     """Send the first w devices their ``train.counts``, from ``bench.after`` on, which becomes what they conduct then."""
     g, traits, narrowed = bench.after, bench.traits, False
     copy(train.counts[:w], train.due)
@@ -186,7 +187,7 @@ def send_train(w, whole, first, tables, ctoc, key, write, stream, bench, train):
                 leave_behind(w, m, not narrowed, whole, bench, train)
                 w, g, narrowed, whole = m, train.g, True, False
         if ctoc > ZERO:
-            draw_pairs(w, whole, first, p // 2, key, write, stream, train)
+            draw_pairs(w, whole, first, p // 2, key, turn, where, train)
         send_two(
             p, w, most, train.asked, train.due, traits[LOW], traits[HIGH], traits[UP], traits[DOWN], tables, ctoc,
             train.even, train.odd, g, train.knots, train.bent,

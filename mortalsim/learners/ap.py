@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from mortalsim.checks import FloatArray, check_between
-from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Outer, Overlaid, Port, Trace
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
+from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
+from mortalsim.learners.base import Batch, Info, Learner, State, ask, half_linear, output_of
 from mortalsim.objectives import cross_entropy
 
 
@@ -20,7 +21,10 @@ class ActivityPerturbation(Learner):
     Parameters
     ----------
     rate
-        Step size per unit of slope of the loss, falling as `half_linear` says.
+        Step size per unit of slope of the loss by a current that is held for one tick, falling as `half_linear` says. A
+        current is held through all ticks of a read, and each of them moves the loss, so its slope is divided by the
+        population's number of ticks, and the input of each array is averaged over its own: a rate then means the same on
+        chips that answer once and on those that answer often.
     amplitude
         Size of the current added to every neuron's input.
     probes
@@ -28,15 +32,14 @@ class ActivityPerturbation(Learner):
     antithetic
         True: each pattern is tried with both signs. False: it is compared with one undisturbed read.
     exact_output
-        True: the last array is trained by the delta rule from the loss's derivative at the output, which needs no probing,
-        and only the arrays before it are shaken. False: its neurons are shaken like all others. The default is the pure rule
+        True: the output is trained by the delta rule from the loss's derivative there, which needs no probing, and only
+        hidden populations are shaken. False: its neurons are shaken like all others. The default is the pure rule
         because, tuned alike, the two came out equal on digits within the spread over chips.
     temperature
         Softens the outputs; see `objectives.cross_entropy`.
     """
 
     name: ClassVar[str] = "ap"
-    ports: ClassVar[tuple[Port, ...]] = (Port.TAPS, Port.CURRENT_NUDGE, Port.OUTER)
 
     epochs: int = 30
     batch_size: int = 100
@@ -53,61 +56,98 @@ class ActivityPerturbation(Learner):
         check_between("probes", self.probes, 1)
         check_between("temperature", self.temperature, 1e-3)
 
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        datasheet.require(self.name, *self.ports)
+    def softened(self, temperature: float) -> Learner:
+        return replace(self, temperature=temperature)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return (Port.TAPS, Port.CURRENT_NUDGE, Port.OUTER)
+
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        sheet.require(self.name, *self.ports)
+        sheet.output_of(self.name, task.classes)
         return {}
 
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
-        size = len(batch.x)
-        sheet = chip.datasheet
-        shaken = len(sheet.arrays) - self.exact_output
-        errors = [np.zeros((size, spec.n_out), np.float32) for spec in sheet.arrays]
-        pres = [np.zeros((size, spec.n_in), np.float32) for spec in sheet.arrays]
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        sheet, size = chip.datasheet, len(batch.x)
+        shaken = sheet.hidden if self.exact_output else sheet.fed
+        errors = {name: np.zeros((size, sheet.populations[name].size), np.float32) for name in sheet.fed}
+        heard = _Heard(len(sheet.arrays), 2 * self.probes)
         rest = None if self.antithetic else self._halves(chip.read(batch.x), batch)
         total = 0.0
         for _ in range(self.probes):
-            signs = [_signs(rng, size, spec.n_out) for spec in sheet.arrays[:shaken]]
+            signs = {name: _signs(rng, size, sheet.populations[name].size) for name in shaken}
             plus, minus = self._probe(chip, batch, signs, rest)
             slope = (plus.loss - minus.loss) / (self.amplitude * (1 + self.antithetic))
-            for array, sign in enumerate(signs):
-                errors[array] += slope[:, None] * sign
-            for half in (plus, minus):  # averaged, so that the nudges' own effect on later arrays' inputs cancels
+            for name, sign in signs.items():
+                errors[name] += slope[:, None] * sign
+            for half in (plus, minus):
                 if self.exact_output:
-                    errors[-1] += 0.5 * half.slope
-                for array, pre in enumerate(half.pres):
-                    pres[array] += 0.5 * pre
+                    errors[sheet.output_of(self.name)] += 0.5 * half.slope
+                heard.add(half.taps, half.rows)
             total += 0.5 * float((plus.loss + minus.loss).mean())
-        rate = -self.rate * half_linear(batch.progress) / (size * self.probes**2)
-        for array, (pre, error) in enumerate(zip(pres, errors, strict=True)):
-            chip.write(Outer(array, pre, error, rate))
+        rate = -self.rate * half_linear(batch.progress) / (size * self.probes)
+        for name, error in errors.items():
+            ticks = sheet.ticks(name) if name in shaken else 1
+            ask(chip, heard.trace(), name, {0: error}, rate / ticks)
         return state, {"loss": total / self.probes}
 
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
-        return chip.read(x).output
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
+        return output_of(chip.read(x, want="output"))
 
-    def _probe(self, chip: Chip, batch: Batch, signs: list[FloatArray], rest: _Half | None) -> tuple[_Half, _Half]:
+    def _probe(self, chip: Chip, batch: Batch, signs: dict[str, FloatArray], rest: _Half | None) -> tuple[_Half, _Half]:
         """Return the read with the nudge, and the one to compare it with."""
-        quiet = [None] * (len(chip.datasheet.arrays) - len(signs))
-        currents = [np.float32(self.amplitude) * sign for sign in signs]
+        currents = {name: np.float32(self.amplitude) * sign for name, sign in signs.items()}
         if rest is not None:
-            return self._halves(chip.read(batch.x, CurrentNudge((*currents, *quiet))), batch), rest
-        both = [np.concatenate([current, -current]) for current in currents]
-        trace = chip.read(Overlaid.repeated(batch.x, 2), CurrentNudge((*both, *quiet)))
+            return self._halves(chip.read(batch.x, CurrentNudge(currents)), batch), rest
+        both = {name: np.concatenate([current, -current]) for name, current in currents.items()}
+        trace = chip.read(Overlaid.repeated(batch.x, 2), CurrentNudge(both))
         size = len(batch.x)
         return self._halves(trace, batch, slice(size)), self._halves(trace, batch, slice(size, None))
 
     def _halves(self, trace: Trace, batch: Batch, rows: slice = slice(None)) -> _Half:
-        loss, slope = cross_entropy(trace.output[rows], batch.targets, self.temperature)
-        return _Half(loss, slope, [tap.pre[rows] for tap in trace.taps])
+        loss, slope = cross_entropy(output_of(trace)[rows], batch.labelled(self.name), self.temperature)
+        return _Half(loss, slope, trace.taps, rows)
 
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """One side of a comparison: losses (B,), their slopes at the output (B, classes), and every array's input lines."""
+    """One side of a comparison: losses (B,), their slopes at the output (B, classes), and its samples of a read's taps."""
 
     loss: FloatArray
     slope: FloatArray
-    pres: list[FloatArray]
+    taps: tuple[Tap, ...]
+    rows: slice
+
+
+class _Heard:
+    """What every array's rows carried, the mean over reads and over the ticks of each.
+
+    Averaged over both signs, so that the nudges' own effect on what later arrays carry cancels.
+
+    Parameters
+    ----------
+    arrays
+        How many there are.
+    reads
+        How many are going to be added.
+    """
+
+    def __init__(self, arrays: int, reads: int) -> None:
+        self._pre: list[FloatArray | None] = [None] * arrays
+        self._reads = reads
+
+    def add(self, taps: tuple[Tap, ...], rows: slice) -> None:
+        """Add some samples of a read's taps."""
+        ticks = Counter(tap.array for tap in taps)
+        for tap in taps:
+            share = np.float32(1 / (self._reads * ticks[tap.array])) * tap.pre[..., rows, :]
+            before = self._pre[tap.array]
+            self._pre[tap.array] = share if before is None else np.add(before, share, out=before)
+
+    def trace(self) -> Trace:
+        """Return the means as taps of one tick."""
+        return Trace(None, {}, tuple(Tap(k, 0, 0, pre, pre) for k, pre in enumerate(self._pre) if pre is not None))
 
 
 def _signs(rng: np.random.Generator, rows: int, columns: int) -> FloatArray:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, RangeError, check_between
-from mortalsim.hardware import Chip, Datasheet, Port
+from mortalsim.checks import FloatArray, RangeError, ShapeError, check_between
+from mortalsim.hardware import ArraySpec, Chip, Datasheet, Delta, Outer, Port, Tap, Task, Trace
+from mortalsim.parallel import cut, one_blas_thread, spread, workspace
 
 #: What a learner remembers between steps: named arrays, nothing else, so that a checkpoint is data.
 State: TypeAlias = dict[str, np.ndarray]
@@ -25,9 +27,9 @@ class Batch:
     Parameters
     ----------
     x
-        (B, n_inputs).
+        (B, n_inputs), the input populations side by side; label lines that nobody writes hold a neutral label.
     targets
-        (B, classes), rows that sum to 1: one-hot labels or soft targets.
+        (B, classes), rows that sum to 1: one-hot labels or soft targets; None: nobody has labelled these samples.
     progress
         Fraction of all training steps done before this batch, from 0 to just below 1.
     final
@@ -35,9 +37,15 @@ class Batch:
     """
 
     x: FloatArray
-    targets: FloatArray
+    targets: FloatArray | None
     progress: float
     final: bool = False
+
+    def labelled(self, who: str) -> FloatArray:
+        """Return the targets; raise `ShapeError` in a sentence where there are none."""
+        if self.targets is None:
+            raise ShapeError(f"{who}: expected a batch with targets, found an unlabelled one. Choose labelled data.")
+        return self.targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,6 @@ class Learner(ABC):
     """
 
     name: ClassVar[str]
-    ports: ClassVar[tuple[Port, ...]]
 
     epochs: int = 10
     batch_size: int = 50
@@ -72,19 +79,34 @@ class Learner(ABC):
                 raise RangeError(f"{name}: expected a whole number of at least 1, found {getattr(self, name)!r}.")
             check_between(name, getattr(self, name), 1)
 
+    def softened(self, temperature: float) -> Learner | None:
+        """Return the same rule for soft targets of this temperature; None: it draws one label at a time from them."""
+        return None
+
+    @property
     @abstractmethod
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        """Return the state before the first step; raise `MissingPort` for a chip that lacks a port."""
+    def ports(self) -> tuple[Port, ...]:
+        """What this rule, with these settings, needs of a chip beyond its output."""
 
     @abstractmethod
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        """Return the state before the first step.
+
+        Raises
+        ------
+        MissingPort, ShapeError
+            The chip lacks a port, or this rule cannot serve it or the task; in a sentence.
+        """
+
+    @abstractmethod
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         """Learn from one batch; return the new state and what happened.
 
         The state given is used up: the new one may share its arrays, changed in place. Who needs it again copies it first.
         """
 
     @abstractmethod
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         """Return scores (B, classes) for ``x`` (B, n_inputs); the largest is the prediction."""
 
 
@@ -96,11 +118,134 @@ def half_linear(progress: float) -> float:
     return min(1.0, 2.0 * (1.0 - progress))
 
 
-def random_weights(datasheet: Datasheet, rng: np.random.Generator) -> list[FloatArray]:
-    """Return starting weights for every array, N(0, 1) / sqrt(fan-in) with the bias line at 0 (``ffnew.m`` lines 79-80)."""
+def output_of(trace: Trace) -> FloatArray:
+    """Return the output of a chip that has one."""
+    if trace.output is None:
+        raise ShapeError("output: expected a chip with an output population, found none. Choose another learner.")
+    return trace.output
+
+
+def random_weights(sheet: Datasheet, rng: np.random.Generator) -> list[FloatArray]:
+    """Return starting weights for every array, N(0, 1) / sqrt(lines to the neuron), bias lines at 0.
+
+    Source: ``ffnew.m`` lines 79-80, whose layers have one array each; here the lines of all arrays into a population count.
+    """
+    fan_in = {name: np.zeros(sheet.populations[name].size) for name in sheet.fed}
+    for spec in sheet.arrays:
+        lines = _source_lines(spec, sheet.populations[spec.source].size)
+        fan_in[spec.target] += spec.collect(np.broadcast_to(lines.sum(axis=-2, keepdims=True), (*spec.shape[:-2], 1,
+        spec.n_out)),
+                                            len(fan_in[spec.target]))[0]  # fmt: skip
     weights = []
-    for spec in datasheet.arrays:
-        matrix = rng.standard_normal(spec.shape, dtype=np.float32) / np.float32(np.sqrt(spec.n_in - 1))
-        matrix[-1] = 0
+    for spec in sheet.arrays:
+        lines = _source_lines(spec, sheet.populations[spec.source].size)
+        spread = spec.spread(1 / np.sqrt(np.maximum(fan_in[spec.target], 1))[None])
+        matrix = rng.standard_normal(spec.shape, dtype=np.float32) * (lines * spread).astype(np.float32)
         weights.append(np.clip(matrix, -spec.weight_range, spec.weight_range))
     return weights
+
+
+def _source_lines(spec: ArraySpec, size: int) -> np.ndarray:
+    """Return 1 for rows that carry an output of the source and 0 for bias and ground, (..., n_in, 1)."""
+    rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
+    return (rows < size).astype(float)[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """What all samples of a tick share in an update: ``weights`` (B,) of the samples, and one ``row`` (size,) for them."""
+
+    weights: FloatArray
+    row: FloatArray
+
+
+def ask(
+    chip: Chip,
+    trace: Trace,
+    population: str,
+    factors: Mapping[int, FloatArray],
+    rate: float,
+    *,
+    memory: State | None = None,
+    momentum: float = 0.0,
+    pulls: Mapping[int, Pull] | None = None,
+) -> None:
+    """Ask every array into a population for ``rate`` times the sum over samples and ticks of the products pre x factor.
+
+    Parameters
+    ----------
+    chip, trace
+        The chip, and a read of it with taps.
+    population
+        Whose arrays are to change.
+    factors
+        By tick of the population's state, (B, size). Ticks at which an array did not feed it drop out, as do samples whose
+        factors are all 0.
+    rate
+        Step size.
+    memory, momentum
+        A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
+        and asked for as `Delta`. None: the products are asked for as `Outer`.
+    pulls
+        Further terms by tick, each of one row for all samples: worked out as one sample more.
+    """
+    for array in chip.datasheet.into(population):
+        pre, post = _joined(trace.of(array), factors, pulls or {})
+        if pre is None or post is None:
+            continue  # it did not feed the population at any of these ticks
+        if memory is None:
+            if post.shape[-2]:  # every sample may have been left out
+                chip.write(Outer(array, pre, post, rate))
+        else:
+            mean = memory[f"gradient{array}"]
+            remember(chip.datasheet.arrays[array], mean, momentum, pre, np.float32(1 - momentum) * post)
+            chip.write(Delta(array, mean, rate))
+
+
+def _joined(
+    taps: Sequence[Tap], factors: Mapping[int, FloatArray], pulls: Mapping[int, Pull]
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Return what an array's rows carried and the factors that belong to it, ticks one after the other as samples."""
+    pres: dict[int, FloatArray] = {}
+    posts: dict[int, FloatArray] = {}
+    own: list[tuple[FloatArray, Pull]] = []
+    for tap in taps:
+        if tap.tick in factors:  # a clamped source carries the same at every tick: add up first, multiply once
+            pres[tap.at] = tap.pre
+            posts[tap.at] = posts[tap.at] + factors[tap.tick] if tap.at in posts else factors[tap.tick]
+        if tap.tick in pulls:
+            own.append((tap.pre, pulls[tap.tick]))
+    rows = [_heard(pres[at], posts[at]) for at in pres]
+    rows += [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in own]
+    if not rows:
+        return None, None
+    if len(rows) == 1:
+        return rows[0]
+    return np.concatenate([pre for pre, _ in rows], axis=-2), np.concatenate([post for _, post in rows], axis=-2)
+
+
+def _heard(pre: FloatArray, post: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Leave out samples whose factors are all 0."""
+    heard = post.any(axis=-1)
+    return (pre, post) if heard.all() else (pre[..., heard, :], post[heard])
+
+
+#: Entries of a running mean that make one piece of work for a thread.
+PIECE = 250_000
+
+
+def remember(spec: ArraySpec, mean: FloatArray, memory: float, pre: FloatArray, post: FloatArray) -> None:
+    """Make ``mean``, of the array's shape, ``memory`` times itself plus the product of pre and post, in place."""
+    if spec.rows is not None:
+        mean *= np.float32(memory)
+        mean += spec.product(pre, post)
+        return
+    n_in, n_out = mean.shape
+
+    def piece(first: int, last: int) -> None:
+        rows = mean[first:last]
+        rows *= np.float32(memory)
+        rows += np.matmul(pre[:, first:last].T, post, out=workspace(last - first, n_out))
+
+    with one_blas_thread:
+        spread(piece, cut(n_in, max(1, PIECE // n_out)))

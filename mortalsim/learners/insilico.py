@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.hardware import Chip, Datasheet, Port, Program
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, random_weights
-from mortalsim.twin import Twin
+from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
+from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, output_of, random_weights
+from mortalsim.models import Twin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,27 +24,33 @@ class InSilico(Learner):
     """
 
     name: ClassVar[str] = "insilico"
-    ports: ClassVar[tuple[Port, ...]] = (Port.PROGRAM,)
 
     epochs: int = 30
     batch_size: int = 25
     rate: float = 0.003
 
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        datasheet.require(self.name, *self.ports)
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return (Port.PROGRAM,)
+
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        sheet.require(self.name, *self.ports)
+        sheet.output_of(self.name, task.classes)
+        start = random_weights(sheet, rng)
+        Twin.nominal(sheet, start)  # says in a sentence which stage it cannot model
         state: State = {"steps": np.zeros(1)}
-        for array, weights in enumerate(random_weights(datasheet, rng)):
+        for array, weights in enumerate(start):
             state[f"weights{array}"] = weights
             state[f"mean{array}"], state[f"square{array}"] = np.zeros_like(weights), np.zeros_like(weights)
         return state
 
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         arrays = chip.datasheet.arrays
         twin = Twin.nominal(chip.datasheet, [state[f"weights{array}"] for array in range(len(arrays))])
         steps = state["steps"] + 1
         rate = self.rate * half_linear(batch.progress) * np.sqrt(1 - 0.999 ** steps[0]) / (1 - 0.9 ** steps[0])
         new: State = {"steps": steps}
-        loss, gradients = twin.loss_and_gradient(batch.x, batch.targets)
+        loss, gradients = twin.loss_and_gradient(batch.x, batch.labelled(self.name))
         for array, (spec, gradient) in enumerate(zip(arrays, gradients, strict=True)):
             mean = new[f"mean{array}"] = np.float32(0.9) * state[f"mean{array}"] + np.float32(0.1) * gradient
             square = new[f"square{array}"] = np.float32(0.999) * state[f"square{array}"] + np.float32(0.001) * gradient**2
@@ -55,5 +61,5 @@ class InSilico(Learner):
                 chip.write(Program(array, new[f"weights{array}"]))
         return new, {"loss": loss}
 
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
-        return chip.read(x).output
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
+        return output_of(chip.read(x, want="output"))

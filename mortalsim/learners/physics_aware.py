@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray, check_between
-from mortalsim.hardware import Chip, Datasheet, Outer, Port, Program
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, random_weights
+from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
+from mortalsim.learners.base import Batch, Info, Learner, State, ask, half_linear, output_of, random_weights
+from mortalsim.models import Twin
 from mortalsim.objectives import cross_entropy
-from mortalsim.twin import Twin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,6 @@ class PhysicsAware(Learner):
     """
 
     name: ClassVar[str] = "physics_aware"
-    ports: ClassVar[tuple[Port, ...]] = (Port.TAPS, Port.OUTER, Port.PROGRAM)
 
     epochs: int = 30
     batch_size: int = 50
@@ -41,12 +40,18 @@ class PhysicsAware(Learner):
         super().__post_init__()
         check_between("sync_every", self.sync_every, 0)
 
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        datasheet.require(self.name, *self.ports)
-        weights = random_weights(datasheet, rng)
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return (Port.TAPS, Port.OUTER, Port.PROGRAM)
+
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        sheet.require(self.name, *self.ports)
+        sheet.output_of(self.name, task.classes)
+        weights = random_weights(sheet, rng)
+        Twin.nominal(sheet, weights)  # says in a sentence which stage it cannot model
         return {"steps": np.zeros(1, np.int64)} | {f"weights{array}": matrix for array, matrix in enumerate(weights)}
 
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         arrays = chip.datasheet.arrays
         weights = [state[f"weights{array}"] for array in range(len(arrays))]
         steps = int(state["steps"][0])
@@ -54,15 +59,18 @@ class PhysicsAware(Learner):
             for array, target in enumerate(weights):
                 chip.write(Program(array, target))
         trace = chip.read(batch.x)
-        loss, slope = cross_entropy(trace.output, batch.targets)
-        errors = Twin.nominal(chip.datasheet, weights).backward(trace.taps, slope)
+        loss, slope = cross_entropy(output_of(trace), batch.labelled(self.name))
+        twin = Twin.nominal(chip.datasheet, weights)
+        slopes = twin.backward(trace, slope)
         rate = -self.rate * half_linear(batch.progress) / len(batch.x)
+        for name in chip.datasheet.fed:
+            factors = {tick: error for (population, tick), error in slopes.items() if population == name}
+            ask(chip, trace, name, factors, rate)
         new: State = {"steps": state["steps"] + 1}
-        for array, (tap, error) in enumerate(zip(trace.taps, errors, strict=True)):
-            chip.write(Outer(array, tap.pre, error, rate))
-            limit = arrays[array].weight_range
-            new[f"weights{array}"] = np.clip(weights[array] + np.float32(rate) * (tap.pre.T @ error), -limit, limit)
+        for array, (spec, product) in enumerate(zip(arrays, twin.products(trace, slopes), strict=True)):
+            shadow = weights[array] + np.float32(rate) * product
+            new[f"weights{array}"] = np.clip(shadow, -spec.weight_range, spec.weight_range)
         return new, {"loss": float(loss.mean())}
 
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
-        return chip.read(x).output
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
+        return output_of(chip.read(x, want="output"))

@@ -1,4 +1,4 @@
-"""Baseline: the chip stays as it was fabricated; only a digital linear head on its hidden neurons is learned."""
+"""Baseline: the chip stays as it was fabricated; only a digital linear head on its hidden populations is learned."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray, ShapeError, check_between
-from mortalsim.hardware import BIAS, Chip, Datasheet, Port, Trace
+from mortalsim.hardware import BIAS, Chip, Datasheet, Port, Task
 from mortalsim.learners.base import Batch, Info, Learner, State
 from mortalsim.objectives import cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readout(Learner):
-    """Ridge regression from the taps of all hidden arrays to the targets; nothing is ever written to the chip.
+    """Ridge regression from the last states of all hidden populations to the targets; nothing is ever written to the chip.
 
     Parameters
     ----------
@@ -24,7 +24,6 @@ class Readout(Learner):
     """
 
     name: ClassVar[str] = "readout"
-    ports: ClassVar[tuple[Port, ...]] = (Port.TAPS,)
 
     epochs: int = 1
     batch_size: int = 50
@@ -34,28 +33,36 @@ class Readout(Learner):
         super().__post_init__()
         check_between("ridge", self.ridge, 1e-9)
 
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        datasheet.require(self.name, *self.ports)
-        if len(datasheet.arrays) < 2:
-            raise ShapeError("arrays: expected a chip of at least 2 arrays, found 1; readout reads hidden neurons.")
-        n = sum(spec.n_out for spec in datasheet.arrays[:-1]) + 1
-        classes = datasheet.n_outputs
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return (Port.TAPS,)
+
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        sheet.require(self.name, *self.ports)
+        if not sheet.hidden:
+            raise ShapeError(f"readout needs a hidden population, which the design {sheet.design!r} lacks.")
+        if task.classes < 2:
+            raise ShapeError(f"readout: expected a task of at least 2 classes, found {task.classes}. Choose labelled data.")
+        n, classes = sum(sheet.populations[name].size for name in sheet.hidden) + 1, task.classes
         return {"squares": np.zeros((n, n)), "products": np.zeros((n, classes)), "head": np.zeros((n, classes), np.float32)}
 
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
-        features = _features(chip.read(batch.x))
-        loss, _ = cross_entropy(features @ state["head"], batch.targets)
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        targets = batch.labelled(self.name)
+        features = _features(chip, batch.x)
+        loss, _ = cross_entropy(features @ state["head"], targets)
         squares = state["squares"] + features.T @ features
-        products = state["products"] + features.T @ batch.targets
+        products = state["products"] + features.T @ targets
         penalty = self.ridge * np.trace(squares) * np.eye(len(squares)) / len(squares)
         penalty[-1, -1] = 1e-9  # the bias is free
         head = np.linalg.solve(squares + penalty, products).astype(np.float32)
         return {"squares": squares, "products": products, "head": head}, {"loss": float(loss.mean())}
 
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
-        return np.asarray(_features(chip.read(x)) @ state["head"])
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
+        return np.asarray(_features(chip, x) @ state["head"])
 
 
-def _features(trace: Trace) -> FloatArray:
-    hidden = [tap.post for tap in trace.taps[:-1]]
-    return np.concatenate([*hidden, np.full((len(hidden[0]), 1), BIAS, np.float32)], axis=1)
+def _features(chip: Chip, x: FloatArray) -> FloatArray:
+    """Return the last states of all hidden populations, and a bias, (B, features)."""
+    trace = chip.read(x, want="states")
+    hidden = [post for name in chip.datasheet.hidden for post in trace.late(name, 1).values()]
+    return np.concatenate([*hidden, np.full((len(x), 1), BIAS, np.float32)], axis=1)

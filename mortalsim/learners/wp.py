@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from mortalsim.checks import FloatArray, check_between, check_name
-from mortalsim.hardware import Chip, Datasheet, Port, Replay, WeightNudge
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear
+from mortalsim.hardware import Chip, Datasheet, Port, Replay, Task, WeightNudge
+from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, output_of
 from mortalsim.objectives import cross_entropy
 
 
@@ -32,13 +32,12 @@ class WeightPerturbation(Learner):
         True: each pattern is tried with both signs, which removes all even orders of the amplitude from the estimate.
         False: it is compared with one undisturbed read.
     pattern
-        ``"signs"``: one sign per weight. ``"rank1"``: one per row times one per column.
+        One of the chip's. ``"signs"``: one sign per weight. ``"rank1"``: one per row times one per column.
     temperature
         Of `objectives.cross_entropy`. Below 1 it suits outputs that the weights' range keeps small.
     """
 
     name: ClassVar[str] = "wp"
-    ports: ClassVar[tuple[Port, ...]] = (Port.WEIGHT_NUDGE, Port.REPLAY)
 
     epochs: int = 80
     batch_size: int = 125
@@ -46,7 +45,7 @@ class WeightPerturbation(Learner):
     amplitude: float = 0.03
     probes: int = 8
     antithetic: bool = True
-    pattern: Literal["signs", "rank1"] = "signs"
+    pattern: str = "signs"
     temperature: float = 0.5
 
     def __post_init__(self) -> None:
@@ -54,13 +53,21 @@ class WeightPerturbation(Learner):
         check_between("amplitude", self.amplitude, 1e-9)
         check_between("probes", self.probes, 1)
         check_between("temperature", self.temperature, 1e-3)
-        check_name("pattern", self.pattern, ("signs", "rank1"))
 
-    def init(self, datasheet: Datasheet, rng: np.random.Generator) -> State:
-        datasheet.require(self.name, *self.ports)
+    def softened(self, temperature: float) -> Learner:
+        return replace(self, temperature=temperature)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return (Port.WEIGHT_NUDGE, Port.REPLAY)
+
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        sheet.require(self.name, *self.ports)
+        check_name("pattern", str(self.pattern), sheet.patterns)
+        sheet.output_of(self.name, task.classes)
         return {}
 
-    def step(self, chip: Chip, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+    def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         rest = 0.0 if self.antithetic else self._loss(chip, batch, None)
         rate = self.rate * half_linear(batch.progress) / self.probes
         nudges, scales, losses = [], [], []
@@ -76,9 +83,11 @@ class WeightPerturbation(Learner):
         chip.write(Replay(tuple(nudges), tuple(scales)))
         return state, {"loss": float(np.mean(losses))}
 
-    def predict(self, chip: Chip, x: FloatArray, state: State) -> FloatArray:
-        return chip.read(x).output
+    def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
+        return output_of(chip.read(x, want="output"))
 
     def _loss(self, chip: Chip, batch: Batch, nudge: WeightNudge | None) -> float:
-        loss, _ = cross_entropy(chip.read(batch.x, nudge).output, batch.targets, self.temperature)
+        loss, _ = cross_entropy(
+            output_of(chip.read(batch.x, nudge, want="output")), batch.labelled(self.name), self.temperature
+        )
         return float(loss.mean(dtype=np.float64))

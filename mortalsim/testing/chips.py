@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from mortalsim.hardware import (
     BIAS,
     Chip,
     CurrentNudge,
+    Datasheet,
     Delta,
     Nudge,
     Outer,
@@ -42,29 +44,87 @@ def check_chip(make: Callable[[], Chip], samples: int = 3) -> None:
     """
     chip = make()
     x = np.linspace(0, 1, samples * chip.datasheet.n_inputs, dtype=np.float32).reshape(samples, -1)
+    _check_sheet(chip.datasheet)
     _check_trace(chip, chip.read(x), samples)
+    _check_wants(chip, x)
     _check_refusals(chip, x)
     _check_ports(chip, x)
     _check_reproducible(make, x)
     _check_direction(make, x)
 
 
+def _check_sheet(sheet: Datasheet) -> None:
+    known = set(sheet.inputs)
+    for spec in sheet.arrays:
+        expect(
+            {spec.source, spec.target} <= set(sheet.populations), f"array {spec.source} to {spec.target}: no such population"
+        )
+        expect(spec.target not in sheet.inputs, f"array {spec.source} to {spec.target}: an input is fed by nobody")
+    for answer in sheet.timetable:
+        for array, _ in answer.via:
+            source = array if isinstance(array, str) else sheet.arrays[array].source
+            expect(source in known, f"timetable: {answer.population} answers to {source} before that has a state")
+        known.add(answer.population)
+    expect(sheet.output is None or sheet.output in sheet.fed, f"output: no array feeds {sheet.output!r}")
+    expect(known == set(sheet.populations), f"timetable: expected every population to answer, found {sorted(known)}")
+
+
 def _check_trace(chip: Chip, trace: Trace, samples: int) -> None:
     sheet = chip.datasheet
-    expect(trace.output.shape == (samples, sheet.n_outputs), f"read: output of shape {trace.output.shape}")
-    expect(bool(np.isfinite(trace.output).all()), "read: output is not finite")
-    if Port.TAPS not in sheet.ports:
-        expect(not trace.taps, "read: gives taps that the data sheet does not list")
-        return
-    expect([tap.array for tap in trace.taps] == list(range(len(sheet.arrays))), "read: expected one tap per array, in order")
-    for tap, spec in zip(trace.taps, sheet.arrays, strict=True):
+    expect((trace.output is None) == (sheet.output is None), "read: an output that the data sheet does not name, or none")
+    if trace.output is not None:
         expect(
-            tap.pre.shape == (samples, spec.n_in),
-            f"tap {tap.array}: pre of shape {tap.pre.shape}, expected {(samples, spec.n_in)}",
+            trace.output.shape == (samples, sheet.populations[str(sheet.output)].size),
+            f"read: output of shape {trace.output.shape}",
         )
-        expect(tap.post.shape == (samples, spec.n_out), f"tap {tap.array}: post of shape {tap.post.shape}")
-        expect(bool((tap.pre[:, -1] == BIAS).all()), f"tap {tap.array}: the last line is the bias line and carries {BIAS}")
-    expect(np.array_equal(trace.output, trace.taps[-1].post), "read: output is the last tap's post")
+        expect(bool(np.isfinite(trace.output).all()), "read: output is not finite")
+    if Port.TAPS not in sheet.ports:
+        expect(not trace.taps and not trace.states, "read: gives taps or states that the data sheet does not list")
+        return
+    answers = [(answer.population, answer.tick) for answer in sheet.timetable]
+    found = {(name, tick) for name, states in trace.states.items() for tick in states}
+    expect(found == set(answers), "read: expected a state for every line of the timetable")
+    for name, tick in answers:
+        shape = trace.states[name][tick].shape
+        expect(shape == (samples, sheet.populations[name].size), f"state of {name} at tick {tick}: shape {shape}")
+    _check_taps(sheet, trace, samples)
+    if sheet.output is not None:
+        last = trace.states[sheet.output][max(trace.states[sheet.output])]
+        expect(np.array_equal(trace.output, last), "read: output is the output population's last state")  # type: ignore[arg-type]
+
+
+def _check_taps(sheet: Datasheet, trace: Trace, samples: int) -> None:
+    wanted = [
+        (array, answer.tick, at) for answer in sheet.timetable for array, at in answer.via if not isinstance(array, str)
+    ]
+    taps = [(tap.array, tap.tick, tap.at) for tap in trace.taps]
+    expect(taps == wanted, "read: expected a tap for every array in every line of the timetable, in order")
+    for tap in trace.taps:
+        spec = sheet.arrays[tap.array]
+        shape = (*spec.shape[:-2], samples, spec.n_in)
+        expect(tap.pre.shape == shape, f"tap {tap.array}: pre of shape {tap.pre.shape}, expected {shape}")
+        expect(tap.post is trace.states[spec.target][tap.tick] or np.array_equal(tap.post,
+        trace.states[spec.target][tap.tick]),
+               f"tap {tap.array}: post is not the target's state")  # fmt: skip
+        carried = (
+            tap.pre[_bias_rows(sheet, tap.array)] if spec.rows is not None else tap.pre[..., _bias_rows(sheet, tap.array)]
+        )
+        expect(bool((carried == BIAS).all()), f"tap {tap.array}: a bias line carries {BIAS}")
+
+
+def _bias_rows(sheet: Datasheet, array: int) -> Any:
+    """Return an index of ``pre`` that takes an array's bias lines."""
+    spec, size = sheet.arrays[array], sheet.populations[sheet.arrays[array].source].size
+    if spec.rows is None:
+        return slice(size, None)
+    blocks, rows = np.nonzero(spec.rows == size)
+    return blocks, slice(None), rows
+
+
+def _check_wants(chip: Chip, x: FloatArray) -> None:
+    expect(not chip.read(x, want="states").taps, "read: gives taps where states alone are wanted")
+    bare = chip.read(x, want="output")
+    expect(not bare.taps and not bare.states, "read: gives taps or states where the output alone is wanted")
 
 
 def _check_refusals(chip: Chip, x: FloatArray) -> None:
@@ -80,11 +140,15 @@ def _check_refusals(chip: Chip, x: FloatArray) -> None:
 
 def _check_ports(chip: Chip, x: FloatArray) -> None:
     sheet = chip.datasheet
-    spec, nudge = sheet.arrays[0], WeightNudge(7, 0.01)
-    currents = CurrentNudge(tuple(np.zeros((len(x), array.n_out), np.float32) for array in sheet.arrays))
+    spec, nudge = (
+        sheet.arrays[0],
+        WeightNudge(7, 0.01, sorted(sheet.patterns)[0]) if sheet.patterns else WeightNudge(7, 0.01),
+    )
+    currents = CurrentNudge({name: np.zeros((len(x), sheet.populations[name].size), np.float32) for name in sheet.fed})
     nudges: dict[Port, Nudge] = {Port.CURRENT_NUDGE: currents, Port.WEIGHT_NUDGE: nudge}
     zero = np.zeros(spec.shape, np.float32)
-    pre, post = np.ones((2, spec.n_in), np.float32), np.zeros((2, spec.n_out), np.float32)
+    pre = np.ones((*spec.shape[:-2], 2, spec.n_in), np.float32)
+    post = np.zeros((2, sheet.populations[spec.target].size), np.float32)
     requests: dict[Port, WriteRequest] = {
         Port.OUTER: Outer(0, pre, post, 0.1),
         Port.DELTA: Delta(0, zero),
@@ -109,29 +173,47 @@ def _expect_port(ports: frozenset[Port], port: Port, act: Callable[[], object]) 
 
 def _check_reproducible(make: Callable[[], Chip], x: FloatArray) -> None:
     first, second = make(), make()
+    if Port.TAPS not in first.datasheet.ports and first.datasheet.output is None:
+        return
     for _ in range(2):
-        same = np.array_equal(first.read(x).output, second.read(x).output)
+        same = np.array_equal(_last(first, x), _last(second, x))
         expect(same, "two makings of the same individual give different reads")
+
+
+def _last(chip: Chip, x: FloatArray) -> FloatArray:
+    """Return the output, or the last state of the last hidden population of a chip without one."""
+    trace = chip.read(x, want="states")
+    if trace.output is not None:
+        return trace.output
+    return next(iter(trace.late(chip.datasheet.hidden[-1], 1).values()))
 
 
 def _check_direction(make: Callable[[], Chip], x: FloatArray) -> None:
     chip = make()
-    last = len(chip.datasheet.arrays) - 1
-    spec = chip.datasheet.arrays[last]
-    rise = np.zeros(spec.shape, np.float32)
-    rise[-1] = spec.weight_range / 4  # the bias line reaches the output whatever the input is
+    sheet = chip.datasheet
+    last = sheet.output or sheet.hidden[-1]
+    biased = [array for array in sheet.into(last) if _has_bias(sheet, array)]
+    if not {Port.DELTA, Port.OUTER} & sheet.ports or not biased or (sheet.output is None and Port.TAPS not in sheet.ports):
+        return
+    array = biased[0]
+    spec = sheet.arrays[array]
+    line = np.zeros((*spec.shape[:-2], 1, spec.n_in), np.float32)  # the bias lines reach the neurons whatever the input is
+    line[_bias_rows(sheet, array) if spec.rows is not None else (..., _bias_rows(sheet, array))] = 1
+    post = np.ones((1, sheet.populations[last].size), np.float32)
 
     def ask_often() -> None:
         for _ in range(8):
-            if Port.DELTA in chip.datasheet.ports:
-                chip.write(Delta(last, rise / 8))
-            elif Port.OUTER in chip.datasheet.ports:
-                line = np.eye(1, spec.n_in, spec.n_in - 1, dtype=np.float32)
-                chip.write(Outer(last, line, np.ones((1, spec.n_out), np.float32), spec.weight_range / 32))
+            if Port.DELTA in sheet.ports:
+                chip.write(Delta(array, np.float32(spec.weight_range / 32) * spec.product(line, post)))
+            else:
+                chip.write(Outer(array, line, post, spec.weight_range / 32))
 
-    if not {Port.DELTA, Port.OUTER} & chip.datasheet.ports:
-        return
-    before = np.mean([chip.read(x).output.mean() for _ in range(8)])
+    before = np.mean([_last(chip, x).mean() for _ in range(8)])
     ask_often()
-    after = np.mean([chip.read(x).output.mean() for _ in range(8)])
+    after = np.mean([_last(chip, x).mean() for _ in range(8)])
     expect(bool(after > before), f"a request to raise all biases took the mean output from {before:.3g} to {after:.3g}")
+
+
+def _has_bias(sheet: Datasheet, array: int) -> bool:
+    spec, size = sheet.arrays[array], sheet.populations[sheet.arrays[array].source].size
+    return spec.n_in > size if spec.rows is None else bool((spec.rows == size).any())

@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 import numpy as np
 
 from mortalsim.checks import MissingPort
-from mortalsim.hardware import Chip
+from mortalsim.hardware import Chip, Datasheet, Task
 from mortalsim.learners.base import Batch, Learner, State
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
@@ -16,7 +16,13 @@ from mortalsim.testing.proxies import RemoteChip, SeamOnly, WithoutPort, expect
 
 
 def check_learner(
-    learner: Learner, make: Callable[[], Chip], steps: int = 3, seed: int = 0, *, elsewhere: bool = False
+    learner: Learner,
+    make: Callable[[], Chip],
+    steps: int = 3,
+    seed: int = 0,
+    *,
+    task: Task | None = None,
+    elsewhere: bool = False,
 ) -> None:
     """Check one learning rule.
 
@@ -30,6 +36,8 @@ def check_learner(
         Training steps to take.
     seed
         Of the made-up data and of the rule's own draws.
+    task
+        The job. None: as many classes as the output has neurons, 4 without one, and the label on the last inputs.
     elsewhere
         True: train also a chip that lives in another process, of which only the three members cross over, and expect the
         same result to the last bit. Then ``make`` must be a function of a module, or a `functools.partial` of one.
@@ -43,36 +51,42 @@ def check_learner(
     name = type(learner).__name__
     frozen = is_dataclass(learner) and type(learner).__dataclass_params__.frozen  # type: ignore[attr-defined]
     expect(frozen, f"{name}: hyper-parameters are a frozen dataclass")
-    for port in type(learner).ports:
+    task = task or _task_for(make().datasheet)
+    for port in learner.ports:
         try:
-            learner.init(WithoutPort(make(), port).datasheet, np.random.Generator(np.random.Philox(seed)))
+            learner.init(WithoutPort(make(), port).datasheet, task, np.random.Generator(np.random.Philox(seed)))
         except MissingPort:
             continue
         expect(False, f"{name}: declares the port {port.value} and accepts a chip without it")
-    first, second = (_train(learner, make(), steps, seed) for _ in range(2))
+    first, second = (_train(learner, make(), task, steps, seed) for _ in range(2))
     expect(np.array_equal(first, second), f"{name}: the same chip, data and seed gave different predictions")
     if elsewhere:
         with RemoteChip(make) as chip:
-            third = _train(learner, chip, steps, seed)
+            third = _train(learner, chip, task, steps, seed)
         expect(np.array_equal(first, third), f"{name}: the same chip in another process learned something else")
 
 
-def _train(learner: Learner, whole: Chip, steps: int, seed: int) -> np.ndarray:
+def _task_for(sheet: Datasheet) -> Task:
+    classes = 4 if sheet.output is None else sheet.populations[sheet.output].size
+    return Task(classes, tuple(range(sheet.n_inputs - classes, sheet.n_inputs)) if classes <= sheet.n_inputs else None)
+
+
+def _train(learner: Learner, whole: Chip, task: Task, steps: int, seed: int) -> np.ndarray:
     chip, name, streams = SeamOnly(_only_declared(learner, whole)), type(learner).__name__, Streams(seed)
     sheet = chip.datasheet
     rng = streams.generator("data")
-    state = learner.init(sheet, streams.generator("init"))
+    state = learner.init(sheet, task, streams.generator("init"))
     draws = streams.generator("learner")
     batch_size = 4
     x = rng.random((steps, batch_size, sheet.n_inputs), dtype=np.float32)
-    labels = rng.integers(sheet.n_outputs, size=(steps, batch_size))
+    labels = rng.integers(task.classes, size=(steps, batch_size))
     for i in range(steps):
         _check_state(name, state)
-        batch = Batch(x[i], one_hot(labels[i], sheet.n_outputs), i / steps, final=i + 1 == steps)
-        state, info = learner.step(chip, batch, state, draws)
+        batch = Batch(x[i], one_hot(labels[i], task.classes), i / steps, final=i + 1 == steps)
+        state, info = learner.step(chip, task, batch, state, draws)
         expect(bool(np.isfinite(info.get("loss", np.nan))), f"{name}.step: info needs a finite 'loss'")
-    scores = learner.predict(chip, x[0], state)
-    wanted = (batch_size, sheet.n_outputs)
+    scores = learner.predict(chip, task, x[0], state)
+    wanted = (batch_size, task.classes)
     expect(scores.shape == wanted, f"{name}.predict: expected scores (B, classes) = {wanted}, found {scores.shape}")
     expect(bool(np.isfinite(scores).all()), f"{name}.predict: scores are not finite")
     return np.asarray(scores)
@@ -80,7 +94,7 @@ def _train(learner: Learner, whole: Chip, steps: int, seed: int) -> np.ndarray:
 
 def _only_declared(learner: Learner, chip: Chip) -> Chip:
     # Ports that the rule does not declare are taken away, so that using one shows.
-    for port in chip.datasheet.ports - set(type(learner).ports):
+    for port in chip.datasheet.ports - set(learner.ports):
         chip = WithoutPort(chip, port)
     return chip
 

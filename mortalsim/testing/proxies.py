@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from mortalsim.checks import ChipFault, MortalsimError
-from mortalsim.hardware import NUDGE_PORTS, WRITE_PORTS, Chip, Datasheet, Nudge, Port, Samples, Trace, WriteRequest
+from mortalsim.checks import ChipFault, MortalsimError, UnknownName
+from mortalsim.hardware import NUDGE_PORTS, WRITE_PORTS, Chip, Datasheet, Nudge, Port, Samples, Trace, Want, WriteRequest
 
 
 class NotConforming(MortalsimError, AssertionError):
@@ -36,9 +36,9 @@ class SeamOnly:
         """What is true of every chip of this design."""
         return self._chip.datasheet
 
-    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
         """Present every sample once."""
-        return self._chip.read(x, nudge)
+        return self._chip.read(x, nudge, want)
 
     def write(self, request: WriteRequest) -> None:
         """Ask for a change."""
@@ -60,11 +60,11 @@ class WithoutPort(SeamOnly):
         sheet = self._chip.datasheet
         return replace(sheet, ports=sheet.ports - {self._port})
 
-    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
-        """Present every sample once; without taps where these are the missing port."""
+    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
+        """Present every sample once; without taps and states where these are the missing port."""
         if nudge is not None and NUDGE_PORTS[type(nudge)] is self._port:
             self.datasheet.require(f"a {type(nudge).__name__}", self._port)
-        trace = self._chip.read(x, nudge)
+        trace = self._chip.read(x, nudge, want)
         return Trace(trace.output) if self._port is Port.TAPS else trace
 
     def write(self, request: WriteRequest) -> None:
@@ -109,9 +109,9 @@ class RemoteChip:
         sheet: Datasheet = self._ask("datasheet")
         return sheet
 
-    def read(self, x: Samples, nudge: Nudge | None = None) -> Trace:
+    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
         """Present every sample once."""
-        trace: Trace = self._ask("read", x, nudge)
+        trace: Trace = self._ask("read", x, nudge, want)
         return trace
 
     def write(self, request: WriteRequest) -> None:
@@ -145,7 +145,18 @@ def _serve(pipe: Connection, make: Callable[..., Chip], arguments: tuple[Any, ..
         except EOFError:
             return
         try:
-            answer = chip.datasheet if member == "datasheet" else getattr(chip, member)(*args)
+            answer = _answer(chip, member, args)
         except Exception as error:  # whatever a chip raises belongs to whoever asked, on the other side
             answer = error
         pipe.send(answer)
+
+
+def _answer(chip: Chip, member: str, arguments: tuple[Any, ...]) -> Any:
+    """Answer for one of the three members; the far side holds the seam, whatever it is asked."""
+    if member == "datasheet":
+        return chip.datasheet
+    if member == "read":
+        return chip.read(*arguments)
+    if member == "write":
+        return chip.write(*arguments)
+    raise UnknownName(f"member: expected datasheet, read or write, found {member!r}.")

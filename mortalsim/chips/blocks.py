@@ -1,0 +1,155 @@
+"""Arrays of blocks: products block by block, and how their columns add up at the neurons that they feed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.chips.netlist import ArrayParts
+from mortalsim.chips.products import column_cuts, rank_one
+from mortalsim.circuits.converters import fabricate_converters
+from mortalsim.hardware import WeightNudge
+from mortalsim.kernels import Draw, add_signs, read_epilogue
+from mortalsim.kernels.counters import PARTIAL, SIGNS, split_key
+from mortalsim.parallel import cut, spread, workspace
+from mortalsim.streams import Streams
+
+#: Multiplications that make one piece of work for a thread.
+PIECE = 8_000_000
+
+_NOTHING = np.zeros((0, 0), np.float32)
+
+
+class Blocks:
+    """The columns of an array's blocks side by side: column j of block k is column k n_out + j here.
+
+    Parameters
+    ----------
+    parts
+        What the array is made of.
+    place
+        Its place in the chip.
+    size
+        Neurons of the target.
+    streams
+        The chip's streams.
+    """
+
+    def __init__(self, parts: ArrayParts, place: int, size: int, streams: Streams) -> None:
+        table = parts.spec.columns
+        assert table is not None  # noqa: S101 - who has blocks has tables
+        self.parts, self.place, self.size, self.digital = parts, place, size, parts.digital
+        self.count, self.n_out = table.shape
+        self._table = table
+        flat = table.reshape(-1)
+        #: Each neuron is fed once, in order: nothing needs to be moved or added.
+        self._straight = flat.size == size and bool((flat == np.arange(size)).all())
+        self._targets = [_as_slice(columns) for columns in table]
+        if self.digital:
+            self._fabricate_partial(streams)
+
+    def _fabricate_partial(self, streams: Streams) -> None:
+        width = self.count * self.n_out
+        self.adc = fabricate_converters(self.parts.converters, width, streams.generator("partial sums", self.place))
+        one, zero, never = np.ones(width, np.float32), np.zeros(width, np.float32), np.full(width, np.inf, np.float32)
+        straight = (1.0, 0.0, 1.0, np.zeros((1, 0), np.float32), np.zeros((1, 0), np.float32))
+        self._circuits = (
+            _NOTHING,
+            one,
+            one,
+            zero,
+            never,
+            *straight,
+            *self.parts.converters.adc,
+            self.adc.gain,
+            self.adc.offset,
+        )
+
+    def products(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge | None, gain: FloatArray) -> FloatArray:
+        """Return the products of every block, (B, blocks * n_out).
+
+        Parameters
+        ----------
+        pre
+            (blocks, B, n_in).
+        weights
+            (blocks * n_in, n_out).
+        nudge
+            Disturbs them, each column through its port's ``gain`` (blocks, n_out).
+        """
+        count, samples, n_in = pre.shape
+        z = np.empty((samples, count * self.n_out), np.float32)
+        pieces = [(k, *ends) for k in range(count) for ends in pairwise(column_cuts(samples, n_in, self.n_out))]
+        added = self._rank_one(nudge, len(weights)) if nudge is not None and nudge.pattern == "rank1" else None
+
+        def work(start: int, stop: int) -> None:
+            for k, first, last in pieces[start:stop]:
+                own, out = weights[k * n_in : (k + 1) * n_in], z[:, k * self.n_out + first : k * self.n_out + last]
+                np.matmul(pre[k], self._nudged(own, nudge, gain[k], k * n_in, first, last), out=out)
+                if nudge is not None and added is not None:
+                    rows, columns = (signs[k] for signs in added)
+                    own_columns = (columns * gain[k])[first:last]
+                    out += (np.float32(nudge.amplitude) * (pre[k] @ rows))[:, None] * own_columns
+
+        together = max(1, PIECE * len(pieces) // max(1, samples * weights.size))
+        spread(work, cut(len(pieces), together))
+        return z
+
+    def _nudged(
+        self, weights: FloatArray, nudge: WeightNudge | None, gain: FloatArray, start: int, first: int, last: int
+    ) -> FloatArray:
+        """Return some columns of a block's weights, sign nudges added; the block begins at row ``start`` of the array."""
+        if nudge is None or nudge.pattern != "signs":
+            return weights[:, first:last]
+        out = workspace(len(weights), last - first)
+        address = Draw(split_key(nudge.key), SIGNS, nudge.index, self.place).address()
+        add_signs(weights, nudge.amplitude, gain, address, start, first, out)
+        return out
+
+    def _rank_one(self, nudge: WeightNudge, rows: int) -> tuple[FloatArray, FloatArray]:
+        by_row, by_column = rank_one(nudge, self.place, rows, self.count * self.n_out)
+        return by_row.reshape(self.count, -1), by_column.reshape(self.count, -1)
+
+    def variance(self, pre: FloatArray, power: FloatArray, line_variance: float, variance: FloatArray) -> FloatArray | None:
+        """Return the noise variance of every block's products, (B, blocks * n_out), or None where there is no noise.
+
+        Parameters
+        ----------
+        pre, power
+            (blocks, B, n_in) and (blocks, B): what rows carry, and its sum of squares.
+        line_variance, variance
+            Of each squared unit of input: the same for all devices, and each weight's own (blocks * n_in, n_out) or empty.
+        """
+        if not line_variance and not variance.size:
+            return None
+        total = np.repeat(np.float32(line_variance) * power.T, self.n_out, axis=1)
+        if variance.size:
+            own = np.matmul(np.square(pre), variance.reshape(self.count, -1, self.n_out))
+            total += np.moveaxis(own, 0, 1).reshape(total.shape)
+        return total
+
+    def digitised(self, z: FloatArray, variance: FloatArray | None, draw: Draw) -> FloatArray:
+        """Return the products (B, blocks * n_out) with noise, each through a converter of its own."""
+        out = np.empty_like(z)
+        noise = _NOTHING if variance is None else variance
+        power = np.zeros(len(z), np.float32)
+        address = draw._replace(purpose=PARTIAL, place=self.place).address()
+        read_epilogue(z, noise, power, 0.0, 0.0, *self._circuits, *address, 0, z.shape[1], out)
+        return out
+
+    def collect(self, z: FloatArray) -> FloatArray:
+        """Return columns (B, blocks * n_out) added up at the neurons that they feed, (B, size)."""
+        if self._straight:
+            return z
+        out = np.zeros((len(z), self.size + 1), np.float32)
+        for block, targets in enumerate(self._targets):
+            out[:, targets] += z[:, block * self.n_out : (block + 1) * self.n_out]
+        return np.ascontiguousarray(out[:, : self.size])
+
+
+def _as_slice(columns: np.ndarray) -> slice | np.ndarray:
+    """Return neighbouring columns as a slice, which needs no index to be followed."""
+    first = int(columns[0])
+    return slice(first, first + columns.size) if (np.diff(columns) == 1).all() else columns

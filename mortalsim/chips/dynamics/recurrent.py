@@ -1,0 +1,42 @@
+"""Recurrent: a pass from below, then ticks in which populations answer again to what is below and above them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mortalsim.checks import ShapeError
+from mortalsim.chips.dynamics.base import Feeds
+from mortalsim.hardware import Answer
+
+
+def recurrent(
+    order: Sequence[str], feeds: Feeds, inputs: Sequence[str], ticks: int = 6, keep: float = 0.3, groups: int = 1
+) -> list[Answer]:
+    """Return a first pass through what has answered already, and ``ticks`` further ticks, damped; inputs stay clamped.
+
+    Source: Hinton 2022 (Forward-Forward), section 3.5: new state = 0.3 old + 0.7 computed, all at once; the hierarchical
+    variant lets even and odd layers take turns.
+
+    Parameters
+    ----------
+    ticks
+        How often populations may answer after the first pass.
+    keep
+        Share of the old state in the new one.
+    groups
+        1: all populations answer at once, each to the others' states of the tick before. g: every g-th in turn.
+    """
+    if ticks < 0 or groups < 1:
+        raise ShapeError(f"recurrent: expected ticks of at least 0 and groups of at least 1, found {ticks} and {groups}.")
+    answers, last, wave = [], dict.fromkeys(inputs, 0), 0
+    for wave, name in enumerate(order):
+        via = tuple((array, 0) for array, source in feeds[name] if source in last)
+        answers.append(Answer(name, 0, wave, via))
+        last[name] = 0
+    for tick in range(1, ticks + 1):
+        now = order[tick % groups :: groups]
+        for name in now:
+            via = tuple((array, last[source]) for array, source in feeds[name])
+            answers.append(Answer(name, tick, wave + tick, via, keep, last[name]))
+        last.update(dict.fromkeys(now, tick))
+    return answers

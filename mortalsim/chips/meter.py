@@ -1,0 +1,47 @@
+"""What a chip has been put through, and the time that has passed: the meter only counts, the clock only goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mortalsim.checks import check_between
+
+
+@dataclass
+class Meter:
+    """What a chip has been put through.
+
+    Parameters
+    ----------
+    reads
+        Samples presented.
+    requests
+        Write requests carried out; those refused are not counted.
+    pulses
+        Pulses sent to devices, stuck ones included.
+    seconds, joules
+        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it.
+    """
+
+    reads: int = 0
+    requests: int = 0
+    pulses: int = 0
+    seconds: float = 0.0
+    joules: float = 0.0
+
+
+@dataclass
+class Clock:
+    """Time, in seconds; chips that share a clock age together.
+
+    Parameters
+    ----------
+    now
+        Seconds since it was started.
+    """
+
+    now: float = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += check_between("seconds", seconds, 0, unit="s")

@@ -1,0 +1,333 @@
+"""The netlist: populations, arrays and timetable of a design, with the circuits that each is made of, and its data sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from mortalsim.checks import DesignError, ShapeError, check_name
+from mortalsim.chips.dynamics import DYNAMICS, check_timetable
+from mortalsim.chips.technology import Technology
+from mortalsim.chips.wiring import WIRINGS, check_tables
+from mortalsim.circuits.converters import Converters
+from mortalsim.circuits.curves import Curve
+from mortalsim.circuits.neurons import Neurons
+from mortalsim.circuits.normaliser import Normaliser
+from mortalsim.circuits.nudges import NudgePorts
+from mortalsim.circuits.stages import Stage
+from mortalsim.devices import DEVICES, Device
+from mortalsim.hardware import Answer, ArraySpec, Datasheet, PopulationSpec
+from mortalsim.kernels.counters import OCCASIONS, PLACES
+from mortalsim.settings import Chosen, explain
+
+if TYPE_CHECKING:
+    from mortalsim.chips.design import ArrayEntry, Design, PopulationEntry
+
+G = TypeVar("G", bound=BaseModel)
+
+#: Patterns of weight nudges that simulated chips can make.
+PATTERNS = frozenset({"signs", "rank1"})
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationParts:
+    """What a population is made of.
+
+    Parameters
+    ----------
+    spec
+        Its entry on the data sheet.
+    neurons, curve, converters, nudges
+        Neurons and their curve, output converters, current ports; of no meaning for inputs and stages.
+    stage, source
+        The black box that stands here instead, and the population that it stands on.
+    """
+
+    spec: PopulationSpec
+    neurons: Neurons
+    curve: Curve
+    converters: Converters
+    nudges: NudgePorts
+    stage: Stage | None
+    source: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayParts:
+    """What an array is made of.
+
+    Parameters
+    ----------
+    spec
+        Its entry on the data sheet.
+    technology, normaliser, converters, nudges
+        Devices, normaliser, input converters, weight ports.
+    digital
+        Whether each block's columns go through converters of their own and are added digitally.
+    driven
+        (blocks,): rows that carry an output of the source.
+    lines
+        (blocks, n_in), true for rows that carry an output of the source or the bias, not ground.
+    feeding
+        (blocks, n_out), true for columns that feed a neuron.
+    fan_in
+        (blocks, n_out): lines that reach the neuron behind each column, over all arrays into its population.
+    """
+
+    spec: ArraySpec
+    technology: Technology
+    normaliser: Normaliser
+    converters: Converters
+    nudges: NudgePorts
+    digital: bool
+    driven: np.ndarray
+    lines: np.ndarray
+    feeding: np.ndarray
+    fan_in: np.ndarray
+
+
+class Netlist(NamedTuple):
+    """A design taken apart."""
+
+    sheet: Datasheet
+    populations: Mapping[str, PopulationParts]
+    arrays: tuple[ArrayParts, ...]
+
+
+class _Wires(NamedTuple):
+    """An array's wiring and what follows from it; fields as in `ArrayParts`."""
+
+    entry: ArrayEntry
+    shape: tuple[int, ...]
+    rows: np.ndarray | None
+    columns: np.ndarray | None
+    driven: np.ndarray
+    lines: np.ndarray
+    feeding: np.ndarray
+
+
+def build_netlist(design: Design) -> Netlist:
+    """Return populations, arrays and timetable of a design.
+
+    Raises
+    ------
+    DesignError, ShapeError, UnknownName
+        Something is called what does not exist, or does not fit together; the message says which and what to write.
+    """
+    entries, wires_of, output = _long_form(design)
+    shapes = {entry.name: entry for entry in entries}
+    _check_names(entries, wires_of, output)
+    wires = _wires(shapes, wires_of)
+    populations = {entry.name: _population(design, entry, wires, output) for entry in entries}
+    timetable, inputs = _timetable(design.dynamics, populations, wires)
+    fan_in = {name: _lines_into(name, parts.spec.size, wires) for name, parts in populations.items()}
+    arrays = tuple(_array(design, wire, populations[wire.entry.target].spec.size, fan_in) for wire in wires)
+    specs = {name: _with_noise(design, parts, arrays) for name, parts in populations.items()}
+    populations = {name: _replaced(parts, specs[name]) for name, parts in populations.items()}
+    seconds = (1 + max(answer.wave for answer in timetable)) * design.costs.read_seconds
+    joules = _joules(design, timetable, populations, arrays)
+    sheet = Datasheet(
+        design.name, specs, tuple(parts.spec for parts in arrays), timetable, inputs, output, design.ports, PATTERNS,
+        seconds, joules,
+    )  # fmt: skip
+    return Netlist(sheet, populations, arrays)
+
+
+def _long_form(design: Design) -> tuple[Sequence[PopulationEntry], Sequence[ArrayEntry], str | None]:
+    """Return the entries of populations and arrays; sizes stand for a chain that ends in the output."""
+    if design.long:
+        return design.population, design.array, design.output
+    from mortalsim.chips.design import ArrayEntry, PopulationEntry
+
+    names = ["in", *(f"h{place}" for place in range(1, len(design.sizes) - 1)), "out"]
+    populations = [PopulationEntry(name=name, shape=(size,)) for name, size in zip(names, design.sizes, strict=True)]
+    arrays = [ArrayEntry(source=a, target=b) for a, b in pairwise(names)]
+    return populations, arrays, "out"
+
+
+def _check_names(entries: Sequence[PopulationEntry], arrays: Sequence[ArrayEntry], output: str | None) -> None:
+    names = [entry.name for entry in entries]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DesignError(f"population: expected every name once, found {twice[0]!r} {names.count(twice[0])} times")
+    if len(names) > PLACES or len(arrays) > PLACES:
+        raise DesignError(f"population, array: expected at most {PLACES} of each, found {len(names)} and {len(arrays)}")
+    fed = {array.target for array in arrays}
+    for place, array in enumerate(arrays):
+        for end in (array.source, array.target):
+            check_name(f"array {place}: population", end, names)
+    for entry in entries:
+        if (entry.stage is None) != (entry.source is None):
+            raise DesignError(f"population {entry.name!r}: a stage and its source belong together; give both or neither")
+        if entry.source is not None:
+            check_name(f"population {entry.name!r}: source", entry.source, names)
+            if entry.name in fed:
+                raise DesignError(f"population {entry.name!r}: a stage is fed by its source alone; remove the array into it")
+    if output is not None:
+        check_name("output", output, names)
+        if output not in fed:
+            raise DesignError(f"output: expected a population that an array feeds, found {output!r}")
+
+
+def _wires(shapes: Mapping[str, PopulationEntry], entries: Sequence[ArrayEntry]) -> list[_Wires]:
+    """Return the wiring of every array; one bias line a population, unless an entry says otherwise."""
+    found: list[_Wires] = []
+    for place, entry in enumerate(entries):
+        first = all(entry.target != other.target for other in entries[:place])
+        bias = first if entry.bias is None else entry.bias
+        below, above = shapes[entry.source].shape, shapes[entry.target].shape
+        n, m = int(np.prod(below)), int(np.prod(above))
+        where = f"array {place} ({entry.source} to {entry.target})"
+        try:
+            made = entry.wiring.call(WIRINGS, below, above, bias=bias)
+            rows, columns = check_tables(entry.wiring.kind, made, n, m)
+        except (ShapeError, DesignError) as error:
+            raise DesignError(f"{where}: {error}") from error
+        if rows is None or columns is None:
+            shape: tuple[int, ...] = (n + bias, m)
+            driven, lines, feeding = np.array([n]), np.ones((1, n + bias), bool), np.ones((1, m), bool)
+        else:
+            shape = (len(rows), rows.shape[1], columns.shape[1])
+            driven, lines, feeding = (rows < n).sum(axis=1), rows <= n, columns < m
+        found.append(_Wires(entry, shape, rows, columns, driven, lines, feeding))
+    return found
+
+
+def _lines_into(name: str, size: int, wires: Sequence[_Wires]) -> np.ndarray:
+    """Return how many lines reach each neuron of a population, over all arrays and blocks; grounded rows do not count."""
+    total = np.zeros(size + 1, np.int64)
+    for wire in wires:
+        if wire.entry.target == name:
+            carried = wire.lines.sum(axis=1)
+            columns = np.arange(size)[None] if wire.columns is None else wire.columns
+            for block, own in enumerate(columns):
+                total[own] += carried[block]
+    return total[:size]
+
+
+def _population(design: Design, entry: PopulationEntry, wires: Sequence[_Wires], output: str | None) -> PopulationParts:
+    where = f"population {entry.name!r}"
+    neurons = overruled(where, "neurons", design.neurons, entry.neurons)
+    own_curve = "curve" in entry.neurons or entry.name != output
+    curve = neurons.curve if own_curve else neurons.output_curve
+    converters = overruled(where, "converters", design.converters, entry.converters)
+    fed = any(wire.entry.target == entry.name for wire in wires)
+    if fed:
+        spec = PopulationSpec(
+            entry.name, entry.shape, curve.nominal(), 0.0, converters.output_range, converters.adc_bits,
+            converters.adc_unipolar,
+        )  # fmt: skip
+    else:
+        spec = PopulationSpec(entry.name, entry.shape, entry.stage.nominal() if entry.stage else None)
+    nudges = overruled(where, "nudges", design.nudges, entry.nudges)
+    return PopulationParts(spec, neurons, curve, converters, nudges, entry.stage, entry.source)
+
+
+def _timetable(
+    dynamics: Chosen, populations: Mapping[str, PopulationParts], wires: Sequence[_Wires]
+) -> tuple[tuple[Answer, ...], tuple[str, ...]]:
+    fed = {wire.entry.target for wire in wires}
+    inputs = tuple(name for name, parts in populations.items() if parts.stage is None and name not in fed)
+    order = [name for name in populations if name not in inputs]
+    feeds: dict[str, list[tuple[int | str, str]]] = {
+        name: [(place, wire.entry.source) for place, wire in enumerate(wires) if wire.entry.target == name] for name in order
+    }
+    feeds |= {name: [(parts.source, parts.source)] for name, parts in populations.items() if parts.source is not None}
+    if not inputs:
+        raise DesignError("population: expected at least one that no array feeds, the input, found none")
+    made = dynamics.call(DYNAMICS, order, feeds, inputs)
+    timetable = check_timetable(dynamics.kind, made, feeds, inputs)
+    if max(answer.tick for answer in timetable) >= OCCASIONS:
+        raise DesignError(f"dynamics: expected fewer than {OCCASIONS} ticks, found {max(a.tick for a in timetable) + 1}")
+    return timetable, inputs
+
+
+def _array(design: Design, wire: _Wires, size: int, fan_in: Mapping[str, np.ndarray]) -> ArrayParts:
+    entry = wire.entry
+    where = f"array {entry.source} to {entry.target}"
+    device = overruled_device(where, design.device, entry.device)
+    spread = design.initial_spread if entry.initial_spread is None else entry.initial_spread
+    technology = Technology(device, entry.weight_range or design.weight_range, spread, design.costs.read_seconds)
+    normaliser = overruled(where, "normaliser", design.normaliser, entry.normaliser)
+    converters = overruled(where, "converters", design.converters, entry.converters)
+    spec = ArraySpec(
+        entry.source, entry.target, wire.shape, technology.weight_range, technology.weight_step, converters.input_range,
+        converters.dac_bits, normaliser.where, converters.dac_unipolar, device.pulse_seconds, device.pulse_joules,
+        wire.rows, wire.columns,
+    )  # fmt: skip
+    reached = np.append(fan_in[entry.target], 1)[np.arange(size)[None] if wire.columns is None else wire.columns]
+    nudges = overruled(where, "nudges", design.nudges, entry.nudges)
+    digital = entry.partial_sums == "digital"
+    wires = wire.driven, wire.lines, wire.feeding
+    return ArrayParts(spec, technology, normaliser, converters, nudges, digital, *wires, reached)
+
+
+def _with_noise(design: Design, parts: PopulationParts, arrays: Sequence[ArrayParts]) -> PopulationSpec:
+    """Return the entry on the data sheet with the nominal noise of all arrays that feed the population."""
+    spec = parts.spec
+    variance = np.zeros(spec.size + 1)
+    feeding = [array for array in arrays if array.spec.target == spec.name]
+    if not feeding:
+        return spec
+    for array in feeding:
+        columns = np.arange(spec.size)[None] if array.spec.columns is None else array.spec.columns
+        for block, own in enumerate(columns):
+            variance[own] += array.driven[block] * array.technology.nominal_variance
+    noise = sqrt(parts.neurons.noise**2 + float(variance[: spec.size].max()))
+    fields = {name: getattr(spec, name) for name in ("name", "shape", "curve", "output_range", "adc_bits", "unipolar")}
+    return PopulationSpec(**fields, read_noise=noise)
+
+
+def _replaced(parts: PopulationParts, spec: PopulationSpec) -> PopulationParts:
+    return PopulationParts(spec, parts.neurons, parts.curve, parts.converters, parts.nudges, parts.stage, parts.source)
+
+
+def _joules(
+    design: Design, timetable: Sequence[Answer], populations: Mapping[str, PopulationParts], arrays: Sequence[ArrayParts]
+) -> float:
+    """Return the energy of one sample: devices and output converters of every answer, each input conversion once."""
+    total = 0.0
+    driven: set[tuple[int, int]] = set()
+    for answer in timetable:
+        parts = populations[answer.population]
+        if parts.stage is not None:
+            continue
+        total += parts.spec.size * design.costs.adc_joules
+        for array, at in ((int(place), at) for place, at in answer.via):
+            own = arrays[array]
+            pairs = own.lines.sum(axis=1) @ own.feeding.sum(axis=1)
+            total += (
+                float(pairs) * own.technology.pair_joules + own.digital * int(own.feeding.sum()) * design.costs.adc_joules
+            )
+            driven.add((array, at))
+    conversions = sum(int(arrays[array].lines.sum()) for array, _ in driven)
+    return total + conversions * design.costs.dac_joules
+
+
+def overruled(where: str, group: str, common: G, own: Mapping[str, Any]) -> G:
+    """Return a group of fields with those that one array or population has for itself."""
+    if not own:
+        return common
+    try:
+        return type(common)(**{**common.model_dump(), **own})
+    except ValidationError as error:
+        raise DesignError(f"{where}: {group}: {explain(error, type(common).model_fields)}") from error
+
+
+def overruled_device(where: str, common: Device, own: Mapping[str, Any]) -> Device:
+    """Return the memory technology of one array: the design's with other fields, or another one."""
+    fields = dict(own)
+    name = fields.pop("technology", None)
+    if name is None:
+        return overruled(where, "device", common, fields)
+    kind = DEVICES.get(str(name))
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise DesignError(f"{where}: device: {explain(error, kind.model_fields)}") from error

@@ -1,0 +1,201 @@
+"""Products of rows and weights, nudges included: one short class for each way to come by them.
+
+Each has one method, ``take(first, last, room)``: the array (B, n_out) in whose columns ``first`` to ``last`` - 1 the
+products stand, ``room`` or one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.chips.images import Images
+from mortalsim.hardware import WeightNudge
+from mortalsim.kernels import Draw, add_signs, sign_pattern
+from mortalsim.kernels.counters import SIGN_COLUMNS, SIGN_ROWS, Address, split_key
+from mortalsim.parallel import cut, workspace
+
+#: Columns of one piece of work, a whole number of vector registers wide; and multiplications below which a second thread
+#: costs more than it saves.
+PIECE, EDGE, WORTHWHILE = 1000, 16, 15_000_000
+
+#: What fetching a weight costs, and the extra work of the first piece while other threads wake up, in multiplications.
+FETCH, AHEAD = 4, 5_000_000
+
+
+def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
+    """Return where to cut the columns of an array into pieces of work, by the amount of work alone."""
+    line = (samples + FETCH) * n_in
+    if line * n_out <= WORTHWHILE:
+        return [0, n_out]
+    return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
+
+
+def rank_one(nudge: WeightNudge, place: int, rows: int, columns: int) -> tuple[FloatArray, FloatArray]:
+    """Return the signs of rows and columns of a rank-1 pattern on the array at ``place``."""
+    draw = Draw(split_key(nudge.key), SIGN_ROWS, nudge.index, place)
+    return sign_pattern(draw.address(), rows), sign_pattern(draw._replace(purpose=SIGN_COLUMNS).address(), columns)
+
+
+class Products(Protocol):
+    """Anything that gives the products of some columns."""
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        """Return the array in whose columns ``first`` to ``last`` - 1 the products stand."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Plain:
+    """pre @ weights."""
+
+    pre: FloatArray
+    weights: FloatArray
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        np.matmul(self.pre, self.weights[:, first:last], out=room[:, first:last])
+        return room
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OfImages:
+    """The same for samples that share images."""
+
+    images: Images
+    weights: FloatArray
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        self.images.multiply(self.weights, room, first, last)
+        return room
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WithSigns:
+    """pre @ (weights + amplitude * signs), each column's signs through its own gain; weights of one row stand for all."""
+
+    pre: FloatArray
+    weights: FloatArray
+    amplitude: float
+    gain: FloatArray
+    address: Address
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        nudged = workspace(self.pre.shape[1], last - first)
+        add_signs(self.weights, self.amplitude, self.gain, self.address, 0, first, nudged)
+        np.matmul(self.pre, nudged, out=room[:, first:last])
+        return room
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PlusRankOne:
+    """Others plus rows[:, None] * columns: what a rank-1 nudge adds."""
+
+    others: Products
+    rows: FloatArray
+    columns: FloatArray
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        z = self.others.take(first, last, room)
+        share = np.multiply(self.rows[:, None], self.columns[first:last], out=workspace(len(z), last - first))
+        np.add(z[:, first:last], share, out=room[:, first:last])
+        return room
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PlusScaled:
+    """Others plus a factor times further ones."""
+
+    others: Products
+    further: Products
+    factor: float
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        z = self.others.take(first, last, room)[:, first:last]
+        share = self.further.take(first, last, room)[:, first:last]
+        np.multiply(share, np.float32(self.factor), out=room[:, first:last])
+        room[:, first:last] += z
+        return room
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ready:
+    """Products that are there already."""
+
+    z: FloatArray
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        return self.z
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Repeated:
+    """Others (B, n_out), so many times one below the other: samples that share all their images."""
+
+    others: Products
+    times: int
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        parts = room.reshape(self.times, -1, room.shape[1])
+        z = self.others.take(first, last, parts[0])
+        parts[:, :, first:last] = z[:, first:last]
+        return room
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sum:
+    """Several arrays' products, added up."""
+
+    parts: Sequence[Products]
+
+    def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        z = self.parts[0].take(first, last, room)
+        for part in self.parts[1:]:
+            share = part.take(first, last, np.empty_like(room))
+            np.add(z[:, first:last], share[:, first:last], out=room[:, first:last])
+            z = room
+        return z
+
+
+@dataclass(eq=False)
+class Memory:
+    """Products of an array's last read, and what they are of; empty to begin with.
+
+    Parameters
+    ----------
+    pre, z
+        (B, n_in) and (B, n_out): what the rows carried, and its products.
+    version
+        Of the weights with which the products were made; -1: of none.
+    address, turned
+        Of a nudge, and the products with its signs alone.
+    """
+
+    pre: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    z: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    turned: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    version: int = -1
+    address: tuple[int, ...] = ()
+
+    def holds(self, pre: FloatArray, n_out: int, version: int) -> bool:
+        """Return whether ``z`` holds the products of ``pre`` and the weights of this version; if not, make room for them."""
+        fits = self.pre.shape == pre.shape
+        if fits and self.version == version and np.array_equal(self.pre[0], pre[0]) and np.array_equal(self.pre, pre):
+            return True
+        self.version, self.address = -1, ()  # until all products are there
+        if not fits:
+            self.pre, self.z, self.turned = np.empty_like(pre), np.empty((len(pre), n_out), np.float32), self.turned[:0]
+        np.copyto(self.pre, pre)
+        return False
+
+    def holds_signs(self, address: tuple[int, ...]) -> bool:
+        """Return whether ``turned`` holds the products with these signs; if not, make room for them."""
+        if self.address == address:
+            return True
+        self.address = ()
+        if self.turned.shape != self.z.shape:
+            self.turned = np.empty_like(self.z)
+        return False

@@ -1,0 +1,91 @@
+"""Snapshots: everything of a chip that changes, and whose it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mortalsim.checks import DesignError, RangeError, ShapeError, all_finite
+from mortalsim.chips.meter import Meter
+
+if TYPE_CHECKING:
+    from mortalsim.chips.simulated import SimulatedChip
+
+
+def identity(chip: SimulatedChip) -> dict[str, Any]:
+    """Return what makes the chip this individual: its design's digest, and the seed and path of its streams."""
+    return {"design": chip.design.digest(), "seed": chip.streams.seed, "path": list(chip.streams.path)}
+
+
+def take(chip: SimulatedChip) -> dict[str, np.ndarray]:
+    """Return copies of all that changes, by name."""
+    return {name: np.array(array) for name, array in _present(chip).items()} | {
+        "identity": np.frombuffer(json.dumps(identity(chip), sort_keys=True).encode(), np.uint8).copy()
+    }
+
+
+def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
+    """Put a snapshot back into the chip that it is of; everything is checked before anything is taken."""
+    _check_identity(chip, state)
+    present = _present(chip)
+    for name, value in present.items():
+        _check_entry(name, value, state)
+    for array in chip.arrays:
+        own = array.crossbar.arrays()
+        array.crossbar.take({name: np.asarray(state[f"{name}.{array.place}"]) for name in own})
+    chip.clock.now = float(state["clock"][0])
+    kinds = {name: type(value) for name, value in asdict(chip.meter).items()}
+    chip.meter = Meter(**{name: kind(state[f"meter.{name}"][0]) for name, kind in kinds.items()})
+    chip._turn = int(state["turn"][0])
+
+
+def _present(chip: SimulatedChip) -> dict[str, np.ndarray]:
+    """Return all that changes, by name; devices' arrays are not copied."""
+    state = {f"meter.{field.name}": np.array([getattr(chip.meter, field.name)]) for field in fields(Meter)}
+    state |= {"clock": np.array([float(chip.clock.now)]), "turn": np.array([chip._turn], np.uint64)}
+    for array in chip.arrays:
+        state |= {f"{name}.{array.place}": value for name, value in array.crossbar.arrays().items()}
+    return state
+
+
+def _check_identity(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
+    try:
+        found = json.loads(bytes(np.asarray(state["identity"], np.uint8)).decode())
+        parts = {name: found[name] for name in ("design", "seed", "path")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DesignError(
+            "state: expected a snapshot with the entry 'identity', found none that can be read. "
+            "Restore what `snapshot` of a chip gave."
+        ) from error
+    wanted = identity(chip)
+    if parts["design"] != wanted["design"]:
+        raise DesignError(
+            f"state: it is of a chip of another design than {chip.design.name!r} as it is here. "
+            "Make the chip from the design that the snapshot was made with."
+        )
+    if parts != wanted:
+        raise DesignError(
+            f"state: it is of another individual: seed {parts['seed']}, {'/'.join(map(str, parts['path']))}; this one is "
+            f"seed {wanted['seed']}, {'/'.join(wanted['path'])}. Make the chip with the snapshot's own seed and number."
+        )
+
+
+def _check_entry(name: str, array: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
+    if name not in state:
+        raise ShapeError(f"state: expected an entry {name!r}, found none. Restore the whole of what `snapshot` gave.")
+    found = np.asarray(state[name])
+    if found.shape != array.shape or found.dtype != array.dtype:
+        raise ShapeError(
+            f"state: expected {name} of shape {array.shape}, {array.dtype}, found {found.shape}, {found.dtype}. "
+            "Restore only what a chip of the same design and sizes gave."
+        )
+    if not all_finite(found):
+        raise RangeError(
+            f"state: expected finite numbers, found NaN or infinity in {name}. Restore a snapshot made before they came up."
+        )
+    if name.startswith(("meter.", "clock", "turn")) and found[0] < 0:
+        raise RangeError(f"state: expected {name} of at least 0, found {found[0]}. Restore a snapshot that nobody changed.")

@@ -1,0 +1,127 @@
+"""Write requests as changes of an array's rows, worked out some rows at a time where they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mortalsim.checks import FloatArray, RangeError, check_array, check_between, check_name
+from mortalsim.chips.array import Array
+from mortalsim.chips.crossbar import Rows, rows_of
+from mortalsim.chips.products import rank_one
+from mortalsim.hardware import Delta, Outer, Program, Replay, Scale, Shrink, WeightNudge
+from mortalsim.kernels import Draw, add_signs
+from mortalsim.kernels.counters import SIGNS, split_key
+from mortalsim.parallel import workspace
+
+#: What a float32 can hold.
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def shape_of(array: Array, **more: int | None) -> dict[str, int | None]:
+    """Return the names and sizes of an array's axes, with B samples in front of the columns' if ``more`` says so."""
+    shape = array.parts.spec.shape
+    names = ("blocks", "n_in", "n_out")[-len(shape) :]
+    return dict(zip(names, shape, strict=True))
+
+
+def target_of(request: Program, array: Array) -> FloatArray:
+    """Return the weights that are asked for, the blocks one below the other."""
+    weights = check_array("weights", request.weights, shape_of(array))
+    return weights.reshape(array.crossbar.shape)
+
+
+def change_of(request: Outer | Delta | Shrink, array: Array) -> tuple[Rows, float]:
+    """Return the change asked for, row by row, and what to multiply it with; raises for what cannot be written."""
+    crossbar = array.crossbar
+    if isinstance(request, Delta):
+        matrix = check_array("matrix", request.matrix, shape_of(array)).reshape(crossbar.shape)
+        return rows_of(matrix), check_between("scale", request.scale, -1e9, 1e9)
+    if isinstance(request, Shrink):
+        factor = check_between("factor", request.factor, 0, 1)
+        return lambda first, last: crossbar.weights[first:last].copy(), factor - 1
+    return _outer(request, array), check_between("rate", request.rate, -1e9, 1e9)
+
+
+def _outer(request: Outer, array: Array) -> Rows:
+    spec = array.parts.spec
+    *blocks, n_in, _ = spec.shape
+    wanted = {"blocks": blocks[0]} if blocks else {}
+    pre = check_array(
+        "pre", request.pre, {**wanted, "B": None, "n_in": n_in}, "Take it from a tap: a bias line belongs to it."
+    )
+    post = check_array("post", request.post, {"B": pre.shape[-2], "size": array.n_target})
+    largest = pre.shape[-2] * float(max(pre.max(), -pre.min())) * float(max(post.max(), -post.min()))
+    if largest > LARGEST:
+        raise RangeError(f"pre, post: expected sums of products up to {LARGEST:g}, could be {largest:g}. Scale them down.")
+    spread = np.ascontiguousarray(spec.spread(post)) if blocks else post[None]
+    pre = pre if blocks else pre[None]
+
+    def rows(first: int, last: int) -> FloatArray:
+        out = workspace(last - first, spec.n_out)
+        for block, start, stop in _by_block(first, last, n_in):
+            own = out[block * n_in + start - first : block * n_in + stop - first]
+            np.matmul(pre[block][:, start:stop].T, spread[block], out=own)
+        return out
+
+    return rows
+
+
+def _by_block(first: int, last: int, n_in: int) -> Iterator[tuple[int, int, int]]:
+    """Yield each block that rows ``first`` to ``last`` - 1 of an array touch, with its own first row and end."""
+    for block in range(first // n_in, (last - 1) // n_in + 1):
+        yield block, max(first - block * n_in, 0), min(last - block * n_in, n_in)
+
+
+def replayed(request: Replay, arrays: Sequence[Array]) -> dict[int, Rows]:
+    """Return the change that each array is asked for, by its place; arrays that are not meant are left out."""
+    changes: dict[int, list[tuple[WeightNudge, FloatArray]]] = {}
+    for nudge, scale in request.terms:
+        _check_scale(scale, arrays)
+        for array in arrays:
+            if nudge.disturbs(array.place) and (not isinstance(scale, Mapping) or array.parts.spec.target in scale):
+                changes.setdefault(array.place, []).append((nudge, _column_scales(scale, nudge.amplitude, array)))
+    return {place: _patterns(terms, arrays[place]) for place, terms in changes.items()}
+
+
+def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
+    if not isinstance(scale, Mapping):
+        check_between("scale", scale, -1e9, 1e9)
+        return
+    targets = [array.parts.spec.target for array in arrays]
+    for name in scale:
+        check_name("scale: population", name, targets)
+
+
+def _column_scales(scale: Scale, amplitude: float, array: Array) -> FloatArray:
+    """Return the factor of every column's signs, (blocks, n_out)."""
+    spec = array.parts.spec
+    blocks = 1 if spec.columns is None else len(spec.columns)
+    if not isinstance(scale, Mapping):
+        return np.full((blocks, spec.n_out), scale * amplitude, np.float32)
+    own = check_array(f"scale[{spec.target}]", scale[spec.target], {"size": array.n_target})
+    return np.reshape(spec.spread(own[None]), (blocks, spec.n_out)) * np.float32(amplitude)
+
+
+def _patterns(terms: Sequence[tuple[WeightNudge, FloatArray]], array: Array) -> Rows:
+    *_, n_in, n_out = array.parts.spec.shape
+    ones = {id(nudge): rank_one(nudge, array.place, array.crossbar.shape[0], scales.size) for nudge, scales in terms
+            if nudge.pattern == "rank1"}  # fmt: skip
+
+    def rows(first: int, last: int) -> FloatArray:
+        out = np.zeros((last - first, n_out), np.float32)
+        for nudge, scales in terms:
+            address = Draw(split_key(nudge.key), SIGNS, nudge.index, array.place).address()
+            for block, start, stop in _by_block(first, last, n_in):
+                begin = block * n_in + start
+                own = out[begin - first : begin - first + stop - start]
+                if nudge.pattern == "signs":
+                    add_signs(own, 1.0, scales[block], address, begin, 0, own)
+                else:
+                    by_row, by_column = ones[id(nudge)]
+                    columns = by_column[block * n_out : (block + 1) * n_out] * scales[block]
+                    own += by_row[begin : begin + stop - start, None] * columns
+        return out
+
+    return rows

@@ -1,0 +1,48 @@
+"""Data laid out for a chip: a sample spans all its inputs, side by side, also those that carry a label."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.data.base import Dataset
+from mortalsim.hardware import Datasheet
+
+
+def suited(data: Dataset, sheet: Datasheet) -> Dataset:
+    """Return the data with samples that have as many numbers as the chip has inputs.
+
+    Where the inputs of a chip are as many as a sample's numbers, nothing changes. Where it has one input population more, of
+    a neuron a class, that one is for the label: its lines hold a neutral label, 1 / classes each, until a learner writes
+    over them, and the other populations take the sample in order.
+
+    Raises
+    ------
+    ShapeError
+        The inputs fit neither way.
+    """
+    pixels, sizes = data.train_x.shape[1], [sheet.populations[name].size for name in sheet.inputs]
+    if sum(sizes) == pixels:
+        return data
+    label = next((place for place in reversed(range(len(sizes))) if len(sizes) > 1 and sizes[place] == data.classes), None)
+    if label is None or sum(sizes) - data.classes != pixels:
+        named = ", ".join(f"{name} {size}" for name, size in zip(sheet.inputs, sizes, strict=True))
+        raise ShapeError(
+            f"data: expected samples of {sum(sizes)} numbers for the inputs of {sheet.design!r} ({named}), or that many less "
+            f"one a class of a label population, found {pixels} numbers and {data.classes} classes in "
+            f"{data.name!r}. Give the design inputs of that size, or choose other data."
+        )
+    first = sum(sizes[:label])
+    lines = tuple(range(first, first + data.classes))
+    image = tuple(place for place in range(sum(sizes)) if place not in lines)
+    train, valid, test = (_widened(x, image, data.classes) for x in (data.train_x, data.valid_x, data.test_x))
+    return dataclasses.replace(data, train_x=train, valid_x=valid, test_x=test, label_lines=lines, image_lines=image)
+
+
+def _widened(x: FloatArray, image: Sequence[int], classes: int) -> FloatArray:
+    wide = np.full((len(x), len(image) + classes), 1 / classes, np.float32)
+    wide[:, image] = x
+    return wide

@@ -1,0 +1,67 @@
+"""Nudges: what is disturbed during one read and is as before after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from mortalsim.checks import FloatArray, RangeError, check_between
+from mortalsim.hardware.datasheet import Port
+
+
+@dataclass(frozen=True, eq=False)
+class CurrentNudge:
+    """Currents added at the neurons' inputs, held through all ticks of one read.
+
+    Parameters
+    ----------
+    currents
+        By population, (B, size) each; a population that is not named gets no current.
+    """
+
+    currents: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class WeightNudge:
+    """A disturbance of weights during one read: ``amplitude`` times a pattern of signs, a pure function of key and index.
+
+    Parameters
+    ----------
+    key
+        A whole number from 0 to 2**64 - 1. The same key gives the same pattern on every chip.
+    amplitude
+        Size of the disturbance in weight units; may be negative.
+    pattern
+        One of `Datasheet.patterns`. ``"signs"``: one sign a weight. ``"rank1"``: one sign a row times one a column.
+    index
+        Which of the patterns that one key has, 0 to 2**32 - 1; each is independent of the others.
+    arrays
+        Places of the arrays that are disturbed; None: all.
+    """
+
+    key: int
+    amplitude: float
+    pattern: str = "signs"
+    index: int = 0
+    arrays: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_between("key", self.key, 0, 2**64 - 1)
+        check_between("amplitude", self.amplitude, -1e6, 1e6)
+        check_between("index", self.index, 0, 2**32 - 1)
+        if not isinstance(self.pattern, str):
+            raise RangeError(f"pattern: expected a name such as 'signs', found {self.pattern!r}.")
+        if self.arrays is not None:
+            object.__setattr__(self, "arrays", tuple(int(array) for array in self.arrays))
+
+    def disturbs(self, array: int) -> bool:
+        """Return whether the array at this place is disturbed."""
+        return self.arrays is None or array in self.arrays
+
+
+Nudge: TypeAlias = CurrentNudge | WeightNudge
+
+#: The port that each kind of nudge goes through.
+NUDGE_PORTS: Final[dict[type, Port]] = {CurrentNudge: Port.CURRENT_NUDGE, WeightNudge: Port.WEIGHT_NUDGE}
