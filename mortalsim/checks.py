@@ -95,10 +95,7 @@ def check_array(name: str, value: Any, shape: Mapping[str, int | None], hint: st
     except (TypeError, ValueError) as error:
         raise ShapeError(f"{name}: expected an array of real numbers, found {type(value).__name__} ({error})") from error
     wanted = tuple(shape.values())
-    fits = array.ndim == len(wanted) and all(
-        size >= 1 if want is None else size == want for size, want in zip(array.shape, wanted, strict=True)
-    )
-    if not fits:
+    if not _fits(array.shape, wanted):
         symbols = ", ".join(shape)
         numbers = ", ".join("any" if want is None else str(want) for want in wanted)
         raise ShapeError(f"{name}: expected shape ({symbols}) = ({numbers}), found {array.shape}. {hint}".rstrip())
@@ -111,6 +108,15 @@ def check_array(name: str, value: Any, shape: Mapping[str, int | None], hint: st
     return array
 
 
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    if len(found) != len(wanted):
+        return False
+    for size, want in zip(found, wanted):  # noqa: B905 - of equal length; this is asked at every read
+        if (size < 1) if want is None else (size != want):
+            return False
+    return True
+
+
 def all_finite(array: FloatArray) -> bool:
     """Return whether an array holds neither NaN nor infinity."""
     # A sum of squares that is finite says so sooner where numpy's own overhead is most of the work.
@@ -120,7 +126,7 @@ def all_finite(array: FloatArray) -> bool:
 
 def check_between(name: str, value: float, low: float, high: float = np.inf, *, unit: str = "") -> float:
     """Return ``value`` if ``low <= value <= high``; raise `RangeError` otherwise, also for NaN and what is no number."""
-    if not isinstance(value, Real):
+    if type(value) not in (int, float) and not isinstance(value, Real):  # an abstract class takes long to ask
         raise RangeError(f"{name}: expected a number, found {type(value).__name__} {value!r}. Write 0.1, say.")
     if not low <= value <= high:
         unit = f" {unit}" if unit else ""

@@ -74,13 +74,13 @@ class Chosen(BaseModel):
         parameters = inspect.signature(function).parameters
         own = {name: p for name, p in list(parameters.items())[len(given) :] if name not in more}
         types, settings = get_type_hints(function), dict(self.model_extra or {})
-        for name in own:
-            if name not in settings and own[name].default is inspect.Parameter.empty:
-                raise DesignError(f"{self.kind}: the setting {name!r} is missing; it has no default")
+        unknown = [name for name in settings if name not in own]
+        if unknown:
+            raise DesignError(f"{self.kind}: there is no setting {unknown[0]!r}; it has {', '.join(own) or 'none'}")
+        missing = [name for name, p in own.items() if name not in settings and p.default is inspect.Parameter.empty]
+        if missing:
+            raise DesignError(f"{self.kind}: the setting {missing[0]!r} is missing; it has no default")
         for name, value in settings.items():
-            if name not in own:
-                has = ", ".join(own) or "none"
-                raise DesignError(f"{self.kind}: there is no setting {name!r}; it has {has}")
             try:
                 settings[name] = TypeAdapter(types.get(name, Any)).validate_python(value, strict=True)
             except ValidationError as error:

@@ -13,6 +13,7 @@ from mortalsim.chips.crossbar import Crossbar
 from mortalsim.chips.images import Images
 from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.products import (
+    FETCH,
     WORTHWHILE,
     Memory,
     OfImages,
@@ -26,7 +27,7 @@ from mortalsim.chips.products import (
     column_cuts,
     rank_one,
 )
-from mortalsim.circuits.converters import fabricate_converters
+from mortalsim.circuits.converters import ConverterBank, fabricate_converters
 from mortalsim.hardware import Nudge, WeightNudge
 from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Draw, drive_blocks, drive_lines
 from mortalsim.kernels.counters import SIGNS, split_key
@@ -34,6 +35,7 @@ from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
 _NO_LINES = np.zeros(0, np.int64)
+_NOTHING = np.zeros((0, 0), np.float32)
 
 #: Rows times samples of one piece of work.
 DRIVEN = 250_000
@@ -57,77 +59,36 @@ class Overlay(NamedTuple):
     times: int
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Current:
-    """What an array sends into its target.
+class Signal(NamedTuple):
+    """What the rows of an array carry for one state of its source, and the currents that it sends into its target.
 
     Parameters
     ----------
     products
-        Of all samples.
+        Of all samples; None where partial sums are converted, with fresh noise, at each tick.
     power, line_variance
-        (B,) sums of squares that the rows carry and what each unit of them adds to the noise's variance; None: nothing, as
-        ``noise`` says all.
+        (B,) sums of squares that the rows carry, and what each unit of them adds to the noise's variance; None: nothing.
     noise
         Further variance of each product, as products of its own.
+    pre
+        (..., B, n_in), of the images alone where all samples share them.
+    times
+        How often the images stand one below the other.
+    partial
+        Partial sums and the variance of their noise, for `Blocks.converted`.
     """
 
-    products: Products
+    products: Products | None
     power: FloatArray | None
     line_variance: float
     noise: Products | None
+    pre: FloatArray
+    times: int = 1
+    partial: tuple[FloatArray, FloatArray | None] = (_NOTHING, None)
 
-
-class Signal:
-    """What the rows of an array carry for one state of its source, and the products of it."""
-
-    def __init__(self, array: Array, pre: FloatArray, power: FloatArray, products: Products, times: int) -> None:
-        self._array, self._pre, self._power, self._products, self._times = array, pre, power, products, times
-
-    @property
-    def pre(self) -> FloatArray:
-        """What the rows carried in every sample, (..., B, n_in)."""
-        return self._pre if self._times == 1 else np.concatenate([self._pre] * self._times, axis=-2)
-
-    def settled(self, samples: int) -> Signal:
-        """Return the same with its products worked out: several ticks use them."""
-        z = np.empty((samples, self._array.n_target), np.float32)
-        array = self._array
-        spread(lambda first, last: self._products.take(first, last, z), array.columns(samples))
-        return Signal(array, self._pre, self._power, Ready(z), self._times)
-
-    def current(self, draw: Draw) -> Current:
-        """Return what reaches the target; ``draw`` is used where partial sums have converters of their own."""
-        array, power = self._array, self._power
-        noise: Products | None = None
-        if array.crossbar.variance.size:
-            noise = Plain(np.square(self._pre), array.crossbar.variance)
-            noise = Repeated(noise, self._times) if self._times > 1 else noise
-        power = power if self._times == 1 else np.tile(power, self._times)
-        return Current(self._products, power, array.line_variance, noise)
-
-
-class BlockSignal(Signal):
-    """The same for an array of blocks, whose columns are added up here."""
-
-    def __init__(self, array: Array, blocks: Blocks, pre: FloatArray, power: FloatArray, z: FloatArray, times: int) -> None:
-        super().__init__(array, pre, power, Ready(z), times)
-        self._blocks, self._z = blocks, z
-
-    def settled(self, samples: int) -> Signal:
-        return self
-
-    def current(self, draw: Draw) -> Current:
-        array, blocks = self._array, self._blocks
-        variance = blocks.variance(self._pre, self._power, array.line_variance, array.crossbar.variance)
-        z = blocks.digitised(self._z, variance, draw) if blocks.digital else self._z
-        products: Products = Ready(blocks.collect(z))
-        noise: Products | None = None if blocks.digital or variance is None else Ready(blocks.collect(variance))
-        if self._times > 1:
-            # Converters of partial sums make noise of their own in every sample, so there they have seen all of them.
-            products = products if blocks.digital else Repeated(products, self._times)
-            noise = None if noise is None else Repeated(noise, self._times)
-        return Current(products, None, 0.0, noise)
+    def rows(self) -> FloatArray:
+        """Return what the rows carried in every sample."""
+        return self.pre if self.times == 1 else np.concatenate([self.pre] * self.times, axis=-2)
 
 
 class Array:
@@ -155,52 +116,83 @@ class Array:
         spec, self.parts, self.place, self.n_source, self.n_target = parts.spec, parts, place, n_source, n_target
         self.crossbar = Crossbar(parts, place, streams, now)
         self.line_variance = parts.technology.line_variance
-        dense = spec.rows is None
-        self.dac = fabricate_converters(
-            parts.converters, n_source if dense else parts.lines.shape, streams.generator("dac", place)
-        )
+        #: Input converters, (n_in,) or (blocks, n_in); of a dense array without the bias line.
+        self.dac = _input_converters(parts, n_source, streams.generator("dac", place))
         gains = streams.generator("weight ports", place).standard_normal(parts.feeding.shape)
         #: What each column's port really gives per unit of a weight nudge, (blocks, n_out).
         self.weight_gain = (1 + parts.nudges.weight_gain_dtod * gains).astype(np.float32)
         normals = streams.generator("normaliser", place).standard_normal()
         self.normaliser_gain = float(1 + parts.normaliser.gain_dtod * normals)
-        self.blocks = None if dense else Blocks(parts, place, n_target, streams)
-        self._memory = Memory() if clamped and dense else None
+        self.blocks = None if spec.rows is None else Blocks(parts, place, n_target, streams)
+        self._memory = Memory() if clamped and spec.rows is None else None
         self._numbers = (parts.normaliser.epsilon, self.normaliser_gain, *parts.converters.dac)
         self._normalised = spec.normaliser != "none"
+        #: Whether devices make noise in proportion to what they conduct.
+        self.noisy = self.crossbar.variance.size > 0
         self._normaliser = {"none": NOT_NORMALISED, "source": BY_SOURCE, "block": BY_BLOCK}[spec.normaliser]
 
     def signal(self, v: FloatArray, overlay: Overlay | None, nudge: Nudge | None) -> Signal:
         """Return what the rows carry for the source's state ``v`` (B, n), and its products, nudged weights included."""
-        touched = overlay is not None and len(overlay.lines) > 0
-        lines = overlay.lines if overlay is not None else _NO_LINES
-        times = 1 if overlay is None or touched else overlay.times
         nudge = nudge if isinstance(nudge, WeightNudge) and nudge.disturbs(self.place) else None
+        lines, times = (_NO_LINES, 1) if overlay is None else overlay
         if self.blocks is not None:
-            if times > 1 and self.blocks.digital:
-                v, times = np.tile(v, (times, 1)), 1
-            pre, power = self._drive_blocks(v, lines)
-            z = self.blocks.products(pre, self.crossbar.weights, nudge, self.weight_gain)
-            return BlockSignal(self, self.blocks, pre, power, z, times)
+            return self._block_signal(self.blocks, v, lines, 1 if len(lines) else times, nudge)
         pre, power = self._drive(v, lines)
-        by_signs = nudge is not None and nudge.pattern == "signs"
-        products: Products
-        if touched and overlay is not None and not by_signs:
-            products = self._with_rank1(OfImages(Images(pre, lines, overlay.times), self.crossbar.weights), pre, nudge)
-        else:
-            products = self._products(pre, nudge, not touched)
-        return Signal(self, pre, power, Repeated(products, times) if times > 1 else products, times)
+        if times == 1:
+            return self._sent(self._products(pre, nudge), pre, power, 1)
+        if not len(lines):
+            return self._sent(Repeated(self._products(pre, nudge), times), pre, power, times)
+        if nudge is not None and nudge.pattern == "signs":
+            return self._sent(self._signs(pre, self.crossbar.weights, nudge, nudge.amplitude), pre, power, 1)
+        shared = OfImages(Images(pre, lines, times), self.crossbar.weights)
+        return self._sent(self._with_rank1(shared, pre, nudge), pre, power, 1)
 
-    def columns(self, samples: int) -> list[int]:
-        """Return where to cut the target's neurons into pieces of work."""
-        return [0, self.n_target] if self.blocks is not None else column_cuts(samples, *self.crossbar.shape)
+    def _sent(self, products: Products, pre: FloatArray, power: FloatArray, times: int) -> Signal:
+        noise: Products | None = None
+        if self.noisy:
+            noise = Plain(np.square(pre), self.crossbar.variance)
+            noise = Repeated(noise, times) if times > 1 else noise
+        return Signal(products, power if times == 1 else np.tile(power, times), self.line_variance, noise, pre, times)
 
-    def _products(self, pre: FloatArray, nudge: WeightNudge | None, rememberable: bool) -> Products:
+    def _block_signal(
+        self, blocks: Blocks, v: FloatArray, lines: np.ndarray, times: int, nudge: WeightNudge | None
+    ) -> Signal:
+        if blocks.digital and times > 1:  # converters of partial sums make noise of their own in every sample
+            v, times = np.tile(v, (times, 1)), 1
+        pre, power = self._drive_blocks(v, lines)
+        z = blocks.products(pre, self.crossbar.weights, nudge, self.weight_gain)
+        variance = blocks.variance(pre, power, self.line_variance, self.crossbar.variance)
+        if blocks.digital:
+            return Signal(None, None, 0.0, None, pre, 1, (z, variance))
+        parts: list[Products | None] = [
+            Ready(blocks.collect(z)),
+            None if variance is None else Ready(blocks.collect(variance)),
+        ]
+        products, noise = (Repeated(part, times) if part and times > 1 else part for part in parts)
+        return Signal(products, None, 0.0, noise, pre, times)
+
+    def settled(self, signal: Signal, samples: int) -> Signal:
+        """Return a signal with its products worked out: several ticks use them."""
+        if signal.products is None or isinstance(signal.products, Ready):
+            return signal
+        z = np.empty((samples, self.n_target), np.float32)
+        self._work_out(signal.products, z)
+        return signal._replace(products=Ready(z))
+
+    def columns(self, samples: int) -> list[int] | None:
+        """Return where to cut the target's neurons into pieces of work; None: nowhere."""
+        if self.blocks is not None or (samples + FETCH) * self.crossbar.weights.size <= WORTHWHILE:
+            return None
+        return column_cuts(samples, *self.crossbar.shape)
+
+    def _products(self, pre: FloatArray, nudge: WeightNudge | None) -> Products:
         weights, memory = self.crossbar.weights, self._memory
+        if nudge is None and memory is None:
+            return Plain(pre, weights)
         by_signs = nudge is not None and nudge.pattern == "signs"
         # A product that is cheap to redo is not worth the copy.
         worth = len(pre) * weights.size > WORTHWHILE and pre.size + len(pre) * self.n_target < MEMO_LIMIT
-        if memory is None or not worth or not rememberable:
+        if memory is None or not worth:
             if nudge is not None and by_signs:
                 return self._signs(pre, weights, nudge, nudge.amplitude)
             return self._with_rank1(Plain(pre, weights), pre, nudge)
@@ -218,7 +210,14 @@ class Array:
         return PlusScaled(Ready(memory.z), Ready(memory.turned), nudge.amplitude)
 
     def _work_out(self, products: Products, z: FloatArray) -> None:
-        spread(lambda first, last: products.take(first, last, z), self.columns(len(z)))
+        """Write products of all columns to ``z``."""
+
+        def piece(first: int, last: int) -> None:
+            found = products.take(first, last, z)
+            if found is not z:
+                z[:, first:last] = found[:, first:last]
+
+        spread(piece, self.columns(len(z)) or [0, self.n_target])
 
     def _signs(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge, amplitude: float) -> WithSigns:
         address = Draw(split_key(nudge.key), SIGNS, nudge.index, self.place).address()
@@ -232,6 +231,9 @@ class Array:
 
     def _drive(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
         pre, power = np.empty((len(v), self.crossbar.shape[0]), np.float32), np.empty(len(v), np.float32)
+        if v.size <= DRIVEN:
+            drive_lines(v, lines, self._normalised, *self._numbers, self.dac.gain, self.dac.offset, pre, power)
+            return pre, power
 
         def piece(start: int, stop: int) -> None:
             bank = self.dac.gain, self.dac.offset
@@ -252,3 +254,14 @@ class Array:
 
         spread(piece, cut(len(rows), max(1, DRIVEN // (rows.shape[1] * len(v)))))
         return pre, power
+
+
+def _input_converters(parts: ArrayParts, n_source: int, rng: np.random.Generator) -> ConverterBank:
+    """Draw one converter for each row that carries an output of the source; bias and ground pass through none."""
+    bank = fabricate_converters(parts.converters, int(parts.driven.sum()), rng)
+    if parts.spec.rows is None:
+        return bank
+    driven = parts.spec.rows < n_source
+    gain, offset = np.ones(driven.shape, np.float32), np.zeros(driven.shape, np.float32)
+    gain[driven], offset[driven] = bank.gain, bank.offset
+    return ConverterBank(gain, offset)

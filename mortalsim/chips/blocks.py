@@ -8,11 +8,11 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.chips.netlist import ArrayParts
-from mortalsim.chips.products import column_cuts, rank_one
+from mortalsim.chips.products import Ready, column_cuts, rank_one
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import Draw, add_signs, read_epilogue
-from mortalsim.kernels.counters import PARTIAL, SIGNS, split_key
+from mortalsim.kernels.counters import PARTIAL, SIGNS, Key, split_key
 from mortalsim.parallel import cut, spread, workspace
 from mortalsim.streams import Streams
 
@@ -130,14 +130,15 @@ class Blocks:
             total += np.moveaxis(own, 0, 1).reshape(total.shape)
         return total
 
-    def digitised(self, z: FloatArray, variance: FloatArray | None, draw: Draw) -> FloatArray:
-        """Return the products (B, blocks * n_out) with noise, each through a converter of its own."""
+    def converted(self, z: FloatArray, variance: FloatArray | None, moment: tuple[Key, int, int]) -> Ready:
+        """Return partial sums (B, blocks * n_out) with noise, each through a converter, added up; moment: key, turn, tick."""
+        key, turn, tick = moment
         out = np.empty_like(z)
         noise = _NOTHING if variance is None else variance
         power = np.zeros(len(z), np.float32)
-        address = draw._replace(purpose=PARTIAL, place=self.place).address()
+        address = Draw(key, PARTIAL, turn, self.place, tick).address()
         read_epilogue(z, noise, power, 0.0, 0.0, *self._circuits, *address, 0, z.shape[1], out)
-        return out
+        return Ready(self.collect(out))
 
     def collect(self, z: FloatArray) -> FloatArray:
         """Return columns (B, blocks * n_out) added up at the neurons that they feed, (B, size)."""

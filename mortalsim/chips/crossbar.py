@@ -103,6 +103,8 @@ class Crossbar:
         self._rows = cut(rows, max(16, PIECE // n_out), 16)
         if self.device.drifts:
             self.cells.levels(WRITTEN)[...] = now
+        #: Seconds for which the effective weights hold.
+        self._patience = DRIFT_TOLERANCE * self.device.drift_t0 if self.device.drifts else math.inf
         self.fold(now)
 
     def fold(self, now: float) -> None:
@@ -119,7 +121,7 @@ class Crossbar:
 
     def keep_up(self, now: float) -> None:
         """Fold anew if drift since the last folding could matter."""
-        if self.device.drifts and now - self.folded_at > DRIFT_TOLERANCE * self.device.drift_t0:
+        if now - self.folded_at > self._patience:
             self.fold(now)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -162,7 +164,7 @@ class Crossbar:
             self._change_exactly(rows, scale, now)
             return WriteCost(0, 0, 0)
         up, down = self._tables
-        address = draw._replace(purpose=ROUND, place=self.place).address()
+        address = Draw(draw.key, ROUND, draw.turn, self.place, attempt=draw.attempt).address()
         pulses = []
 
         def piece(first: int, last: int) -> None:

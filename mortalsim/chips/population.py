@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.chips.array import Current
+from mortalsim.chips.array import Signal
 from mortalsim.chips.netlist import PopulationParts
-from mortalsim.chips.products import Products, Sum
+from mortalsim.chips.products import Sum
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
 from mortalsim.kernels import read_epilogue
@@ -51,31 +51,33 @@ class Population:
 
     def answer(
         self,
-        currents: Sequence[Current],
+        signals: Sequence[Signal],
         added: FloatArray | None,
         samples: int,
-        cuts: Sequence[int],
+        cuts: Sequence[int] | None,
         address: tuple[Key, int, int],
     ) -> FloatArray:
         """Return the new state (B, n) before damping.
 
         Parameters
         ----------
-        currents
+        signals
             What every array sends that feeds the population now.
         added
             Current nudge (B, n), or None.
         samples
             B.
         cuts
-            Where to cut the neurons into pieces of work.
+            Where to cut the neurons into pieces of work; None: nowhere.
         address
             Of the noise.
         """
+        products, power, line_variance, noise, *_ = signals[0] if len(signals) == 1 else _added_up(signals, samples)
+        assert products is not None  # noqa: S101 - partial sums have been converted
         post = np.empty((samples, self.size), np.float32)
-        products, power, line_variance, noise = _added_up(currents, samples)
-        variance = _NOTHING if noise is None else np.empty_like(post)
         nudge = _NOTHING if added is None else added
+        power = np.zeros(samples, np.float32) if power is None else power
+        variance = _NOTHING if noise is None else np.empty_like(post)
 
         def piece(first: int, last: int) -> None:
             z = products.take(first, last, post)
@@ -85,20 +87,19 @@ class Population:
                 first, last, post,
             )  # fmt: skip
 
-        spread(piece, cuts)
+        if cuts is None:
+            piece(0, self.size)
+        else:
+            spread(piece, cuts)
         return post
 
 
-def _added_up(currents: Sequence[Current], samples: int) -> tuple[Products, FloatArray, float, Products | None]:
-    """Return the products of all arrays, and of their noise what all neurons share and what each has for itself."""
-    if len(currents) == 1:
-        (one,) = currents
-        power = np.zeros(samples, np.float32) if one.power is None else one.power
-        return one.products, power, one.line_variance, one.noise
+def _added_up(signals: Sequence[Signal], samples: int) -> Signal:
+    """Return several arrays' signals as one: of their noise, what all neurons share and what each has for itself."""
     power = np.zeros(samples, np.float32)
-    for current in currents:
-        if current.power is not None:
-            power += np.float32(current.line_variance) * current.power
-    noises = [current.noise for current in currents if current.noise is not None]
-    products = Sum([current.products for current in currents])
-    return products, power, 1.0, Sum(noises) if noises else None
+    for signal in signals:
+        if signal.power is not None:
+            power += np.float32(signal.line_variance) * signal.power
+    products = Sum([signal.products for signal in signals if signal.products is not None])
+    noises = [signal.noise for signal in signals if signal.noise is not None]
+    return Signal(products, power, 1.0, Sum(noises) if noises else None, signals[0].pre)

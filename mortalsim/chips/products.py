@@ -49,7 +49,7 @@ class Products(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Plain:
     """pre @ weights."""
 
@@ -57,11 +57,13 @@ class Plain:
     weights: FloatArray
 
     def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
+        if last - first == room.shape[1]:  # a small array's product takes no longer than cutting it
+            return np.matmul(self.pre, self.weights, out=room)
         np.matmul(self.pre, self.weights[:, first:last], out=room[:, first:last])
         return room
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class OfImages:
     """The same for samples that share images."""
 
@@ -73,7 +75,7 @@ class OfImages:
         return room
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class WithSigns:
     """pre @ (weights + amplitude * signs), each column's signs through its own gain; weights of one row stand for all."""
 
@@ -90,7 +92,7 @@ class WithSigns:
         return room
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class PlusRankOne:
     """Others plus rows[:, None] * columns: what a rank-1 nudge adds."""
 
@@ -105,7 +107,7 @@ class PlusRankOne:
         return room
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class PlusScaled:
     """Others plus a factor times further ones."""
 
@@ -121,7 +123,7 @@ class PlusScaled:
         return room
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Ready:
     """Products that are there already."""
 
@@ -131,7 +133,7 @@ class Ready:
         return self.z
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Repeated:
     """Others (B, n_out), so many times one below the other: samples that share all their images."""
 
@@ -145,7 +147,7 @@ class Repeated:
         return room
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Sum:
     """Several arrays' products, added up."""
 

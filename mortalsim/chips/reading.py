@@ -14,7 +14,6 @@ from mortalsim.chips.array import Array, Overlay, Signal
 from mortalsim.chips.population import Population
 from mortalsim.circuits.stages import Box
 from mortalsim.hardware import CurrentNudge, Datasheet, Nudge, Overlaid, Tap, Trace, Want
-from mortalsim.kernels import Draw
 from mortalsim.kernels.counters import READ, Key, turned, where
 
 
@@ -41,6 +40,8 @@ class Line:
         The stage, and the state (population, tick) that it is given.
     where
         Counter word of the noise.
+    converted
+        Whether an array's partial sums go through converters of their own.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Line:
     box: Box | None
     stands_on: tuple[str, int]
     where: int
+    converted: bool
 
 
 def lines_of(
@@ -68,7 +70,8 @@ def lines_of(
         )  # fmt: skip
         stands_on = (str(via[0][0]), via[0][1])
         word = 0 if population is None else where(READ, population.place, answer.tick)
-        lines.append(Line(name, answer.tick, answer.keep, answer.old, population, feeds, box, stands_on, word))
+        converted = any(feed.array.parts.digital for feed in feeds)
+        lines.append(Line(name, answer.tick, answer.keep, answer.old, population, feeds, box, stands_on, word, converted))
     return tuple(lines)
 
 
@@ -85,22 +88,30 @@ class Reading:
         How they hang together, or None.
     nudge
         Checked.
+    want
+        What is asked for.
+
+    Attributes
+    ----------
+    states
+        By population and tick, of those that answer.
+    taps
+        In the order of the timetable; empty unless they are asked for.
     """
 
-    def __init__(self, sheet: Datasheet, v: FloatArray, overlaid: Overlaid | None, nudge: Nudge | None) -> None:
-        self._nudge, self._samples = nudge, len(v)
-        self._currents: Mapping[str, FloatArray] = nudge.currents if isinstance(nudge, CurrentNudge) else {}
-        self.states: dict[tuple[str, int], FloatArray] = {}
+    def __init__(self, sheet: Datasheet, v: FloatArray, overlaid: Overlaid | None, nudge: Nudge | None, want: Want) -> None:
+        self._nudge, self._samples, self._tapped = nudge, len(v), want == "taps"
+        self._added: Mapping[str, FloatArray] = nudge.currents if isinstance(nudge, CurrentNudge) else {}
         self._overlays: dict[str, Overlay] = {}
         self._signals: dict[tuple[int, int], Signal] = {}
-        self._used: list[tuple[Line, Feed, Signal]] = []
-        if len(sheet.inputs) == 1 and overlaid is None:
-            self.states[sheet.inputs[0], 0] = v
-        else:
-            self._part(sheet, v, overlaid)
+        self.states: dict[str, dict[int, FloatArray]] = {}
+        self.taps: list[Tap] = []
+        plain = len(sheet.inputs) == 1 and overlaid is None
+        self._inputs = {sheet.inputs[0]: v} if plain else self._parted(sheet, v, overlaid)
 
-    def _part(self, sheet: Datasheet, v: FloatArray, overlaid: Overlaid | None) -> None:
-        """Split the samples among the input populations; where nothing is written over, the images stand for all samples."""
+    def _parted(self, sheet: Datasheet, v: FloatArray, overlaid: Overlaid | None) -> dict[str, FloatArray]:
+        """Split the samples among the inputs; where nothing is written over, the images stand for all samples."""
+        parts = {}
         for name in sheet.inputs:
             first, last = sheet.span(name)
             part = v[:, first:last]
@@ -108,65 +119,65 @@ class Reading:
                 lines = overlaid.lines[(overlaid.lines >= first) & (overlaid.lines < last)] - first
                 self._overlays[name] = Overlay(lines, len(overlaid.values))
                 part = part if len(lines) else part[: len(overlaid.images)]
-            self.states[name, 0] = np.ascontiguousarray(part)
+            parts[name] = np.ascontiguousarray(part)
+        return parts
 
     def walk(self, lines: Sequence[Line], key: Key, turn: int) -> None:
         """Let every population answer in its turn."""
         turn_key, low = turned(key, turn)
+        samples, tapped, added = self._samples, self._tapped, self._added
         for line in lines:
+            states = self.states.setdefault(line.name, {})
+            signals: list[Signal] = []
             if line.population is None:
                 new = self._through(line)
             else:
-                new = self._answer(line, line.population, (turn_key, low, line.where), Draw(key, READ, turn, tick=line.tick))
+                signals = [self._signal(*feed) for feed in line.feeds]
+                if line.converted:
+                    signals = self._converted(line, signals, (key, turn, line.tick))
+                cuts = line.feeds[0].array.columns(samples)
+                new = line.population.answer(signals, added.get(line.name), samples, cuts, (turn_key, low, line.where))
             if line.keep:
                 keep = np.float32(line.keep)
-                new = keep * self.states[line.name, line.old] + (1 - keep) * new
-            self.states[line.name, line.tick] = new
+                new = keep * states[line.old] + (1 - keep) * new
+            states[line.tick] = new
+            if tapped:
+                for feed, signal in zip(line.feeds, signals):  # noqa: B905 - one signal a feed, by construction
+                    self.taps.append(Tap(feed.array.place, line.tick, feed.at, signal.rows(), new))
 
     def _through(self, line: Line) -> FloatArray:
         assert line.box is not None  # noqa: S101 - what is no population is a box
-        state, overlay = self.states[line.stands_on], self._overlays.get(line.stands_on[0])
+        name, tick = line.stands_on
+        state, overlay = self._inputs[name] if name in self._inputs else self.states[name][tick], self._overlays.get(name)
         if overlay is not None and not len(overlay.lines):
             state = np.tile(state, (overlay.times, 1))
         return np.ascontiguousarray(line.box.answer(state), np.float32)
 
-    def _answer(self, line: Line, population: Population, address: tuple[Key, int, int], draw: Draw) -> FloatArray:
-        currents = []
-        for feed in line.feeds:
-            signal = self._signal(feed)
-            currents.append(signal.current(draw))
-            self._used.append((line, feed, signal))
-        cuts = line.feeds[0].array.columns(self._samples)
-        return population.answer(currents, self._currents.get(line.name), self._samples, cuts, address)
-
-    def _signal(self, feed: Feed) -> Signal:
+    def _signal(self, array: Array, source: str, at: int, again: bool) -> Signal:
         """Return what an array carries, worked out once for all ticks that use the same state of its source."""
-        array, source, at, again = feed
-        if not again:
-            return array.signal(self.states[source, at], self._overlays.get(source), self._nudge)
-        known = self._signals.get((array.place, at))
+        known = self._signals.get((array.place, at)) if again else None
         if known is None:
-            known = array.signal(self.states[source, at], self._overlays.get(source), self._nudge).settled(self._samples)
-            self._signals[array.place, at] = known
+            state = self._inputs[source] if source in self._inputs else self.states[source][at]
+            known = array.signal(state, self._overlays.get(source), self._nudge)
+            if again:
+                known = self._signals[array.place, at] = array.settled(known, self._samples)
         return known
+
+    def _converted(self, line: Line, signals: Sequence[Signal], moment: tuple[Key, int, int]) -> list[Signal]:
+        """Return the signals with partial sums that have converters of their own converted at this tick."""
+        found = []
+        for feed, signal in zip(line.feeds, signals, strict=True):
+            blocks = feed.array.blocks
+            own = blocks is not None and signal.products is None
+            found.append(signal._replace(products=blocks.converted(*signal.partial, moment)) if blocks and own else signal)
+        return found
 
     def last(self, population: str) -> FloatArray:
         """Return the last state of a population."""
-        return self.states[population, max(tick for name, tick in self.states if name == population)]
+        states = self.states[population]
+        return states[max(states)]
 
-    def trace(self, sheet: Datasheet, want: Want) -> Trace:
-        """Return what was asked for of it."""
-        output = None if sheet.output is None else self.last(sheet.output)
-        if want == "output":
-            return Trace(output)
-        states: dict[str, dict[int, FloatArray]] = {}
-        for (name, tick), state in self.states.items():
-            if name not in sheet.inputs:
-                states.setdefault(name, {})[tick] = state
-        if want == "states":
-            return Trace(output, states)
-        taps = tuple(
-            Tap(feed.array.place, line.tick, feed.at, signal.pre, self.states[line.name, line.tick])
-            for line, feed, signal in self._used
-        )
-        return Trace(output, states, taps)
+    def trace(self, output: str | None, want: Want) -> Trace:
+        """Return what was asked for; ``output`` names the output population."""
+        last = None if output is None else self.last(output)
+        return Trace(last) if want == "output" else Trace(last, self.states, tuple(self.taps))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def identity(chip: SimulatedChip) -> dict[str, Any]:
     """Return what makes the chip this individual: its design's digest, and the seed and path of its streams."""
-    return {"design": chip.design.digest(), "seed": chip.streams.seed, "path": list(chip.streams.path)}
+    return {"design": chip.design.digest(), "seed": int(chip.streams.seed), "path": list(chip.streams.path)}
 
 
 def take(chip: SimulatedChip) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def _present(chip: SimulatedChip) -> dict[str, np.ndarray]:
 def _check_identity(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
     try:
         found = json.loads(bytes(np.asarray(state["identity"], np.uint8)).decode())
-        parts = {name: found[name] for name in ("design", "seed", "path")}
+        parts = {"design": found["design"], "seed": int(found["seed"]), "path": [str(name) for name in found["path"]]}
     except (KeyError, TypeError, ValueError) as error:
         raise DesignError(
             "state: expected a snapshot with the entry 'identity', found none that can be read. "

@@ -55,8 +55,9 @@ def _outer(request: Outer, array: Array) -> Rows:
     largest = pre.shape[-2] * float(max(pre.max(), -pre.min())) * float(max(post.max(), -post.min()))
     if largest > LARGEST:
         raise RangeError(f"pre, post: expected sums of products up to {LARGEST:g}, could be {largest:g}. Scale them down.")
-    spread = np.ascontiguousarray(spec.spread(post)) if blocks else post[None]
-    pre = pre if blocks else pre[None]
+    spread = np.ascontiguousarray(spec.spread(post)) if blocks else post
+    if not blocks:
+        return lambda first, last: np.matmul(pre[:, first:last].T, post, out=workspace(last - first, spec.n_out))
 
     def rows(first: int, last: int) -> FloatArray:
         out = workspace(last - first, spec.n_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from mortalsim.checks import FloatArray
 from mortalsim.hardware.datasheet import Datasheet
@@ -18,8 +18,7 @@ Want: TypeAlias = Literal["taps", "states", "output"]
 WANTS: Final[tuple[Want, ...]] = ("taps", "states", "output")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tap:
+class Tap(NamedTuple):
     """What was measured around one array at one tick of a read.
 
     Parameters

@@ -95,10 +95,12 @@ class Draw(NamedTuple):
 
 def where(purpose: int, place: int, tick: int = 0, attempt: int = 0) -> int:
     """Return counter word 3; raises `RangeError` for what there is no room for."""
-    check_between("purpose", purpose, 0, PURPOSES - 1)
-    check_between("place", place, 0, PLACES - 1)
-    check_between("tick", tick, 0, OCCASIONS - 1 if purpose in TICKED else 0)
-    check_between("attempt", attempt, 0, 0 if purpose in TICKED else OCCASIONS - 1)
+    ticks, attempts = (OCCASIONS, 1) if purpose in TICKED else (1, OCCASIONS)
+    if not (0 <= purpose < PURPOSES and 0 <= place < PLACES and 0 <= tick < ticks and 0 <= attempt < attempts):
+        check_between("purpose", purpose, 0, PURPOSES - 1)
+        check_between("place", place, 0, PLACES - 1)
+        check_between("tick", tick, 0, ticks - 1)
+        check_between("attempt", attempt, 0, attempts - 1)
     return purpose << (PLACE_BITS + OCCASION_BITS) | place << OCCASION_BITS | tick | attempt
 
 
