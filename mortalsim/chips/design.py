@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PrivateAttr,
     ValidationError,
     field_serializer,
     field_validator,
@@ -135,7 +135,6 @@ class Design(BaseModel):
     converters: Converters = Field(default_factory=Converters)
     nudges: NudgePorts = Field(default_factory=NudgePorts)
     costs: Costs = Field(default_factory=Costs)
-    _netlist: Netlist = PrivateAttr()
 
     @field_validator("sizes")
     @classmethod
@@ -154,7 +153,7 @@ class Design(BaseModel):
             raise ValueError(
                 "output: the last of the sizes is the output; leave it out, or write [[population]] and [[array]]"
             )
-        self._netlist = build_netlist(self)
+        _ = self.netlist  # what cannot be wired is refused when the design is made
         return self
 
     @field_serializer("ports")
@@ -167,10 +166,10 @@ class Design(BaseModel):
         """Whether the design lists its populations and arrays."""
         return bool(self.population or self.array)
 
-    @property
+    @cached_property
     def netlist(self) -> Netlist:
         """Populations, arrays and timetable, and what each is made of."""
-        return self._netlist
+        return build_netlist(self)
 
     @property
     def technology(self) -> Technology:
@@ -179,7 +178,7 @@ class Design(BaseModel):
 
     def datasheet(self) -> Datasheet:
         """Return what a learner may know."""
-        return self._netlist.sheet
+        return self.netlist.sheet
 
     def digest(self) -> str:
         """Return 64 hexadecimal digits that stand for all fields of the design."""

@@ -21,10 +21,10 @@ class ActivityPerturbation(Learner):
     Parameters
     ----------
     rate
-        Step size per unit of slope of the loss by a current that is held for one tick, falling as `half_linear` says. A
-        current is held through all ticks of a read, and each of them moves the loss, so its slope is divided by the
-        population's number of ticks, and the input of each array is averaged over its own: a rate then means the same on
-        chips that answer once and on those that answer often.
+        Step size per unit of slope of the loss along a nudge, falling as `half_linear` says. A current is held through all
+        ticks of a read, so its length over T ticks is sqrt(T) times its amplitude: the slope per unit of amplitude is divided
+        by sqrt(T), and what each array's rows carry is averaged over the ticks. A rate then means the same on chips that
+        answer once and on those that answer often.
     amplitude
         Size of the current added to every neuron's input.
     probes
@@ -88,8 +88,8 @@ class ActivityPerturbation(Learner):
             total += 0.5 * float((plus.loss + minus.loss).mean())
         rate = -self.rate * half_linear(batch.progress) / (size * self.probes)
         for name, error in errors.items():
-            ticks = sheet.ticks(name) if name in shaken else 1
-            ask(chip, heard.trace(), name, {0: error}, rate / ticks)
+            length = np.sqrt(sheet.ticks(name)) if name in shaken else 1.0
+            ask(chip, heard.trace(), name, {0: error}, rate / float(length))
         return state, {"loss": total / self.probes}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
