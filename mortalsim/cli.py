@@ -71,6 +71,7 @@ def build(arguments: list[str]) -> typer.Typer:
         body = _command(name) if name == chosen else _placeholder
         app.command(name, help=summary)(body)
     app.command("list", help="Name the designs, devices, learners, data sets and experiments that there are.")(_list)
+    app.command("show", help="Print the netlist of a design, its timetable and its costs, and draw a picture of it.")(_show)
     return app
 
 
@@ -172,7 +173,9 @@ def _print_lists() -> None:
 
     files = sorted((Path(__file__).parent / "chips" / "designs").glob("*.toml"))
     groups = {"designs": {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("summary", "") for file in files}}
-    groups |= {room: Registry(f"mortalsim.{room}", object).summaries() for room in ("devices", "learners", "experiments")}
+    rooms = {"devices": "devices", "wirings": "chips.wiring", "dynamics": "chips.dynamics", "stages": "circuits.stages"}
+    rooms |= {"learners": "learners", "experiments": "experiments"}
+    groups |= {name: Registry(f"mortalsim.{room}", object).summaries() for name, room in rooms.items()}
     groups["data sets"] = DATASETS.summaries()
     table = Table(show_header=False, box=None, pad_edge=False)
     for group, members in groups.items():
@@ -180,6 +183,26 @@ def _print_lists() -> None:
         for name, summary in members.items():
             table.add_row(escape(f"  {name}"), escape(summary))
     _console().print(table)
+
+
+def _show(
+    design: Annotated[str, typer.Argument(metavar="DESIGN", help="shipped name, or path of a file that ends in .toml")],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="picture, a .png, .svg or .pdf file (default: DESIGN.png in the current folder)",
+            metavar="PICTURE",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over a picture that exists", show_default=False)] = False,
+) -> None:
+    def body() -> None:
+        from mortalsim.showing import show
+
+        show(design, out, force, _console())
+
+    _guarded(body)
 
 
 def _console() -> Console:

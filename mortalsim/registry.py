@@ -117,7 +117,7 @@ class Functions(Registry[Any]):
         """
         from mortalsim.checks import DesignError, check_name
 
-        check_name(self.package, name, self._files())
+        check_name(self.package.rpartition(".")[2], name, self._files())
         module = importlib.import_module(f"{self.package}.{name}")
         function = getattr(module, name, None)
         if not inspect.isfunction(function):

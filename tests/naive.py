@@ -6,8 +6,9 @@ whole arrays are handled at once where the kernels loop; only the polynomials' c
 
 import numpy as np
 
-from mortalsim.kernels import philox
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, philox
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
+from mortalsim.kernels.counters import CYCLE, ROUND, ROUND_REST
 
 F = np.float32
 
@@ -72,30 +73,22 @@ def fill_normal(key, c1, c2, c3, out):
     out[:] = (radius[:, None] * np.stack(cos_sin(b), axis=1)).reshape(-1)[: out.size]
 
 
-def signs(key, array, part, n):
-    """Signs 0 to n - 1 of one pattern, read from one long binary number a block."""
+def sign_pattern(address, n):
+    """Signs 0 to n - 1, read from one long binary number a block."""
+    (k0, k1), turn, where = address
     out = []
     for q in range((n + 127) // 128):
-        w = philox4x32(q, array, part, 0x5167, key % 2**32, key >> 32)
+        w = philox4x32(q, 0, turn, where, int(k0), int(k1))
         number = w[0] + (w[1] << 32) + (w[2] << 64) + (w[3] << 96)
         out += [1 if digit == "1" else -1 for digit in reversed(f"{number:0128b}")]
     return np.array(out[:n], F)
 
 
-def sign_pattern(key, array, n_in, n_out):
-    """One sign a weight."""
-    return signs(key, array, 0, n_in * n_out).reshape(n_in, n_out)
-
-
-def rank1_pattern(key, array, n_in, n_out):
-    """One sign a row, one a column."""
-    return signs(key, array, 1, n_in), signs(key, array, 2, n_out)
-
-
-def add_signs(weights, amplitude, col_gain, key, array, first, last, out):
-    """Weights plus scaled signs, some columns of them."""
-    nudged = weights + (F(amplitude) * col_gain) * sign_pattern(key, array, len(out), weights.shape[1])
-    out[:] = nudged[:, first:last]
+def add_signs(weights, amplitude, gain, address, start, first, out):
+    """Weights plus scaled signs, some rows and columns of them."""
+    rows, (n, columns) = start + len(out), (weights.shape[1], out.shape[1])
+    pattern = sign_pattern(address, rows * n).reshape(rows, n)[start:]
+    out[:] = (weights + (F(amplitude) * gain) * pattern)[:, first : first + columns]
 
 
 def sum_of_squares(x):
@@ -110,20 +103,47 @@ def sum_of_squares(x):
     return lanes[:, 0]
 
 
-def drive_lines(v, lines, normalise, eps, norm_gain, step, limit, gain, offset, pre, power):
+def converted(x, low, high, step, level):
+    """What a converter makes of ``x``."""
+    x = np.clip(x, F(low), F(high))
+    return np.rint((x - F(level)) / F(step)) * F(step) + F(level) if step else x
+
+
+def normalised(total, count, eps, norm_gain):
+    """Factor that a normaliser gives each row, a column of them, for sums of so many squares."""
+    return (F(norm_gain) / (F(eps) + np.sqrt(total / F(count))))[:, None]
+
+
+def sum_with_overlay(v, lines):
+    """Row sums of squares, those of ``lines`` added last."""
+    plain = v.copy()
+    plain[:, lines] = 0
+    total = sum_of_squares(plain)
+    for line in lines:
+        total = total + v[:, line] * v[:, line]
+    return total
+
+
+def drive_lines(v, lines, normalise, eps, norm_gain, low, high, step, level, gain, offset, pre, power):
     """Normaliser and digital-to-analog converter."""
-    x = v
-    if normalise:
-        plain = v.copy()
-        plain[:, lines] = 0
-        total = sum_of_squares(plain)
-        for line in lines:
-            total = total + v[:, line] * v[:, line]
-        x = v * (F(norm_gain) / (F(eps) + np.sqrt(total / F(v.shape[1]))))[:, None]
-    x = np.clip(x, -F(limit), F(limit)) if limit else x
-    x = np.rint(x / F(step)) * F(step) if step else x
-    pre[:, :-1], pre[:, -1] = x * gain + offset, 1
+    n = v.shape[1]
+    x = v * normalised(sum_with_overlay(v, lines), n, eps, norm_gain) if normalise else v
+    pre[:, :n], pre[:, n:] = converted(x, low, high, step, level) * gain + offset, 1
     power[:] = sum_of_squares(pre)
+
+
+def drive_blocks(v, lines, rows, place, eps, norm_gain, low, high, step, level, gain, offset, pre, power):
+    """The same, block after block."""
+    n, x = v.shape[1], v
+    if place == BY_SOURCE:
+        x = v * normalised(sum_with_overlay(v, lines), n, eps, norm_gain)
+    for k, own in enumerate(rows):
+        seen = np.pad(x, ((0, 0), (0, 2)))[:, own]
+        if place == BY_BLOCK:
+            seen = seen * normalised(sum_of_squares(seen), max(1, (own < n).sum()), eps, norm_gain)
+        driven = converted(seen, low, high, step, level) * gain[k] + offset[k]
+        pre[k] = np.where(own < n, driven, own == n)
+        power[k] = sum_of_squares(pre[k])
 
 
 def transfer(v, start, step, values, slopes):
@@ -141,15 +161,15 @@ def transfer(v, start, step, values, slopes):
 
 def read_epilogue(
     z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
-    leak, table_start, table_step, values, slopes, adc_step, adc_limit, adc_gain, adc_offset, key, read, array, first, last,
-    out,
+    leak, table_start, table_step, values, slopes, adc_low, adc_high, adc_step, adc_level, adc_gain, adc_offset,
+    key, turn, where, first, last, out,
 ):  # fmt: skip
     """Noise, nudge, curve, saturation, converter; all neurons are worked out, some written."""
     z = z.copy()
     if variance.size or line_var or neuron_var:
         normals = np.empty_like(z)
         for b in range(len(z)):
-            fill_normal(key, b, read % 2**32, array, normals[b])
+            fill_normal(key, b, turn, where, normals[b])
         common = (F(line_var) * power + F(neuron_var))[:, None]
         z += np.sqrt(variance + common if variance.size else common) * normals
     if nudge.size:
@@ -157,8 +177,7 @@ def read_epilogue(
     v = z * gain + offset
     y = transfer(v, table_start, table_step, values, slopes) if values.shape[1] else np.where(v > 0, v, F(leak) * v)
     y = np.clip(y, -saturation, saturation) * adc_gain + adc_offset
-    y = np.clip(y, -F(adc_limit), F(adc_limit)) if adc_limit else y
-    out[:, first:last] = (np.rint(y / F(adc_step)) * F(adc_step) if adc_step else y)[:, first:last]
+    out[:, first:last] = converted(y, adc_low, adc_high, adc_step, adc_level)[:, first:last]
 
 
 def decoded(scales, traits):
@@ -180,7 +199,7 @@ def conducting(state, values, now, t0):
 
 
 def apply_pulses(
-    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, write, array,
+    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, turn, where,
     first, weights, variance, row_pulses,
 ):  # fmt: skip
     """Pulse after pulse, device after device."""
@@ -190,13 +209,13 @@ def apply_pulses(
     for i, j, device in np.ndindex(rows, n_out, 2):
         asked, place = change[i, j] * F(per_weight), (first + i, j, slice(None), device)
         d, size = 2 * ((first + i) * n_out + j) + device, float(abs(asked))
-        count = int(size) + int(landing_place(key, d, write % 2**32, 2 * array) < size - int(size))
+        count = int(size) + int(landing_place(key, d, turn, where) < size - int(size))
         sent[i, j, device] = min(count, cap) if cap else count
         trait = values[place]
         if sent[i, j, device] and (trait[UP] or trait[DOWN]):
             moves[first + i, j] = True
             up = (asked > 0) == (device == 0)
-            normals = [noise(key, d, p, write % 2**32, 2 * array + 1) if ctoc else F(0) for p in range(sent[i, j, device])]
+            normals = [noise(key, d, p, turn, where) if ctoc else F(0) for p in range(sent[i, j, device])]
             state[place][G] = pulse(g[first + i, j, device], trait, normals, up, up_table if up else down_table, ctoc)
             state[place][WRITTEN:] = now
     all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
@@ -208,24 +227,21 @@ def apply_pulses(
     return int(sent.sum())
 
 
-def landing_place(key, e, write, stream):
+def block(key, c0, c1, turn, where, purpose):
+    """Four words for a purpose, which stands in the uppermost four bits."""
+    return philox4x32(c0, c1, turn, where % 2**28 + purpose * 2**28, int(key[0]), int(key[1]))
+
+
+def landing_place(key, e, turn, where):
     """One uniform number of 31 bits, the first eight from a block shared by sixteen elements."""
-    block = philox4x32(e // 16, 0, write, stream, int(key[0]), int(key[1]))
-    byte = b"".join(word.to_bytes(4, "little") for word in block)[e % 16]
-    word = philox4x32(e, 1, write, stream, int(key[0]), int(key[1]))[0]
+    byte = b"".join(word.to_bytes(4, "little") for word in block(key, e // 16, 0, turn, where, ROUND))[e % 16]
+    word = block(key, e, 0, turn, where, ROUND_REST)[0]
     return (byte + (word // 512 + 0.5) / 2**23) / 256
 
 
-def fill_normal_block(key, c0, c1, c2, c3, out):
-    """The four normals of one counter."""
-    w = np.array(philox4x32(c0, c1, c2, c3, int(key[0]), int(key[1])), np.uint64)
-    radius = np.sqrt(F(-2) * natural_log(((w[::2] // 2).astype(F) + F(0.5)) / F(2**31)))
-    out[:] = (radius[:, None] * np.stack(cos_sin(w[1::2]), axis=1)).reshape(-1)
-
-
-def noise(key, d, p, write, stream):
+def noise(key, d, p, turn, where):
     """What pulse p of device d differs by: 16 bits of radius and of angle from a word, the angle's cosine or sine."""
-    word = philox4x32(d // 512 * 128 + d % 128, p // 2, write, stream, int(key[0]), int(key[1]))[d // 128 % 4]
+    word = block(key, d // 512 * 128 + d % 128, p // 2, turn, where, CYCLE)[d // 128 % 4]
     radius = np.sqrt(F(-2) * natural_log((F(word // 2**16) + F(0.5)) / F(2**16)))
     return radius * cos_sin(np.uint64(word % 2**16 * 2**16))[p % 2]
 

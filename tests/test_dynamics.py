@@ -5,6 +5,7 @@ import pytest
 
 from mortalsim.checks import DesignError, ShapeError
 from mortalsim.chips import SimulatedChip, load_design
+from mortalsim.chips.design import build_design
 from mortalsim.chips.dynamics import DYNAMICS, check_timetable
 from mortalsim.chips.dynamics.feedforward import feedforward
 from mortalsim.chips.dynamics.recurrent import recurrent
@@ -64,6 +65,19 @@ def test_new_states_are_old_and_computed_ones_in_the_stated_shares():
     np.testing.assert_allclose(states[1], 0.25 * free[0] + 0.75 * free[1], atol=1e-5)
 
 
+def test_a_stage_keeps_nothing_of_its_old_state():
+    fields = load_design("boxed").fields() | {"dynamics": {"kind": "recurrent", "ticks": 1, "keep": 0.5}}
+    table = build_design(fields, "test").datasheet().timetable
+    assert [(line.population, line.keep) for line in table if line.tick] == [
+        ("h1", 0.5),
+        ("medium", 0.0),
+        ("h2", 0.5),
+        ("out", 0.5),
+    ]
+    with pytest.raises(ShapeError, match="a stage has no converters"):
+        check_timetable("mine", [Answer("a", 0, 0, (("in", 0),), keep=0.5, old=0)], {"a": [("in", "in")]}, ["in"])
+
+
 def test_inputs_stay_clamped_and_a_current_is_held_through_all_ticks():
     design = load_design("recurrent").revised(device={"technology": "linear", "pulses": 0}, neurons={"noise": 0.0})
     chip = SimulatedChip(design, 2)
@@ -88,7 +102,7 @@ def test_an_output_below_feedback_is_the_last_of_its_states():
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ([Answer("a", 0, 0, ())], "what feeds it, found via"),
+        ([Answer("a", 0, 0, ())], "arrays that feed it, each once, found via"),
         (
             [Answer("a", 0, 0, ((0, 0),)), Answer("b", 0, 0, ((1, 0),))],
             r"b at tick 0: 'a' at tick 0 is not there before wave 0",
@@ -97,6 +111,7 @@ def test_an_output_below_feedback_is_the_last_of_its_states():
         ([Answer("a", 0, 0, ((0, 0),)), Answer("a", 0, 1, ((0, 0),))], "each tick once"),
         ([Answer("a", 0, 0, ((0, 0),))], "'b' never answers at tick 0"),
         ([Answer("a", 0, 0, ((7, 0),))], "an array among"),
+        ([Answer("a", 0, 0, ((0, 0), (0, 0)))], "each once"),
         ([Answer("a", 0, 0, ((0, 0),), keep=1.0)], "keep from 0 to below 1"),
         ([Answer("a", 0, 0, ((0, 0),), keep=0.5, old=3)], "'a' at tick 3 is not there"),
         ([Answer("c", 0, 0, ((0, 0),))], "expected a population that answers"),
@@ -109,8 +124,6 @@ def test_timetables_that_cannot_be_are_refused(answers, message):
 
 def test_a_chip_that_is_fed_from_above_alone_is_refused_by_feedforward():
     fields = load_design("recurrent").fields() | {"dynamics": {"kind": "feedforward"}}
-    from mortalsim.chips.design import build_design
-
     with pytest.raises(DesignError, match="feedforward: h1 at tick 0: 'h2' at tick 0 is not there"):
         build_design(fields, "test")
 

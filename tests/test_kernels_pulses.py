@@ -9,6 +9,7 @@ from scipy import stats
 
 from mortalsim import kernels
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, Cells, G
+from mortalsim.kernels.counters import CYCLE, READ, ROUND, Draw, where
 
 F = np.float32
 NONE = np.empty((0, 0), F)
@@ -52,7 +53,7 @@ def request(change, **options):
     return {
         "change": np.asarray(change, F), "per_weight": UNIT / STEP, "cap": 0, "up_table": FLAT, "down_table": FLAT,
         "ctoc": 0.0, "now": 0.0, "t0": 1.0, "unit": UNIT, "read_rel": 0.1, "key": np.array([3, 4], np.uint32),
-        "write": 0, "array": 0, "first": 0,
+        "turn": 0, "where": where(ROUND, 0), "first": 0,
     } | options  # fmt: skip
 
 
@@ -77,14 +78,15 @@ def pulses(*size):
     seed=st.integers(0, 99), cap=st.integers(0, 3), ctoc=st.sampled_from([0.0, 0.3]),
     size=st.sampled_from([0.0, 0.02, 0.4, 3.0]),
     tables=st.sampled_from(["flat", "soft", "bent"]), stuck=st.sampled_from([0.0, 0.3]), drift=st.sampled_from([0.0, 0.1]),
-    with_variance=st.booleans(), number=st.integers(0, 2**40),
+    with_variance=st.booleans(), turn=st.integers(0, 2**64 - 1), attempt=st.sampled_from([0, 2, 2**14 - 1]),
 )  # fmt: skip
-def test_apply_pulses_equals_its_twin(shape, seed, cap, ctoc, size, tables, stuck, drift, with_variance, number):
+def test_apply_pulses_equals_its_twin(shape, seed, cap, ctoc, size, tables, stuck, drift, with_variance, turn, attempt):
     rng = np.random.default_rng(seed)
     up, down = {"flat": (FLAT, FLAT), "soft": (SOFT_UP, SOFT_DOWN), "bent": rng.random((2, 5)).astype(F)}[tables]
     change = rng.normal(size=shape).astype(F) * F(size * STEP / UNIT)
     options = {"cap": cap, "ctoc": ctoc, "up_table": up, "down_table": down}
-    options |= {"now": 50.0, "t0": 2.0, "write": number, "array": 3}
+    options |= {"now": 50.0, "t0": 2.0}
+    options |= Draw(np.array([3, 4], np.uint32), ROUND, turn, place=3, attempt=attempt).address()._asdict()
     options |= {"first": 16 * (shape[0] // 17)}  # all rows, or some of them
     change = change[options["first"] : shape[0] - shape[0] // 3 % 5]
     mine = fresh(*shape, seed, stuck, drift)
@@ -108,6 +110,26 @@ def test_apply_pulses_equals_its_twin_over_several_stretches_and_rows_that_strad
     assert_equal(mine, twin)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_write_s_purposes_are_its_own_affair():
+    """Rounding and noise of a write are drawn for its place and attempt, whatever the purpose in the address."""
+    change = np.random.default_rng(5).normal(size=(3, 5)).astype(F) * F(STEP / UNIT)
+    devices = {purpose: fresh(3, 5, 1) for purpose in (ROUND, CYCLE, READ)}
+    for purpose, cells in devices.items():
+        write(cells, change, ctoc=0.3, where=where(purpose, 2))
+        assert_equal(cells, devices[ROUND])
+
+
+@pytest.mark.parametrize("other", [{"turn": 1}, {"where": where(ROUND, 1)}, {"where": where(ROUND, 0, attempt=1)}])
+@pytest.mark.parametrize("ctoc", [0.0, 0.3])  # rounding alone, and noise alone
+def test_turns_places_and_attempts_draw_for_themselves(other, ctoc):
+    """Of 80 devices at least one answers otherwise: equal coins for all come once in 1e24."""
+    change = np.full((4, 10), pulses(1.0 if ctoc else 0.5))
+    one, two = fresh(4, 10), fresh(4, 10)
+    write(one, change, ctoc=ctoc)
+    write(two, change, ctoc=ctoc, **other)
+    assert not np.array_equal(one.state, two.state)
 
 
 def test_a_negative_scale_turns_a_change_round():
@@ -170,7 +192,7 @@ def test_soft_bounds_follow_their_closed_form(sign, bound):
     start, b = float(cells.levels(G)[PLUS, 0, 0]), float(cells.values(bound)[PLUS, 0, 0])
     r = 1 - 2 * float(cells.values(UP)[PLUS, 0, 0]) / float((cells.values(HIGH) - cells.values(LOW))[PLUS, 0, 0])
     for n in range(1, 6):
-        write(cells, [pulses(sign * 40)], up_table=SOFT_UP, down_table=SOFT_DOWN, write=n)
+        write(cells, [pulses(sign * 40)], up_table=SOFT_UP, down_table=SOFT_DOWN, turn=n)
         assert cells.levels(G)[PLUS, 0, 0] == pytest.approx(b + (start - b) * r ** (40 * n), rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Sign patterns, input converters and the read's epilogue: equality with the twins and the laws that they obey."""
+"""Input converters and the read's epilogue: equality with the twins and the laws that they obey."""
 
 import naive
 import numpy as np
@@ -8,11 +8,28 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mortalsim import kernels
+from mortalsim.circuits.converters import Scale
 from mortalsim.hardware import TransferCurve
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED
+from mortalsim.kernels.counters import READ, Draw
 
 F = np.float32
 NONE = np.empty((0, 0), F)
-KEYS = st.integers(0, 2**64 - 1)
+NO_LINES = np.zeros(0, np.int64)
+PLACES = [NOT_NORMALISED, BY_SOURCE, BY_BLOCK]
+
+FREE = Scale.of(0, 0.0, unipolar=False)
+#: Neither clipped nor rounded, clipped alone, signed, with two levels, unipolar, and a scale that is none of these.
+SCALES = st.sampled_from([
+    FREE, Scale.of(0, 1.0, unipolar=False), Scale.of(4, 1.0, unipolar=False), Scale.of(1, 0.8, unipolar=False),
+    Scale.of(0, 1.5, unipolar=True), Scale.of(3, 1.5, unipolar=True), Scale.of(1, 1.5, unipolar=True),
+    Scale(-0.7, 1.3, 0.25, 0.1),
+])  # fmt: skip
+
+
+def levels(side, scale):
+    """The four numbers of a scale as arguments; ``side`` begins their names."""
+    return {f"{side}{name}": value for name, value in scale._asdict().items()}
 
 
 def both(kernel, inputs, outputs):
@@ -32,84 +49,70 @@ def assert_equal(kernel, inputs, outputs):
     return got
 
 
-# --- signs ---
-
-
-@given(key=KEYS, array=st.integers(0, 9), n_in=st.integers(1, 9), n_out=st.integers(1, 40))
-def test_sign_patterns_equal_their_twins(key, array, n_in, n_out):
-    np.testing.assert_array_equal(kernels.sign_pattern(key, array, n_in, n_out), naive.sign_pattern(key, array, n_in, n_out))
-    for got, want in zip(
-        kernels.rank1_pattern(key, array, n_in, n_out), naive.rank1_pattern(key, array, n_in, n_out), strict=True
-    ):
-        np.testing.assert_array_equal(got, want)
-
-
-@given(key=KEYS, amplitude=st.floats(-2, 2, width=32), n_in=st.integers(1, 9), n_out=st.integers(1, 40))
-def test_add_signs_equals_its_twin_and_the_pattern(key, amplitude, n_in, n_out):
-    rng = np.random.default_rng(0)
-    weights, gain = rng.normal(size=(n_in, n_out)).astype(F), rng.normal(1, 0.1, n_out).astype(F)
-    first = n_out // 3
-    got = np.empty((n_in, n_out - first), F)
-    kernels.add_signs(weights, amplitude, gain, key, 1, first, n_out, got)
-    nudged = weights + F(amplitude) * gain * kernels.sign_pattern(key, 1, n_in, n_out)
-    np.testing.assert_array_equal(got, nudged[:, first:])
-    want = np.empty_like(got)
-    naive.add_signs(weights, amplitude, gain, key, 1, first, n_out, want)
-    np.testing.assert_array_equal(got, want)
-    for module, out in ((kernels, got), (naive, want)):
-        module.add_signs(weights[:1], amplitude, gain, key, 1, first, n_out, out)
-    np.testing.assert_array_equal(got, want)
-
-
-def test_patterns_longer_than_a_chunk_go_on_with_further_blocks():
-    n_in, n_out, key = 3, 4001, 2**63 + 5
-    pattern = kernels.sign_pattern(key, 2, n_in, n_out)
-    e = n_in * n_out - 1
-    word = naive.philox4x32(e // 128, 2, 0, 0x5167, key % 2**32, key >> 32)[e % 128 // 32]
-    assert pattern[-1, -1] == (1 if word >> (e % 32) & 1 else -1)
-    out = np.zeros((n_in, n_out), F)
-    kernels.add_signs(out, 1.0, np.ones(n_out, F), key, 2, 0, n_out, out)  # in place
-    np.testing.assert_array_equal(out, pattern)
-
-
-def test_signs_are_fair_and_differ_between_keys_and_arrays():
-    # Each comparison of 4000 fair signs rejects with probability 1e-3 / 4.
-    bound = stats.norm.isf(0.5e-3 / 4) * np.sqrt(4000)
-    a, b, c = kernels.sign_pattern(1, 0, 40, 100), kernels.sign_pattern(2, 0, 40, 100), kernels.sign_pattern(1, 1, 40, 100)
-    for product in (a, a * b, a * c, b * c):
-        assert abs(product.sum()) < bound
-
-
 # --- converters at the input ---
 
 
-def drive(v, gain=None, offset=None, **options):
+def drive(v, gain=None, offset=None, *, bias=True, scale=FREE, **options):
+    """Arguments of an ideal input side, changed by ``options``."""
     n = v.shape[1]
-    inputs = {
-        "v": v,
-        "lines": np.zeros(0, np.int64),
-        "normalise": False,
-        "eps": 1e-6,
-        "norm_gain": 1.0,
-        "step": 0.0,
-        "limit": 0.0,
-    } | options
+    inputs = {"v": v, "lines": NO_LINES, "normalise": False, "eps": 1e-6, "norm_gain": 1.0, **levels("", scale)} | options
     inputs["gain"] = np.ones(n, F) if gain is None else gain
     inputs["offset"] = np.zeros(n, F) if offset is None else offset
-    return inputs, {"pre": np.empty((len(v), n + 1), F), "power": np.empty(len(v), F)}
+    return inputs, {"pre": np.empty((len(v), n + bias), F), "power": np.empty(len(v), F)}
+
+
+def drive_apart(v, rows, gain=None, offset=None, *, scale=FREE, **options):
+    """The same for blocks."""
+    inputs = {"v": v, "lines": NO_LINES, "rows": rows, "place": NOT_NORMALISED, "eps": 1e-6, "norm_gain": 1.0}
+    inputs |= levels("", scale) | options
+    inputs["gain"] = np.ones(rows.shape, F) if gain is None else gain
+    inputs["offset"] = np.zeros(rows.shape, F) if offset is None else offset
+    blocks, n_in = rows.shape
+    return inputs, {"pre": np.empty((blocks, len(v), n_in), F), "power": np.empty((blocks, len(v)), F)}
 
 
 @given(
-    samples=st.integers(0, 4), n=st.integers(1, 37), seed=st.integers(0, 99), normalise=st.booleans(),
-    step=st.sampled_from([0.0, 2 / 15, 0.25]), limit=st.sampled_from([0.0, 1.0]), plain=st.booleans(), k=st.integers(0, 3),
+    samples=st.integers(0, 4), n=st.integers(1, 37), seed=st.integers(0, 99), normalise=st.booleans(), scale=SCALES,
+    plain=st.booleans(), k=st.integers(0, 3), bias=st.booleans(),
 )  # fmt: skip
-def test_drive_lines_equals_its_twin(samples, n, seed, normalise, step, limit, plain, k):
+def test_drive_lines_equals_its_twin(samples, n, seed, normalise, scale, plain, k, bias):
     rng = np.random.default_rng(seed)
     gain, offset = (None, None) if plain else (rng.normal(1, 0.1, n).astype(F), rng.normal(0, 0.1, n).astype(F))
     v = rng.normal(size=(samples, n)).astype(F)
     lines = rng.permutation(n)[:k]
-    options = {"normalise": normalise, "norm_gain": 1.1, "step": step, "limit": limit, "lines": lines}
+    options = {"normalise": normalise, "norm_gain": 1.1, "lines": lines, "bias": bias, "scale": scale}
     assert_equal("drive_lines", *drive(v, gain, offset, **options))
+
+
+@given(
+    shape=st.tuples(st.integers(0, 3), st.integers(1, 20)), blocks=st.integers(1, 4), n_in=st.integers(1, 9),
+    seed=st.integers(0, 99), place=st.sampled_from(PLACES), scale=SCALES, plain=st.booleans(), k=st.integers(0, 3),
+)  # fmt: skip
+def test_drive_blocks_equals_its_twin(shape, blocks, n_in, seed, place, scale, plain, k):
+    rng, n = np.random.default_rng(seed), shape[1]
+    rows = rng.integers(0, n + 2, (blocks, n_in))  # n is the bias, n + 1 ground
+    bank = (None, None) if plain else (rng.normal(1, 0.1, rows.shape).astype(F), rng.normal(0, 0.1, rows.shape).astype(F))
+    options = {"place": place, "norm_gain": 1.1, "lines": rng.permutation(n)[:k], "scale": scale}
+    assert_equal("drive_blocks", *drive_apart(rng.normal(size=shape).astype(F), rows, *bank, **options))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 150)), seed=st.integers(0, 99), place=st.sampled_from(PLACES),
+    scale=SCALES, k=st.integers(0, 2), bias=st.booleans(),
+)  # fmt: skip
+def test_one_block_that_carries_all_inputs_is_driven_as_they_are(shape, seed, place, scale, k, bias):
+    rng, n = np.random.default_rng(seed), shape[1]
+    v, gain, offset = (rng.normal(mean, 0.5, size).astype(F) for mean, size in ((0, shape), (1, n), (0, n)))
+    # Lines written over an image belong to the source: only its squares are added in an order of their own.
+    lines = rng.permutation(n)[: 0 if place == BY_BLOCK else k]
+    common = {"scale": scale, "lines": lines, "norm_gain": 0.9}
+    dense = drive(v, gain, offset, bias=bias, normalise=place != NOT_NORMALISED, **common)
+    kernels.drive_lines(**dense[0], **dense[1])
+    bank = (np.append(values, [7] * bias).astype(F)[None] for values in (gain, offset))  # no converter drives the bias
+    apart = drive_apart(v, np.arange(n + bias)[None], *bank, place=place, **common)
+    kernels.drive_blocks(**apart[0], **apart[1])
+    for name in ("pre", "power"):
+        np.testing.assert_array_equal(apart[1][name][0], dense[1][name], err_msg=name)
 
 
 def test_normaliser_gives_unit_mean_square_and_keeps_a_row_of_zeros():
@@ -121,20 +124,77 @@ def test_normaliser_gives_unit_mean_square_and_keeps_a_row_of_zeros():
     np.testing.assert_array_equal(outputs["pre"][:, -1], 1)
 
 
+@pytest.mark.parametrize("normalise", [False, True])
+def test_without_a_bias_line_the_rows_are_the_same_and_the_power_is_less_by_1(normalise):
+    v = np.array([[3, -4, 0, 1]], F)
+    (_, biased), (_, bare) = (drive(v, bias=bias) for bias in (True, False))
+    for outputs, bias in ((biased, True), (bare, False)):
+        kernels.drive_lines(**drive(v, bias=bias, normalise=normalise)[0], **outputs)
+    assert bare["pre"].shape == (1, 4)
+    np.testing.assert_array_equal(bare["pre"], biased["pre"][:, :-1])
+    np.testing.assert_allclose(biased["power"] - bare["power"], 1, rtol=1e-5)
+
+
+def test_blocks_are_normalised_by_the_source_or_by_what_they_see():
+    """Of the inputs 3, -4, 0, 1 one block sees -4 and 1, one only 0, one nothing but bias and ground."""
+    v, rows = np.array([[3, -4, 0, 1]], F), np.array([[1, 3, 4], [2, 2, 5], [4, 5, 5]])
+    square = {NOT_NORMALISED: 1.0, BY_SOURCE: 26 / 4, BY_BLOCK: 17 / 2}
+    for place, mean in square.items():
+        inputs, outputs = drive_apart(v, rows, place=place)
+        kernels.drive_blocks(**inputs, **outputs)
+        want = np.array([[-4 / np.sqrt(mean), 1 / np.sqrt(mean), 1], [0, 0, 0], [1, 0, 0]])
+        np.testing.assert_allclose(outputs["pre"][:, 0], want, rtol=1e-5)
+        np.testing.assert_allclose(outputs["power"][:, 0], (want**2).sum(1), rtol=1e-5)
+
+
 def test_converter_reaches_its_limits_and_rounds_to_its_levels():
-    inputs, outputs = drive(np.linspace(-2, 2, 101, dtype=F)[None], step=1 / 3, limit=1.0)
+    inputs, outputs = drive(np.linspace(-2, 2, 101, dtype=F)[None], scale=Scale(-1.0, 1.0, 1 / 3, 0.0))
     kernels.drive_lines(**inputs, **outputs)
     np.testing.assert_allclose(np.unique(outputs["pre"][0, :-1]), np.arange(-3, 4) / 3, rtol=1e-6)
+
+
+#: Bits, whether unipolar, and the levels between the ends 1.5 apart from 0.
+LEVELS = [
+    (1, False, [-1.5, 1.5]),
+    (2, False, [-1.5, 0, 1.5]),
+    (1, True, [0, 1.5]),
+    (2, True, [0, 0.5, 1, 1.5]),
+]
+
+
+@pytest.mark.parametrize(("bits", "unipolar", "wanted"), LEVELS)
+@pytest.mark.parametrize("side", ["dac", "adc"])
+def test_converters_have_these_levels_and_take_the_nearest(side, bits, unipolar, wanted):
+    scale, z = Scale.of(bits, 1.5, unipolar), np.linspace(-3, 3, 121, dtype=F)[None] + F(1e-3)  # no place half-way
+    if side == "dac":
+        inputs, outputs = drive(z, scale=scale, bias=False)
+        kernels.drive_lines(**inputs, **outputs)
+    else:
+        inputs, outputs = epilogue(z, scale=scale)
+        kernels.read_epilogue(**inputs, **outputs)
+    (got,) = outputs["pre" if side == "dac" else "out"]
+    nearest = np.asarray(wanted, F)[np.abs(z[0, :, None] - np.asarray(wanted, F)).argmin(1)]
+    np.testing.assert_allclose(got, nearest, atol=1e-6)
+    assert got.min() == wanted[0] and got.max() == wanted[-1]  # the ends are exact
 
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_nan_at_the_input_comes_out_of_the_converter(normalise):
     v = np.ones((2, 3), F)
     v[0, 1] = np.nan
-    inputs, outputs = drive(v, normalise=normalise, step=0.25, limit=1.0)
+    inputs, outputs = drive(v, normalise=normalise, scale=Scale(-1.0, 1.0, 0.25, 0.0))
     kernels.drive_lines(**inputs, **outputs)
     assert np.isnan(outputs["pre"][0, 1]) and np.isnan(outputs["power"][0])
     assert np.isfinite(outputs["pre"][1]).all() and np.isfinite(outputs["power"][1])
+
+
+@pytest.mark.parametrize(("place", "reached"), [(NOT_NORMALISED, [0]), (BY_SOURCE, [0, 1]), (BY_BLOCK, [0])])
+def test_nan_reaches_the_blocks_that_see_it_or_are_normalised_with_it(place, reached):
+    v = np.array([[1, np.nan, 2]], F)
+    inputs, outputs = drive_apart(v, np.array([[0, 1], [2, 3], [3, 4]]), place=place, scale=Scale(-1.0, 1.0, 0.25, 0.0))
+    kernels.drive_blocks(**inputs, **outputs)
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(outputs["power"][:, 0])), reached)
+    np.testing.assert_array_equal(outputs["pre"][2, 0], [1, 0])  # bias and ground are never touched
 
 
 # --- epilogue ---
@@ -145,15 +205,15 @@ def tanh_curve(knots=9):
     return TransferCurve(-3.0, 6.0 / (knots - 1), np.tanh(x).astype(F), (1 / np.cosh(x) ** 2).astype(F))
 
 
-def epilogue(z, **options):
+def epilogue(z, *, turn=2**33 + 7, place=1, tick=0, scale=FREE, **options):
     """Arguments of an ideal neuron, changed by ``options``."""
-    n = z.shape[1]
+    n, address = z.shape[1], Draw(np.array([5, 6], np.uint32), READ, turn, place, tick).address()
     one, zero = np.ones(n, F), np.zeros(n, F)
     inputs = {
         "variance": NONE, "power": np.ones(len(z), F), "line_var": 0.0, "neuron_var": 0.0, "nudge": NONE, "nudge_gain": one,
         "gain": one, "offset": zero, "saturation": np.full(n, np.inf, F), "leak": 1.0, "table_start": 0.0, "table_step": 1.0,
-        "values": np.empty((1, 0), F), "slopes": np.empty((1, 0), F), "adc_step": 0.0, "adc_limit": 0.0, "adc_gain": one,
-        "adc_offset": zero, "key": np.array([5, 6], np.uint32), "read": 2**33 + 7, "array": 1, "first": 0, "last": n,
+        "values": np.empty((1, 0), F), "slopes": np.empty((1, 0), F), "adc_gain": one, "adc_offset": zero,
+        **levels("adc_", scale), **address._asdict(), "first": 0, "last": n,
     } | options  # fmt: skip
     return inputs | {"z": z}, {"out": np.zeros_like(z)}
 
@@ -170,10 +230,10 @@ def tables(curve, count, rng):
     shape=st.tuples(st.integers(0, 4), st.integers(1, 11)), seed=st.integers(0, 99), own=st.booleans(), part=st.booleans(),
     line_var=st.sampled_from([0.0, 0.01]), neuron_var=st.sampled_from([0.0, 0.04]), nudged=st.booleans(),
     mismatch=st.booleans(), curve=st.sampled_from(["relu", "leaky", "linear", "shared", "own"]),
-    adc_step=st.sampled_from([0.0, 0.125]), adc_limit=st.sampled_from([0.0, 1.0]), saturation=st.sampled_from([np.inf, 0.7]),
+    scale=SCALES, saturation=st.sampled_from([np.inf, 0.7]),
 )  # fmt: skip
 def test_read_epilogue_equals_its_twin(
-    shape, seed, own, part, line_var, neuron_var, nudged, mismatch, curve, adc_step, adc_limit, saturation
+    shape, seed, own, part, line_var, neuron_var, nudged, mismatch, curve, scale, saturation
 ):
     rng = np.random.default_rng(seed)
     samples, n = shape
@@ -182,9 +242,9 @@ def test_read_epilogue_equals_its_twin(
         return rng.normal(mean, sigma, size).astype(F)
 
     options = {
-        "line_var": line_var, "neuron_var": neuron_var, "adc_step": adc_step, "adc_limit": adc_limit,
+        "line_var": line_var, "neuron_var": neuron_var, "scale": scale,
         "saturation": np.full(n, saturation, F), "power": rng.uniform(0, 9, samples).astype(F),
-        "leak": {"relu": 0.0, "leaky": 0.01}.get(curve, 1.0), "array": seed % 4, "read": seed * 10**9,
+        "leak": {"relu": 0.0, "leaky": 0.01}.get(curve, 1.0), "place": seed % 4, "turn": seed * 10**9, "tick": seed,
     }  # fmt: skip
     if part:
         options |= {"first": 4 * (n // 8), "last": n - n // 5}
@@ -214,7 +274,9 @@ def test_nan_comes_out_as_nan_and_touches_nobody_else(curve):
     z = np.zeros((3, 5), F)
     z[1, 2] = np.nan
     extra = {} if curve == "relu" else tables(tanh_curve(), 5 if curve == "own" else 1, np.random.default_rng(0))
-    inputs, outputs = epilogue(z, leak=0.0, neuron_var=0.1, adc_step=0.1, adc_limit=1.0, saturation=np.ones(5, F), **extra)
+    inputs, outputs = epilogue(
+        z, leak=0.0, neuron_var=0.1, scale=Scale(-1.0, 1.0, 0.1, 0.0), saturation=np.ones(5, F), **extra
+    )
     kernels.read_epilogue(**inputs, **outputs)
     np.testing.assert_array_equal(np.isnan(outputs["out"]), np.arange(15).reshape(3, 5) == 7)
 
@@ -230,16 +292,18 @@ def test_noise_has_the_variance_asked_for():
     assert abs(outputs["out"].var() - 1) < stats.norm.isf(0.5e-3) * np.sqrt(2 / (samples * n))
 
 
-def test_noise_belongs_to_the_sample_s_place_the_read_and_the_array():
+def test_noise_belongs_to_the_sample_s_place_the_turn_the_population_and_the_tick():
     def noise(samples, **options):
         inputs, outputs = epilogue(np.zeros((samples, 6), F), neuron_var=1.0, **options)
         kernels.read_epilogue(**inputs, **outputs)
         return outputs["out"]
 
     np.testing.assert_array_equal(noise(2), noise(5)[:2])
-    np.testing.assert_array_equal(noise(2, read=3), noise(2, read=2**32 + 3))
-    assert (noise(2, read=3) != noise(2, read=4)).all()
-    assert (noise(2, array=3) != noise(2, array=4)).all()
+    np.testing.assert_array_equal(noise(2, turn=3), noise(2, turn=3))
+    assert (noise(2, turn=3) != noise(2, turn=4)).all()
+    assert (noise(2, turn=3) != noise(2, turn=2**32 + 3)).all()
+    assert (noise(2, place=3) != noise(2, place=4)).all()
+    assert (noise(2, tick=3) != noise(2, tick=4)).all()
     assert (noise(2)[0] != noise(2)[1]).all()
 
 

@@ -139,7 +139,7 @@ def test_currents_of_several_arrays_into_one_population_add():
         (with_entry(CHAIN, 1, name="1st"), ARRAYS, {}, DesignError, "population.1.name"),
         (CHAIN, ARRAYS, {"sizes": [3, 2]}, DesignError, "either sizes, or both"),
         (CHAIN[1:], ARRAYS[1:], {"output": None}, None, None),
-        (CHAIN, with_entry(ARRAYS, 0, wiring={"kind": "dens"}), {}, UnknownName, "Did you mean 'dense'"),
+        (CHAIN, with_entry(ARRAYS, 0, wiring={"kind": "dens"}), {}, UnknownName, r"array 0 \(in to h1\): wiring: expected .* Did you mean 'dense'"),
         (with_entry(CHAIN, 1, shape=[0]), ARRAYS, {}, DesignError, "expected sizes of at least 1"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from mortalsim.checks import DesignError, ShapeError, check_name
+from mortalsim.checks import DesignError, ShapeError, UnknownName, check_name
 from mortalsim.chips.dynamics import DYNAMICS, check_timetable
 from mortalsim.chips.technology import Technology
 from mortalsim.chips.wiring import WIRINGS, check_tables
@@ -187,7 +187,7 @@ def _wires(shapes: Mapping[str, PopulationEntry], entries: Sequence[ArrayEntry])
         try:
             made = entry.wiring.call(WIRINGS, below, above, bias=bias)
             rows, columns = check_tables(entry.wiring.kind, made, n, m)
-        except (ShapeError, DesignError) as error:
+        except (ShapeError, DesignError, UnknownName) as error:
             raise DesignError(f"{where}: {error}") from error
         if rows is None or columns is None:
             shape: tuple[int, ...] = (n + bias, m)
@@ -326,6 +326,7 @@ def overruled_device(where: str, common: Device, own: Mapping[str, Any]) -> Devi
     name = fields.pop("technology", None)
     if name is None:
         return overruled(where, "device", common, fields)
+    check_name(f"{where}: device: technology", str(name), DEVICES.names())
     kind = DEVICES.get(str(name))
     try:
         return kind(**fields)

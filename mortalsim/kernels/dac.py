@@ -165,7 +165,7 @@ def drive_blocks(v, lines, rows, place, eps, norm_gain, low, high, step, level, 
     Parameters
     ----------
     v, lines, eps, norm_gain, low, high, step, level
-        As in `drive_lines`.
+        As in `drive_lines`; lines matter for the length of all inputs alone.
     rows
         int64 (blocks, n_in): which input each row carries; n stands for the bias, n + 1 for ground.
     place

@@ -18,7 +18,7 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
     Raises
     ------
     ShapeError
-        A population never answers, answers twice to one tick or without anything that feeds it, or uses a state that is not
+        A population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses a state that is not
         there before its wave.
     """
     timetable = tuple(answers)
@@ -27,13 +27,18 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
     for answer in timetable:
         where = f"{kind}: {answer.population} at tick {answer.tick}"
         sources = dict(feeds.get(answer.population, ()))
-        if answer.population not in feeds or not answer.via or len(set(answer.via)) < len(answer.via):
-            raise ShapeError(f"{where}: expected a population that answers and what feeds it, found via = {answer.via}.")
+        arrays = [array for array, _ in answer.via]
+        if answer.population not in feeds or not arrays or len(set(arrays)) < len(arrays):
+            raise ShapeError(
+                f"{where}: expected a population that answers and arrays that feed it, each once, found via = {answer.via}."
+            )
         if answer.wave < wave or not 0 <= answer.keep < 1 or (answer.population, answer.tick) in ready:
             raise ShapeError(
                 f"{where}: expected rising waves, keep from 0 to below 1 and each tick once, found wave {answer.wave} after "
                 f"{wave} and keep {answer.keep}."
             )
+        if answer.keep and isinstance(arrays[0], str):
+            raise ShapeError(f"{where}: a stage has no converters behind which states could mix, found keep {answer.keep}.")
         wave = answer.wave
         used = [(sources[array], at) for array, at in answer.via if array in sources]
         used += [(answer.population, answer.old)] if answer.keep else []
