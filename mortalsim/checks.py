@@ -109,12 +109,8 @@ def check_array(name: str, value: Any, shape: Mapping[str, int | None], hint: st
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    if len(found) != len(wanted):
-        return False
-    for size, want in zip(found, wanted):  # noqa: B905 - of equal length; this is asked at every read
-        if (size < 1) if want is None else (size != want):
-            return False
-    return True
+    pairs = zip(found, wanted, strict=True) if len(found) == len(wanted) else [(0, None)]
+    return all([size >= 1 if want is None else size == want for size, want in pairs])  # noqa: C419 - asked at every read
 
 
 def all_finite(array: FloatArray) -> bool:

@@ -60,10 +60,6 @@ class Streams:
         """Return the stream's key for counter-based kernels, shape (2,)."""
         return np.frombuffer(self.child(*names)._digest()[16:24], dtype="<u4").astype(np.uint32)
 
-    def integer(self, *names: str | int) -> int:
-        """Return a whole number below 2**32, to serve as another stream's seed."""
-        return int(self.key(*names)[0])
-
     def _digest(self) -> bytes:
         # Lengths are part of what is hashed, so ("ab", "c") and ("a", "bc") are different streams.
         text = "".join(f"{len(part)}:{part}" for part in (str(self.seed), *self.path))

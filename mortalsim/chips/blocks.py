@@ -131,7 +131,7 @@ class Blocks:
         return total
 
     def converted(self, z: FloatArray, variance: FloatArray | None, moment: tuple[Key, int, int]) -> Ready:
-        """Return partial sums (B, blocks * n_out) with noise, each through a converter, added up; moment: key, turn, tick."""
+        """Return partial sums (B, blocks * n_out), each with noise through a converter, added up; at (key, turn, tick)."""
         key, turn, tick = moment
         out = np.empty_like(z)
         noise = _NOTHING if variance is None else variance

@@ -31,8 +31,8 @@ def suited(data: Dataset, sheet: Datasheet) -> Dataset:
     if label is None or sum(sizes) - data.classes != pixels:
         named = ", ".join(f"{name} {size}" for name, size in zip(sheet.inputs, sizes, strict=True))
         raise ShapeError(
-            f"data: expected samples of {sum(sizes)} numbers for the inputs of {sheet.design!r} ({named}), or that many less "
-            f"one a class of a label population, found {pixels} numbers and {data.classes} classes in "
+            f"data: expected samples of {sum(sizes)} numbers for the inputs of {sheet.design!r} ({named}), or that many "
+            f"less one a class of a label population, found {pixels} numbers and {data.classes} classes in "
             f"{data.name!r}. Give the design inputs of that size, or choose other data."
         )
     first = sum(sizes[:label])

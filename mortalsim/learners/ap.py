@@ -22,9 +22,9 @@ class ActivityPerturbation(Learner):
     ----------
     rate
         Step size per unit of slope of the loss along a nudge, falling as `half_linear` says. A current is held through all
-        ticks of a read, so its length over T ticks is sqrt(T) times its amplitude: the slope per unit of amplitude is divided
-        by sqrt(T), and what each array's rows carry is averaged over the ticks. A rate then means the same on chips that
-        answer once and on those that answer often.
+        ticks of a read, so its length over T ticks is sqrt(T) times its amplitude: the slope per unit of amplitude is
+        divided by sqrt(T), and what each array's rows carry is averaged over the ticks. A rate then means the same on chips
+        that answer once and on those that answer often.
     amplitude
         Size of the current added to every neuron's input.
     probes

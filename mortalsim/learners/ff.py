@@ -174,7 +174,7 @@ class ForwardForward(Learner):
             coefficients = np.concatenate([np.where(up < self.skip, 0, up), np.where(-down < self.skip, 0, down)])
             factors[tick] = coefficients[:, None].astype(np.float32) / np.float32(size * ticks) * post
             if self.peer:  # the pull towards the mean is the same for every sample: all together make one row of it
-                weights = np.repeat(np.float32([1 / (size * ticks), 0]), size)
+                weights = np.repeat(np.array([1 / (size * ticks), 0], np.float32), size)
                 pulls[tick] = Pull(weights, np.float32(self.peer) * (mean.mean() - mean))
             mistakes += float(np.mean(bad[tick] > good[tick])) / ticks
         memory = state if self.momentum else None

@@ -18,8 +18,8 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
     Raises
     ------
     ShapeError
-        A population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses a state that is not
-        there before its wave.
+        A population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses
+        a state that is not there before its wave.
     """
     timetable = tuple(answers)
     ready: dict[tuple[str, int], int] = {(name, 0): -1 for name in inputs}  # the wave in which each state appears
