@@ -66,9 +66,9 @@ class OuterWrites:
         pre = rng.standard_normal((samples, n_in), dtype=np.float32)
         post = rng.standard_normal((samples, n_out), dtype=np.float32)
         # Rounding is stochastic, so the mean of what is sent is the mean of what is asked.
-        rate = pulses / (float(np.abs(pre.T @ post).mean()) * chip.design.pulses_per_weight)
+        rate = pulses / (float(np.abs(pre.T @ post).mean()) * chip.design.technology.pulses_per_weight)
         self.chip, self._requests = chip, (Outer(0, pre, post, rate), Outer(0, pre, post, -rate))
-        self._written, self._from = 0, chip.ledger.pulses
+        self._written, self._from = 0, chip.meter.pulses
 
     def __call__(self) -> None:
         """Write once."""
@@ -79,4 +79,4 @@ class OuterWrites:
     def note(self) -> str:
         """How many pulses a device was really sent."""
         devices = 2 * np.prod(self.chip.datasheet.arrays[0].shape)
-        return f"{(self.chip.ledger.pulses - self._from) / devices / self._written:.3f} pulses per device and write"
+        return f"{(self.chip.meter.pulses - self._from) / devices / self._written:.3f} pulses per device and write"

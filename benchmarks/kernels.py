@@ -16,10 +16,16 @@ from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, Work, compare
 from mortalsim import kernels
 from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP, Cells, G
+from mortalsim.kernels.counters import READ, ROUND, SIGNS, Address
 
 F = np.float32
 KEY = np.array([3, 4], np.uint32)
-SAMPLES, WIDTH = 8, 250
+SAMPLES, WIDTH, BLOCKS = 8, 250, 5
+
+NO_LINES = np.zeros(0, np.int64)
+
+#: Ends, step and a level of the input converters.
+DAC = -4.0, 4.0, 0.03, 0.0
 
 Arguments = tuple[Any, ...]
 
@@ -39,6 +45,10 @@ def _random(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
+def _address(purpose: int) -> Address:
+    return kernels.Draw(KEY, purpose, 1).address()
+
+
 def _flat(value: float, n: int = WIDTH) -> np.ndarray:
     return np.full(n, value, F)
 
@@ -50,18 +60,26 @@ def fill() -> Arguments:
 
 def pattern() -> Arguments:
     """Signs of a square array."""
-    return 7, 0, WIDTH, WIDTH
+    return _address(SIGNS), WIDTH * WIDTH
 
 
 def added_signs() -> Arguments:
     """Signs added to a square array."""
-    return _random(WIDTH, WIDTH), 0.1, _flat(1), 7, 0, 0, WIDTH, np.empty((WIDTH, WIDTH), F)
+    return _random(WIDTH, WIDTH), 0.1, _flat(1), _address(SIGNS), 0, 0, np.empty((WIDTH, WIDTH), F)
 
 
 def driven() -> Arguments:
     """Normaliser and 8-bit converter."""
     into = np.empty((SAMPLES, WIDTH + 1), F), np.empty(SAMPLES, F)
-    return _random(SAMPLES, WIDTH), np.zeros(0, np.int64), True, 1e-6, 1.0, 0.03, 4.0, _flat(1), _flat(0), *into
+    return _random(SAMPLES, WIDTH), NO_LINES, True, 1e-6, 1.0, *DAC, _flat(1), _flat(0), *into
+
+
+def driven_blocks() -> Arguments:
+    """Normaliser and 8-bit converter of five blocks that share the inputs."""
+    rows = np.column_stack([np.arange(WIDTH).reshape(BLOCKS, -1), np.full(BLOCKS, WIDTH)])
+    bank = np.ones(rows.shape, F), np.zeros(rows.shape, F)
+    into = np.empty((BLOCKS, SAMPLES, rows.shape[1]), F), np.empty((BLOCKS, SAMPLES), F)
+    return _random(SAMPLES, WIDTH), NO_LINES, rows, kernels.BY_BLOCK, 1e-6, 1.0, *DAC, *bank, *into
 
 
 def epilogue() -> Arguments:
@@ -69,8 +87,9 @@ def epilogue() -> Arguments:
     noise = np.ones((SAMPLES, WIDTH), F), _flat(1, SAMPLES), 0.1, 0.1
     nudge = np.zeros((0, 0), F), _flat(1)
     neurons = _flat(1), _flat(0), _flat(12), 0.0, 0.0, 1.0, np.zeros((1, 0), F), np.zeros((1, 0), F)
-    converter = 0.1, 12.0, _flat(1), _flat(0)
-    return _random(SAMPLES, WIDTH), *noise, *nudge, *neurons, *converter, KEY, 1, 0, 0, WIDTH, np.empty((SAMPLES, WIDTH), F)
+    converter = -12.0, 12.0, 0.1, 0.0, _flat(1), _flat(0)
+    into = 0, WIDTH, np.empty((SAMPLES, WIDTH), F)
+    return _random(SAMPLES, WIDTH), *noise, *nudge, *neurons, *converter, *_address(READ), *into
 
 
 def cells(side: int) -> tuple[np.ndarray, ...]:
@@ -88,7 +107,7 @@ def pulses() -> Arguments:
     change = np.full((side, side), 0.5 * 1e-8 / unit, F)
     table = _flat(1, 2)
     law = unit / 1e-8, 0, table, table, 0.3, 0.0, 1.0, unit, 0.1
-    return *cells(side), change, *law, KEY, 1, 0, 0, *_weights(side), np.zeros(side, np.int64)
+    return *cells(side), change, *law, *_address(ROUND), 0, *_weights(side), np.zeros(side, np.int64)
 
 
 def folded() -> Arguments:
@@ -104,9 +123,9 @@ def _weights(side: int) -> tuple[np.ndarray, np.ndarray]:
 KERNELS: dict[str, Callable[[], Arguments]] = {
     "fill_normal": fill,
     "sign_pattern": pattern,
-    "rank1_pattern": pattern,
     "add_signs": added_signs,
     "drive_lines": driven,
+    "drive_blocks": driven_blocks,
     "read_epilogue": epilogue,
     "apply_pulses": pulses,
     "fold": folded,

@@ -29,9 +29,9 @@ def device_bytes(setting: Setting) -> Iterable[Row]:
     design = load_design("harsh").with_sizes((setting.width, setting.width))
     chips: list[SimulatedChip] = []
     made = once(lambda: chips.append(SimulatedChip(design, seed=1)))
-    (layer,) = chips[0].layers
-    held = {id(array): array for array in arrays_in(layer.crossbar, set())}
-    devices = 2 * np.prod(layer.crossbar.shape)
+    (array,) = chips[0].arrays
+    held = {id(array): array for array in arrays_in(array.crossbar, set())}
+    devices = 2 * np.prod(array.crossbar.shape)
     parts = ", ".join(
         f"{array.nbytes / devices:.2f} ({array.dtype} {array.shape})"
         for array in sorted(held.values(), key=lambda array: -array.nbytes)
@@ -42,7 +42,7 @@ def device_bytes(setting: Setting) -> Iterable[Row]:
         "memory_per_device",
         made,
         against="bytes; no time",
-        ratio=sum(array.nbytes for array in layer.crossbar.cells.arrays) / devices,
+        ratio=sum(array.nbytes for array in array.crossbar.cells.arrays) / devices,
         reach=judged(32.0, setting),
         note=f"{what}: conductance, steps, bounds, error, drift, time of the last write; the seconds are of fabrication",
     )

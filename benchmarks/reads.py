@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.chips import PROPORTIONAL, inputs, layer_chip
 from benchmarks.limits import Product, Vector
 from benchmarks.timing import Case, Row, Setting, Work, after, alternate, compare, judged, plain_row
-from mortalsim.chips import SimulatedChip, layer, load_design
+from mortalsim.chips import SimulatedChip, array, load_design, population
 
 CIRCUITS = "normaliser, 8-bit DAC, folded read noise, output noise, own gain, offset, curve, saturation, 8-bit ADC"
 
@@ -77,7 +77,7 @@ def tiny_read(setting: Setting) -> Iterable[Row]:
 def bare_kernels(chip: SimulatedChip) -> Work:
     """Return the calls that one read of one sample makes, with the very arrays that it made them with.
 
-    They are listened to during a read instead of being written down again here: the kernels' parameters are the layer's
+    They are listened to during a read instead of being written down again here: the kernels' parameters are the chip's
     business. The product goes into the array that the epilogue was given.
     """
     heard: list[tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
@@ -91,13 +91,13 @@ def bare_kernels(chip: SimulatedChip) -> Work:
 
     x = inputs(1, chip.datasheet.n_inputs)
     with (
-        mock.patch.object(layer, "drive_lines", listening(layer.drive_lines)),
-        mock.patch.object(layer, "read_epilogue", listening(layer.read_epilogue)),
+        mock.patch.object(array, "drive_lines", listening(array.drive_lines)),
+        mock.patch.object(population, "read_epilogue", listening(population.read_epilogue)),
     ):
         taps = chip.read(x).taps
     if len(heard) != 2 * len(taps):
-        raise RuntimeError(f"expected one drive_lines and one read_epilogue a layer, heard {len(heard)} calls.")
-    ways = zip(heard[::2], heard[1::2], taps, chip.layers, strict=True)
+        raise RuntimeError(f"expected one drive_lines and one read_epilogue an array, heard {len(heard)} calls.")
+    ways = zip(heard[::2], heard[1::2], taps, chip.arrays, strict=True)
     calls = [(drive, epilogue, tap.pre, part.crossbar.weights) for drive, epilogue, tap, part in ways]
 
     def bare() -> None:

@@ -92,7 +92,7 @@ def train_one(seed: int) -> int:
     steps = Steps(ForwardForward(), SMALL_NET, seed)
     for _ in range(STEPS):
         steps()
-    return steps.chip.ledger.pulses
+    return steps.chip.meter.pulses
 
 
 def processes(setting: Setting) -> Iterable[Row]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.steps import counted_samples
 from benchmarks.tune import DESIGN, FOLDS, SEED, Task, fold_of
-from mortalsim.chips import SimulatedChip
+from mortalsim import build
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import run_tasks
 from mortalsim.streams import Streams
@@ -38,13 +38,13 @@ class Found:
 def work(task: Task) -> Found:
     """Train on one fold."""
     fold, streams = fold_of(task.fold), Streams(SEED)
-    chip = SimulatedChip(_trial.fitted_design(DESIGN, fold), streams.integer("tuning chip", task.fold))
-    learner = _trial.make_learner(task.learner, fold, settings=dict(task.settings))
+    chip = build.make_chip(build.design_for(DESIGN, fold), streams.child("tuning chips"), task.fold)
+    learner = _trial.make_learner(task.learner, settings=dict(task.settings))
     with counted_samples() as used:
         state = train(chip, learner, fold, streams.child("tuning", task.fold), validate_every=0).state
     devices = 2 * sum(np.prod(spec.shape) for spec in chip.datasheet.arrays)
     rows = statistics.fmean(used) / (2 * learner.batch_size)
-    return Found(error_rate(chip, learner, fold.valid_x, fold.valid_y, state), rows, chip.ledger.pulses / devices)
+    return Found(error_rate(chip, learner, fold.task, fold.valid_x, fold.valid_y, state), rows, chip.meter.pulses / devices)
 
 
 def main(out: Path) -> None:

@@ -17,14 +17,17 @@ from benchmarks.limits import OWN_BITS, Product, StatePass
 from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, after, alternate, compare, judged, row
 from mortalsim.chips import SimulatedChip, load_design
-from mortalsim.hardware import WeightNudge
-from mortalsim.learners import ff
+from mortalsim.hardware import ArraySpec, Task, WeightNudge
+from mortalsim.learners import base
 from mortalsim.learners.ap import ActivityPerturbation
 from mortalsim.learners.base import Batch, Learner
 from mortalsim.learners.ff import ForwardForward
 from mortalsim.objectives import one_hot
 
 BATCH, CLASSES, PIXELS = 100, 10, 784
+
+#: The label takes the first lines.
+TASK = Task(CLASSES, tuple(range(CLASSES)))
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Steps:
         self.batch = Batch(x.astype(np.float32), one_hot(labels, CLASSES), progress=0.0)
         self.chip = SimulatedChip(load_design("mild").with_sizes(sizes), seed)
         self.learner, self.rng = learner, np.random.default_rng(1)
-        self.state = learner.init(self.chip.datasheet, self.rng)
+        self.state = learner.init(self.chip.datasheet, TASK, self.rng)
         self.before = self.taken = self._pulses = 0
 
     def start_count(self) -> None:
@@ -83,10 +86,10 @@ class Steps:
 
     def __call__(self) -> None:
         """Take one step."""
-        before = self.chip.ledger.pulses  # others may take steps on the same chip
-        self.state, _ = self.learner.step(self.chip, self.batch, self.state, self.rng)
+        before = self.chip.meter.pulses  # others may take steps on the same chip
+        self.state, _ = self.learner.step(self.chip, TASK, self.batch, self.state, self.rng)
         self.taken += 1
-        self._pulses += self.chip.ledger.pulses - before
+        self._pulses += self.chip.meter.pulses - before
 
     @property
     def note(self) -> str:
@@ -177,13 +180,13 @@ def ff_steps(width: int, name: str) -> Steps:
 def counted_samples() -> Iterator[list[int]]:
     """Give a list that gets the number of samples in every gradient that Forward-Forward forms inside."""
     used: list[int] = []
-    remember = ff.remember
+    remember = base.remember
 
-    def counting(mean: np.ndarray, memory: float, pre: np.ndarray, post: np.ndarray) -> None:
-        used.append(len(pre) - 1)  # the last row is the pull towards the mean, not a sample
-        remember(mean, memory, pre, post)
+    def counting(spec: ArraySpec, mean: np.ndarray, memory: float, pre: np.ndarray, post: np.ndarray) -> None:
+        used.append(pre.shape[-2] - 1)  # the last row is the pull towards the mean, not a sample
+        remember(spec, mean, memory, pre, post)
 
-    with mock.patch.object(ff, "remember", counting):
+    with mock.patch.object(base, "remember", counting):
         yield used
 
 

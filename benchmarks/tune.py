@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from mortalsim import data
-from mortalsim.chips import SimulatedChip
+from mortalsim import build
 from mortalsim.data import Dataset
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import run_tasks
@@ -88,7 +87,7 @@ class Task:
 
 def fold_of(number: int) -> Dataset:
     """Return the digits, with this fold of the training images held out for validation."""
-    whole = data.load("digits", Streams(SEED))
+    whole = build.load_data("digits", Streams(SEED), labelled=True)
     x, y = np.concatenate([whole.train_x, whole.valid_x]), np.concatenate([whole.train_y, whole.valid_y])
     kept, held = list(StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(x, y))[number]
     return dataclasses.replace(whole, train_x=x[kept], train_y=y[kept], valid_x=x[held], valid_y=y[held])
@@ -97,13 +96,12 @@ def fold_of(number: int) -> Dataset:
 def work(task: Task) -> tuple[float, float]:
     """Return validation error and CPU seconds."""
     streams, fold = Streams(SEED), fold_of(task.fold)
-    design = _trial.fitted_design(DESIGN, fold)
-    chip = SimulatedChip(design, streams.integer("tuning chip", task.fold))
-    learner = _trial.make_learner(task.learner, fold, settings=dict(task.settings))
+    chip = build.make_chip(build.design_for(DESIGN, fold), streams.child("tuning chips"), task.fold)
+    learner = _trial.make_learner(task.learner, settings=dict(task.settings))
     clock = time.process_time()
     state = train(chip, learner, fold, streams.child("tuning", task.fold), validate_every=0).state
     seconds = time.process_time() - clock
-    return error_rate(chip, learner, fold.valid_x, fold.valid_y, state), seconds
+    return error_rate(chip, learner, fold.task, fold.valid_x, fold.valid_y, state), seconds
 
 
 def rows(learner: str, trials: list[dict[str, Any]]) -> list[str]:
@@ -121,10 +119,9 @@ def rows(learner: str, trials: list[dict[str, Any]]) -> list[str]:
 
 def main(out: Path) -> None:
     """Check all settings, then run learner by learner; the table grows with each."""
-    whole = data.load("digits", Streams(SEED))
     for learner, trials in TRIALS.items():
         for trial in trials:
-            _trial.make_learner(learner, whole, settings=trial)
+            _trial.make_learner(learner, settings=trial)
     lines = [
         "# Tuning of the defaults",
         "",

@@ -5,24 +5,35 @@ Run it as ``python docs/make_reference.py`` after a field was added or changed; 
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mortalsim.chips.design import Costs, Design
+from mortalsim.chips.design import ArrayEntry, Costs, Design, PopulationEntry
+from mortalsim.chips.dynamics import DYNAMICS
+from mortalsim.chips.wiring import WIRINGS
 from mortalsim.circuits.converters import Converters
 from mortalsim.circuits.curves import CURVES
 from mortalsim.circuits.neurons import Neurons
 from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
+from mortalsim.circuits.stages import STAGES, Stage
 from mortalsim.devices import DEVICES, Device
 from mortalsim.experiments import EXPERIMENTS, Experiment
+from mortalsim.registry import Functions
+from mortalsim.settings import Chosen
 
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 REFERENCE = Path(__file__).parent / "reference"
 GROUPS = {"neurons": Neurons, "converters": Converters, "normaliser": Normaliser, "nudges": NudgePorts, "costs": Costs}
+ENTRIES = {"population": PopulationEntry, "array": ArrayEntry}
+#: What each function of a family is given by the netlist; all its other arguments are settings.
+GIVEN = {"wiring": {"below", "above", "bias"}, "dynamics": {"order", "feeds", "inputs"}}
 SYMBOLS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "entries at least"}
 
 
@@ -40,9 +51,15 @@ def renewed(name: str, text: str) -> str:
 
 
 def design_tables() -> str:
-    """Return a table for every group of a design file, technology and curve family."""
-    own = {name: field for name, field in Design.model_fields.items() if name not in (*GROUPS, "device")}
+    """Return a table for every group of a design file and for every variant that a field may name."""
+    own = {name: field for name, field in Design.model_fields.items() if name not in (*GROUPS, *ENTRIES, "device")}
     parts = [_section("At the top", "", own.items(), "field")]
+    for name, entry in ENTRIES.items():
+        parts.append(_section(f"`[[{name}]]`, long form", _law(entry), entry.model_fields.items(), "field"))
+    parts += _functions("wiring", WIRINGS) + _functions("dynamics", DYNAMICS)
+    for name in STAGES.names():
+        kind = STAGES.get(name)
+        parts.append(_section(f'`stage` with `kind = "{name}"`', _law(kind), _own(kind, Stage), "field"))
     parts.append(_section("`[device]`, every technology", "", Device.model_fields.items(), "field"))
     for name in DEVICES.names():
         kind = DEVICES.get(name)
@@ -73,13 +90,44 @@ def _own(kind: type[BaseModel], base: type[BaseModel]) -> list[tuple[str, FieldI
     return [(name, field) for name, field in kind.model_fields.items() if name not in base.model_fields]
 
 
+def _functions(field: str, family: Functions) -> list[str]:
+    """Return a table for every function of a family, of the settings in its signature."""
+    parts = []
+    for name in family.names():
+        function = family.get(name)
+        meanings = _meanings(inspect.getdoc(function) or "")
+        settings = [p for p in inspect.signature(function).parameters.values() if p.name not in GIVEN[field]]
+        lines = []
+        for meaning, several in groupby(settings, lambda p, meanings=meanings: meanings.get(p.name, "")):
+            own = list(several)  # settings that one entry describes share a row
+            names, defaults = (", ".join(words) for words in ([f"`{p.name}`" for p in own], map(_plain_default, own)))
+            lines.append(f"| {names} | {defaults} | {meaning} |")
+        parts.append(_table(f'`{field}` with `kind = "{name}"`', family.summary(name), lines, "setting"))
+    return parts
+
+
+def _plain_default(parameter: inspect.Parameter) -> str:
+    return "none" if parameter.default is inspect.Parameter.empty else f"`{parameter.default}`"
+
+
+def _meanings(doc: str) -> dict[str, str]:
+    """Return what a numpydoc text says of each parameter; several named in one entry share its words."""
+    _, _, section = doc.partition("Parameters\n----------\n")
+    entries = re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?)+)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+
+
 def _law(kind: type[BaseModel]) -> str:
     return (kind.__doc__ or "").partition("\n")[0]
 
 
 def _section(title: str, text: str, fields: Iterable[tuple[str, FieldInfo]], what: str) -> str:
     lines = [f"| `{name}` | {_default(field)} | {field.description}{_limits(field)} |" for name, field in fields]
-    table = [f"| {what} | default | meaning |", "|---|---|---|", *lines] if lines else ["No fields of its own."]
+    return _table(title, text, lines, what)
+
+
+def _table(title: str, text: str, lines: list[str], what: str) -> str:
+    table = [f"| {what} | default | meaning |", "|---|---|---|", *lines] if lines else [f"No {what}s of its own."]
     return "\n".join([f"### {title}", "", *([text, ""] if text else []), *table, "", ""])
 
 
@@ -87,13 +135,15 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "none"
     value = field.get_default(call_default_factory=True)
+    if isinstance(value, Chosen):
+        return f"`{value.kind}`"
     if isinstance(value, BaseModel):
         return f"`{type(value).__module__.rpartition('.')[2]}`"
     if isinstance(value, frozenset):
         return "all"
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`" if value else ""
-    return "" if value in (None, "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "" if value in (None, "", {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _limits(field: FieldInfo) -> str:

@@ -5,32 +5,34 @@ Run it as ``python examples/train_one_chip.py [--epochs N] [--design NAME]``.
 
 import argparse
 
-from mortalsim import data
-from mortalsim.chips import SimulatedChip, load_design
+from mortalsim import build
 from mortalsim.learners import LEARNERS
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
 
 def main(epochs: int, design: str) -> None:
-    streams = Streams(seed=0)
-    digits = data.load("digits", streams)
-    chip = SimulatedChip(load_design(design), seed=1)  # 64 inputs, two hidden arrays of 64 neurons, 10 outputs
-    learner = LEARNERS.get("ff")(epochs=epochs, label_lines=digits.label_lines)
+    run = Streams(seed=0)
+    # The design gets as many inputs and outputs as the data need; the data are laid out for the design's inputs.
+    plan, digits = build.fitted(design, build.load_data("digits", run))
+    chip = build.make_chip(plan, run, number=1)
+    sheet, task = chip.datasheet, digits.task
+    print(f"inputs {', '.join(sheet.inputs)}; hidden {', '.join(sheet.hidden)}; output {sheet.output}")
+    learner = LEARNERS.get("ff")(epochs=epochs)
 
     # Nothing is learned yet: the state is what the learner begins with, the weights are as fabricated.
-    untrained = learner.init(chip.datasheet, streams.generator("untrained"))
-    before = error_rate(chip, learner, digits.test_x, digits.test_y, untrained)
+    untrained = learner.init(sheet, task, run.generator("untrained"))
+    before = error_rate(chip, learner, task, digits.test_x, digits.test_y, untrained)
     print(f"before: {before:6.1%} of {len(digits.test_x)} test digits wrong")
 
     def report(record) -> None:
         if record.valid_error is not None:
             print(f"epoch {record.epoch:3}: loss {record.info['loss']:.3f}, validation error {record.valid_error:.1%}")
 
-    result = train(chip, learner, digits, streams.child("train"), on_epoch=report)
+    result = train(chip, learner, digits, run.child("train"), on_epoch=report)
 
-    after = error_rate(chip, learner, digits.test_x, digits.test_y, result.state)
-    spent = chip.ledger
+    after = error_rate(chip, learner, task, digits.test_x, digits.test_y, result.state)
+    spent = chip.meter
     print(f"after:  {after:6.1%} of the same digits wrong")
     print(f"cost, validation and tests included: {spent.reads:,} reads, {spent.pulses:,} pulses, {spent.joules:.2g} J")
 

@@ -8,7 +8,7 @@ import argparse
 import numpy as np
 
 from mortalsim import data
-from mortalsim.chips import SimulatedChip, load_design, oracle
+from mortalsim.chips import SimulatedChip, chip_streams, load_design, oracle
 from mortalsim.devices import DEVICES, Device
 from mortalsim.hardware import Program
 from mortalsim.learners import LEARNERS
@@ -34,15 +34,15 @@ def main(pulses: int, epochs: int) -> None:
 
     # A design of your own: a shipped one with other fields. A .toml file does the same from the command line.
     poor = load_design("harsh").revised(name="poor", neurons={"gain_dtod": 0.5, "offset_dtod": 0.5})
-    streams = Streams(seed=0)
-    digits = data.load("digits", streams)
-    first, second = SimulatedChip(poor, seed=1), SimulatedChip(poor, seed=2)
+    run = Streams(seed=0)
+    digits = data.load("digits", run)
+    first, second = (SimulatedChip(poor, chip_streams(run, number)) for number in (1, 2))
     learner = LEARNERS.get("physics_aware")(epochs=epochs)
-    state = train(first, learner, digits, streams, validate_every=0).state
-    own = error_rate(first, learner, digits.test_x, digits.test_y, state)
+    state = train(first, learner, digits, run, validate_every=0).state
+    own = error_rate(first, learner, digits.task, digits.test_x, digits.test_y, state)
     for array, weights in enumerate(oracle.weights(first)):  # the most generous copy: the true weights, seen from outside
         second.write(Program(array, weights))
-    copied = error_rate(second, learner, digits.test_x, digits.test_y, state)
+    copied = error_rate(second, learner, digits.task, digits.test_x, digits.test_y, state)
     print(f"test error on the chip that was trained: {own:.1%}; its weights on another chip of its kind: {copied:.1%}")
 
 

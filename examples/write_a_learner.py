@@ -25,19 +25,21 @@ class KeepIfBetter(Learner):
     ports: ClassVar[tuple[Port, ...]] = (Port.WEIGHT_NUDGE, Port.REPLAY)
     amplitude: float = 0.02
 
-    def init(self, datasheet, rng):
-        datasheet.require(self.name, *self.ports)
+    def init(self, sheet, task, rng):
+        sheet.require(self.name, *self.ports)
+        sheet.output_of(self.name, task.classes)
         return {}
 
-    def step(self, chip, batch, state, rng):
+    def step(self, chip, task, batch, state, rng):
         nudge = WeightNudge(int(rng.integers(2**63)), self.amplitude)
-        now, tried = (cross_entropy(chip.read(batch.x, n).output, batch.targets)[0].mean() for n in (None, nudge))
+        reads = (chip.read(batch.x, disturbed, want="output") for disturbed in (None, nudge))
+        now, tried = (cross_entropy(trace.output, batch.labelled(self.name))[0].mean() for trace in reads)
         if tried < now:
             chip.write(Replay(nudge, 1.0))
         return state, {"loss": float(now)}
 
-    def predict(self, chip, x, state):
-        return chip.read(x).output
+    def predict(self, chip, task, x, state):
+        return chip.read(x, want="output").output
 
 
 def main() -> None:
@@ -48,7 +50,7 @@ def main() -> None:
     digits = data.load("digits", streams)
     chip, learner = SimulatedChip(design, seed=1), KeepIfBetter(epochs=40, batch_size=100)
     result = train(chip, learner, digits, streams, validate_every=0)
-    error = error_rate(chip, learner, digits.test_x, digits.test_y, result.state)
+    error = error_rate(chip, learner, digits.task, digits.test_x, digits.test_y, result.state)
     for record in result.history[9::10]:
         print(f"epoch {record.epoch:3}: loss {record.info['loss']:.3f}")
     print(f"test error: {error:.1%}, guessing would give 90 %")

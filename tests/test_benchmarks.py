@@ -6,6 +6,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are not installed with the packa
 
 from benchmarks import __main__ as command  # noqa: E402
 from benchmarks import beside_peers as peers  # noqa: E402
-from benchmarks import limits, memory, timing  # noqa: E402
+from benchmarks import limits, memory, pairs, timing  # noqa: E402
 
 COMMAND = CliRunner()
 TINY = timing.Setting(runs=7, threads=1, width=8)
@@ -151,6 +152,82 @@ def test_a_name_that_no_row_has_is_said():
 def test_names_of_rows_are_all_different():
     names = [name for case in command.CASES for name in case.names] + peers.names()
     assert len(set(names)) == len(names)
+
+
+# --- pairs of checkouts --------------------------------------------------------------------------------------------------
+
+
+def test_a_ratio_of_pairs_is_their_geometric_mean_with_a_t_interval():
+    logs = np.log([1.1, 1.2, 1.3, 1.4])  # too few for any to be left out
+    found = pairs.ratio_of(logs)
+    half = 3.1824 * logs.std(ddof=1) / 2  # t of 3 degrees of freedom at 97.5 %
+    assert found.ratio == pytest.approx((1.1 * 1.2 * 1.3 * 1.4) ** 0.25)
+    np.testing.assert_allclose([found.low, found.high], found.ratio * np.exp([-half, half]), rtol=1e-4)
+
+
+def test_an_interrupted_run_hardly_moves_a_ratio_and_equal_ones_leave_no_doubt():
+    logs = np.random.default_rng(0).normal(np.log(1.2), 0.02, 40)
+    clean, hit = pairs.ratio_of(logs), pairs.ratio_of([*logs[:-1], np.log(20)])
+    assert abs(hit.ratio / clean.ratio - 1) < 0.005
+    assert hit.low < 1.2 < hit.high and hit.high / hit.low < 1.05
+    same = pairs.ratio_of([0.0] * 15)
+    assert (same.ratio, same.low, same.high) == (1, 1, 1)
+
+
+def test_intervals_cover_what_they_should():
+    rng = np.random.default_rng(1)
+    found = [pairs.ratio_of(rng.normal(0, 0.1, 20)) for _ in range(500)]
+    assert 0.92 < np.mean([one.low < 1 < one.high for one in found]) < 0.98
+
+
+def pair_row(ratio, low, high):
+    return pairs.Found("r", ratio, low, high, 15, 1, 1.0, 1.0, 1.0, 0.0, 0.0)
+
+
+def test_a_row_is_too_slow_where_its_whole_interval_says_so():
+    assert pair_row(1.1, 1.051, 1.2).slower and not pair_row(1.2, 1.0, 1.4).slower
+    whole = pairs.mean_of([pair_row(1.1, 1.0, 1.21), pair_row(1 / 1.1, 1 / 1.21, 1.0)])
+    assert whole.ratio == pytest.approx(1)
+    assert math.log(whole.high) == pytest.approx(math.log(1.1) / math.sqrt(2))
+
+
+@pytest.fixture
+def hasty(monkeypatch, tmp_path):
+    for name, value in (("PAUSE", 0), ("RUN", 1e-3), ("RESULTS", tmp_path / "pairs.json")):
+        monkeypatch.setattr(pairs, name, value)
+    return tmp_path
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="two processes of plain Python take minutes")
+def test_a_checkout_can_be_compared_with_itself(hasty):
+    out = hasty / "some.json"
+    done = COMMAND.invoke(pairs.app, [str(ROOT), "--only", "read_tiny_1", "--pairs", "15", "--out", str(out)])
+    assert "read_tiny_1" in done.output and "failed" not in done.output, done.output
+    found = json.loads(out.read_text())
+    assert found["this"] == found["other"]
+    (entry,) = found["rows"]
+    assert 0 < entry["low"] <= entry["ratio"] <= entry["high"] and entry["pairs"] == 15 and entry["calls"] >= 1
+    assert done.exit_code == (entry["slower"] or found["mean"]["ratio"] > pairs.MEAN_BAR)
+    assert not (hasty / "pairs.json").exists()
+
+
+def test_a_worker_refuses_another_checkout_s_package(tmp_path):
+    """An empty folder has no package, so the worker finds the one that is installed."""
+    with pairs.Worker(tmp_path) as worker, pytest.raises(pairs.WorkerFailed, match="expected the package of"):
+        worker.ask(prepare="read_tiny_1")
+
+
+def test_a_row_that_fails_is_said_and_the_others_are_shown(hasty, monkeypatch):
+    monkeypatch.setattr(pairs, "all_compared", lambda *_: ["read_tiny_1: broken", pair_row(0.9, 0.8, 1.0)])
+    done = COMMAND.invoke(pairs.app, [str(ROOT), "--only", "read_tiny"])
+    assert done.exit_code == 1
+    assert "failed: read_tiny_1: broken" in done.output and "0.800 to 1.000" in done.output
+    assert not (hasty / "pairs.json").exists()
+
+
+def test_pairs_say_a_name_that_no_row_has():
+    done = COMMAND.invoke(pairs.app, [str(ROOT), "--only", "no such row"])
+    assert done.exit_code == 2 and "no row's name" in done.output
 
 
 # --- peers ---------------------------------------------------------------------------------------------------------------

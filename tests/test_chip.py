@@ -1,20 +1,25 @@
-"""The simulated chip: conformance, noise laws, independence of its streams, converters, refusals, snapshots."""
+"""The simulated chip: conformance, noise laws, converters, refusals, what it keeps of a read."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from small import RNG, inputs, small
+from structures import STRUCTURES, structured
 
 from mortalsim.checks import ChipFault, MissingPort, RangeError, ShapeError, UnknownName
-from mortalsim.chips import SimulatedChip, design_names, layer, load_design, oracle
-from mortalsim.hardware import CurrentNudge, Delta, Outer, Port, Program, Replay, Shrink, WeightNudge
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, G
+from mortalsim.chips import SimulatedChip, array, design_names, load_design, oracle
+from mortalsim.hardware import CurrentNudge, Delta, Outer, Overlaid, Port, Program, Replay, Shrink, WeightNudge
 from mortalsim.testing import check_chip
 
 
 @pytest.mark.parametrize("name", design_names())
 def test_every_design_conforms(name):
     check_chip(lambda: SimulatedChip(small(name), seed=3))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_structure_conforms(name):
+    check_chip(lambda: SimulatedChip(structured(name), seed=3))
 
 
 @pytest.mark.parametrize("port", list(Port))
@@ -39,8 +44,8 @@ def test_folded_read_noise_equals_per_device_sampling(noise):
     g = oracle.conductances(chip)[0]
     sigma = np.sqrt(noise.get("read_noise", 0) ** 2 + (noise.get("read_noise_relative", 0) * g) ** 2)
     drawn = g + sigma * RNG(5).standard_normal((reads, *g.shape))
-    sampled = np.einsum("i,rij->rj", pre, drawn[:, 0] - drawn[:, 1]) / design.unit
-    theory = np.sqrt(np.einsum("i,pij->j", pre**2, sigma**2)) / design.unit
+    sampled = np.einsum("i,rij->rj", pre, drawn[:, 0] - drawn[:, 1]) / design.technology.unit
+    theory = np.sqrt(np.einsum("i,pij->j", pre**2, sigma**2)) / design.technology.unit
     mean = pre @ oracle.weights(chip)[0]
     for j in range(5):
         assert stats.ks_2samp(folded[:, j], sampled[:, j]).pvalue > level
@@ -70,104 +75,6 @@ def test_read_does_not_depend_on_how_samples_are_called_in_numpy():
     np.testing.assert_array_equal(chip.read(x).output, same.read(strided).output)
 
 
-# --- individuals and streams -------------------------------------------------------------------------------------------
-
-
-def test_one_seed_is_one_chip_and_another_seed_another():
-    design = small("mild")
-    alike, twin, other = SimulatedChip(design, 7), SimulatedChip(design, 7), SimulatedChip(design, 8)
-    for a, b, c in zip(*(chip.layers[0].crossbar.cells.arrays for chip in (alike, twin, other)), strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert not np.array_equal(a, c)
-    assert not np.array_equal(alike.layers[0].neurons.gain, other.layers[0].neurons.gain)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"device": {"stuck": 0.3}},
-        {"device": {"bound_dtod": 0.0}},
-        {"converters": {"gain_dtod": 0.2}},
-        {"neurons": {"noise": 0.0}},
-        {"nudges": {"current_gain_dtod": 0.0}},
-        {"neurons": {"curve": "wild"}},
-    ],
-)
-def test_switching_one_effect_leaves_the_others_as_they_were(change):
-    one, two = SimulatedChip(small("mild"), 7), SimulatedChip(small("mild", **change), 7)
-    for a, b in zip(one.layers, two.layers, strict=True):
-        np.testing.assert_array_equal(a.neurons.gain, b.neurons.gain)
-        np.testing.assert_array_equal(a.neurons.offset, b.neurons.offset)
-        moves = b.crossbar.cells.codes(UP) > 0
-        for trait in (UP, ERROR, NU):
-            np.testing.assert_array_equal(*(part.crossbar.cells.values(trait)[moves] for part in (a, b)))
-        if "converters" not in change:
-            np.testing.assert_array_equal(a.dac.gain, b.dac.gain)
-        np.testing.assert_array_equal(a.weight_gain, b.weight_gain)
-
-
-def test_mismatch_has_the_spread_that_the_design_states():
-    """Chi-square test of six standard deviations, false alarm 0.1 % together."""
-    design = load_design("mild").revised(
-        sizes=(50, 400), device={"conductance_dtod": 0.02, "stuck": 0.0}, neurons={"gain_dtod": 0.1, "offset_dtod": 0.2}
-    )
-    layer = SimulatedChip(design.revised(neurons={"output_curve": "relu"}), 11).layers[0]
-    steps = np.mean([layer.crossbar.cells.values(trait) for trait in (UP, DOWN)], axis=0) / design.device.step
-    found = {
-        "conductance": (layer.crossbar.cells.values(ERROR), 0.02),
-        "step": (steps - 1, 0.1),
-        "gain": (np.log(layer.neurons.gain), 0.1),
-        "offset": (layer.neurons.offset, 0.2),
-        "dac": (layer.dac.gain - 1, 0.01),
-        "port": (layer.current_gain - 1, 0.05),
-    }
-    for name, (values, spread) in found.items():
-        n = values.size
-        statistic = float((np.asarray(values, float) ** 2).sum()) / spread**2
-        p = 2 * min(stats.chi2.sf(statistic, n), stats.chi2.cdf(statistic, n))
-        assert p > 0.001 / len(found), name
-
-
-def chi_square(values, spread):
-    """Two-sided p of the second moment of ``values`` about 0 under a normal law of standard deviation ``spread``."""
-    values = np.asarray(values, float)
-    statistic = float(np.square(values).sum()) / spread**2
-    return 2 * min(stats.chi2.sf(statistic, values.size), stats.chi2.cdf(statistic, values.size))
-
-
-def test_bounds_asymmetry_and_saturation_have_the_spread_that_the_design_states():
-    """Four chi-square tests, false alarm 0.1 % together."""
-    device = {"bound_dtod": 0.05, "asymmetry": 0.2, "asymmetry_dtod": 0.03, "step_dtod": 0.0, "stuck": 0.0}
-    neurons = {"saturation": 3.0, "saturation_dtod": 0.1}
-    layer = SimulatedChip(load_design("mild").revised(sizes=(50, 400), device=device, neurons=neurons), 12).layers[0]
-    spec, cells = layer.design.device, layer.crossbar.cells
-    up, down, low, high = (cells.values(trait).astype(float) for trait in (UP, DOWN, LOW, HIGH))
-    found = {
-        "low": (low / spec.g_min - 1, 0.05),
-        "high": (high / spec.g_max - 1, 0.05),
-        "asymmetry": ((up - down) / (up + down) - 0.2, 0.03),
-        "saturation": (np.log(layer.neurons.saturation / 3.0), 0.1),
-    }
-    for name, (values, spread) in found.items():
-        assert chi_square(values, spread) > 0.001 / 4, name
-    np.testing.assert_allclose(up + down, 2 * spec.step, rtol=3e-5)  # of each, 16 bits are kept
-
-
-def test_stuck_devices_sit_anywhere_between_their_bounds():
-    """KS test against the uniform law, false alarm 0.1 %."""
-    layer = SimulatedChip(small("mild", device={"stuck": 1.0}).with_sizes((50, 40)), 5).layers[0]
-    cells = layer.crossbar.cells
-    g, low, high = cells.levels(G).astype(float), cells.values(LOW), cells.values(HIGH)
-    assert stats.kstest(((g - low) / (high - low)).ravel(), "uniform").pvalue > 0.001
-
-
-def test_no_static_error_turns_a_conductance_negative():
-    layer = SimulatedChip(small("mild", device={"conductance_dtod": 3.0}), 5).layers[0]
-    errors = layer.crossbar.cells.values(ERROR)
-    assert errors.min() == -1
-    assert errors.max() > 3
-
-
 # --- converters ----------------------------------------------------------------------------------------------------------
 
 
@@ -180,9 +87,8 @@ def test_converters_clip_and_round_what_taps_show():
     x = np.array([[0.24, 0.26, 0.74, 0.76], [1.4, 1.6, 9.0, -9.0]], np.float32)
     first, last = chip.read(x).taps
     np.testing.assert_array_equal(first.pre, [[0, 0.5, 0.5, 1, 1], [1.5, 1.5, 1.5, -1.5, 1]])
-    for tap, weights, curve in zip(
-        (first, last), oracle.weights(chip), (lambda z: np.maximum(z, 0), lambda z: z), strict=True
-    ):
+    curves = (lambda z: np.maximum(z, 0), lambda z: z)
+    for tap, weights, curve in zip((first, last), oracle.weights(chip), curves, strict=True):
         exact = np.clip(curve(tap.pre @ weights), -0.7, 0.7)
         assert np.abs(exact).max() == 0.7  # some outputs do clip
         np.testing.assert_allclose(tap.post, np.rint(exact / 0.1) * 0.1, atol=1e-6)
@@ -194,30 +100,61 @@ def test_converters_clip_and_round_what_taps_show():
 def test_a_refused_request_is_not_counted_and_writes_nothing():
     chip, nudge = SimulatedChip(small("mild"), 3), WeightNudge(1, 0.1)
     before = chip.snapshot()
+    some, wrong_size = {"h1": np.ones(8, np.float32)}, {"h1": np.ones(7, np.float32)}
     wrong = [
         (Shrink(0, 2.0), RangeError, "factor"),
         (Delta(0, np.zeros((2, 2))), ShapeError, "matrix"),
-        (Program(0, np.full((13, 8), np.inf)), RangeError, "target"),
+        (Program(0, np.full((13, 8), np.inf)), RangeError, "weights"),
+        (Outer(0, np.ones((2, 13)), np.ones((3, 8)), 0.1), ShapeError, "post"),
         (Replay((nudge, nudge), (0.1, np.nan)), RangeError, "scale"),
         (Replay((nudge, nudge), 0.1), ShapeError, "one scale per nudge"),
-        (Replay("up", 0.1), ShapeError, "expected a WeightNudge and a number, or tuples of them, found str and float"),
+        (Replay((), ()), ShapeError, "one scale per nudge"),
+        (
+            Replay("up", 0.1),
+            ShapeError,
+            "expected a WeightNudge and a number or numbers by population, or tuples of them, found str and float",
+        ),
         (Replay(nudge, "much"), ShapeError, "found WeightNudge and str"),
         (Replay([nudge], [0.1]), ShapeError, "found list and list"),
+        (Replay((nudge, nudge), (some, wrong_size)), ShapeError, r"scale\[h1\]"),
+        (Replay((nudge, nudge), (some, {"h1": np.full(8, np.nan)})), RangeError, r"scale\[h1\]"),
+        (Replay((nudge, nudge), (some, {"h4": np.ones(8)})), UnknownName, "scale: population: expected one of h1, h2, out"),
+        (Replay((nudge, WeightNudge(1, 0.1, arrays=(3,))), (0.1, 0.1)), RangeError, "array: expected 0 to 2"),
+        (Replay((nudge, WeightNudge(1, 0.1, "sign")), (0.1, 0.1)), UnknownName, "pattern"),
     ]
     for request, error, message in wrong:
         with pytest.raises(error, match=message):
             chip.write(request)
-    assert chip.ledger == SimulatedChip(small("mild"), 3).ledger
-    for name, array in chip.snapshot().items():
-        np.testing.assert_array_equal(array, before[name])
+    assert chip.meter == SimulatedChip(small("mild"), 3).meter
+    for name, values in chip.snapshot().items():
+        np.testing.assert_array_equal(values, before[name])
     chip.write(Replay((nudge, nudge), (np.float32(0.1), 1)))
-    assert chip.ledger.requests == 1
+    assert chip.meter.requests == 1
+
+
+@pytest.mark.parametrize("name", ["fields", "tiled"])
+def test_requests_of_the_shapes_of_a_dense_array_are_refused_by_blocks(name):
+    chip = SimulatedChip(structured(name), 3)
+    before, (blocks, n_in, n_out) = chip.snapshot(), chip.datasheet.arrays[0].shape
+    size = chip.datasheet.populations["h1"].size
+    wrong = [
+        (Delta(0, np.zeros((blocks * n_in, n_out))), "matrix: .*blocks, n_in, n_out"),
+        (Program(0, np.zeros((n_in, n_out))), "weights: .*blocks, n_in, n_out"),
+        (Outer(0, np.zeros((2, n_in)), np.zeros((2, size)), 1.0), "pre: .*blocks, B, n_in"),
+        (Outer(0, np.zeros((blocks, 2, n_in)), np.zeros((2, n_out + size)), 1.0), "post: .*B, size"),
+    ]
+    for request, message in wrong:
+        with pytest.raises(ShapeError, match=message):
+            chip.write(request)
+    for name, values in chip.snapshot().items():
+        np.testing.assert_array_equal(values, before[name])
 
 
 def test_a_pattern_that_does_not_exist_is_refused():
+    chip = SimulatedChip(small("mild"), 3)
     with pytest.raises(UnknownName, match=r"pattern: expected one of rank1, signs; found 'sign'\. Did you mean 'signs'"):
-        WeightNudge(1, 0.1, pattern="sign")
-    with pytest.raises(UnknownName, match="pattern"):
+        chip.read(inputs(2), WeightNudge(1, 0.1, pattern="sign"))
+    with pytest.raises(RangeError, match="pattern: expected a name"):
         WeightNudge(1, 0.1, pattern=2)
 
 
@@ -229,12 +166,18 @@ def test_nonsense_is_refused_in_a_sentence():
         chip.read(np.full((2, 12), np.nan))
     with pytest.raises(RangeError, match="array: expected 0 to 2"):
         chip.write(Shrink(3, 0.5))
+    with pytest.raises(RangeError, match="array: expected 0 to 2"):
+        chip.read(inputs(2), WeightNudge(1, 0.1, arrays=(0, 3)))
     with pytest.raises(RangeError, match="factor"):
         chip.write(Shrink(0, 1.5))
-    with pytest.raises(ShapeError, match="currents: expected 3 entries"):
-        chip.read(inputs(2), CurrentNudge((None,)))
+    with pytest.raises(UnknownName, match="currents: population: expected one of h1, h2, out; found 'in'"):
+        chip.read(inputs(2), CurrentNudge({"in": np.zeros((2, 12))}))
+    with pytest.raises(ShapeError, match=r"currents\[h1\]: expected shape \(B, size\) = \(2, 8\), found \(3, 8\)"):
+        chip.read(inputs(2), CurrentNudge({"h1": np.zeros((3, 8))}))
     with pytest.raises(ShapeError, match="nudge: expected CurrentNudge"):
         chip.read(inputs(2), "hard")
+    with pytest.raises(UnknownName, match="want: expected one of output, states, taps; found 'all'"):
+        chip.read(inputs(2), want="all")
     with pytest.raises(ShapeError, match="request: expected one of Outer"):
         chip.write("now")
     with pytest.raises(MissingPort, match="needs the port program, which the design 'mild' lacks"):
@@ -243,43 +186,27 @@ def test_nonsense_is_refused_in_a_sentence():
         SimulatedChip(small("mild"), -1)
 
 
-def test_a_chip_that_gives_infinity_stops_with_a_message():
-    chip = SimulatedChip(load_design("ideal").revised(sizes=(2, 2), normaliser={"present": False}), 0)
+@pytest.mark.parametrize(
+    "design", [load_design("ideal").with_sizes((8, 8)), structured("headless", neurons={"saturation": 0})]
+)
+def test_a_chip_that_gives_infinity_stops_with_a_message(design):
+    unlimited = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
+    chip = SimulatedChip(design.revised(normaliser={"present": False}, converters=unlimited), 0)
     with pytest.raises(ChipFault, match="NaN or infinity"), np.errstate(over="ignore", invalid="ignore"):
-        chip.read(np.full((1, 2), 3e38))
+        chip.read(np.full((1, chip.datasheet.n_inputs), 3e38))
 
 
-# --- snapshots ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["mild", "harsh"])
-def test_a_restored_chip_goes_on_as_the_first(name):
-    chip = SimulatedChip(small(name), 3)
-    chip.write(Delta(0, RNG(1).normal(0, 0.1, (13, 8))))
-    chip.read(inputs(3))
-    chip.wait(50)
-    chip.read(inputs(3))
-    copy = SimulatedChip(small(name), 3)
-    copy.restore(chip.snapshot())
-    assert copy.ledger == chip.ledger
-    for one in (chip, copy):
-        one.write(Delta(1, np.full((9, 6), 0.02, np.float32)))
-    np.testing.assert_array_equal(copy.read(inputs(3)).output, chip.read(inputs(3)).output)
-
-
-def test_a_snapshot_of_another_chip_is_refused():
-    with pytest.raises(ShapeError, match=r"state: expected state\.0"):
-        SimulatedChip(small("mild"), 3).restore(SimulatedChip(load_design("mild").with_sizes((3, 2)), 3).snapshot())
+# --- memory of the last read ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("design", ["mild", "harsh"])
 def test_what_a_chip_keeps_of_its_last_read_changes_no_later_one(design, monkeypatch):
     rng = np.random.default_rng(0)
     x, other = rng.random((2, 40, 20), dtype=np.float32)
-    probes = [None, WeightNudge(3, 0.01, "rank1"), WeightNudge(4, 0.01), CurrentNudge((np.ones((40, 30), np.float32), None))]
+    probes = [None, WeightNudge(3, 0.01, "rank1"), WeightNudge(4, 0.01), CurrentNudge({"h1": np.ones((40, 30), np.float32)})]
 
     def outputs(worthwhile):
-        monkeypatch.setattr(layer, "WORTHWHILE", worthwhile)
+        monkeypatch.setattr(array, "WORTHWHILE", worthwhile)
         chip = SimulatedChip(load_design(design).with_sizes((20, 30, 5)), 3)
         found = []
         for batch in (x, x, other, x):
@@ -291,21 +218,41 @@ def test_what_a_chip_keeps_of_its_last_read_changes_no_later_one(design, monkeyp
             chip.wait(1.0)
         return found
 
-    products = []
-    monkeypatch.setattr(layer.Layer, "_multiply", watched(layer.Layer._multiply, products))
+    made = []
+    monkeypatch.setattr(array, "Plain", watched(array.Plain, made))
     kept = outputs(1000)
-    asked = len(products)
+    asked = len(made)
     redone = outputs(10**9)
-    assert asked < len(products) - asked  # some were kept
+    assert asked < len(made) - asked  # some were kept
     for one, two in zip(kept, redone, strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def watched(method, calls):
-    """Return ``method``, which notes in ``calls`` that it was called."""
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_what_is_kept_changes_no_read_of_any_structure(name, monkeypatch):
+    """In recurrent chips several ticks use what is kept, and products of samples that share images are kept as well."""
+    unlimited = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
+    design = structured(name, converters=unlimited)
+
+    def states(worthwhile):
+        monkeypatch.setattr(array, "WORTHWHILE", worthwhile)
+        chip, found = SimulatedChip(design, 3), []
+        x = RNG(0).random((20, chip.datasheet.n_inputs), dtype=np.float32)
+        for samples in (x, x, Overlaid.repeated(x[:10], 2), Overlaid.repeated(x[:10], 2), x):
+            for nudge in (None, WeightNudge(3, 0.1), WeightNudge(3, -0.1), WeightNudge(3, 0.1, "rank1"), None):
+                by_tick = chip.read(samples, nudge).states.values()
+                found.append(np.concatenate([state.ravel() for states in by_tick for state in states.values()]))
+        return found
+
+    for kept, redone in zip(states(100), states(10**9), strict=True):
+        np.testing.assert_allclose(kept, redone, atol=5e-5)
+
+
+def watched(function, calls):
+    """Return ``function``, which notes in ``calls`` that it was called."""
 
     def call(*args):
         calls.append(args)
-        return method(*args)
+        return function(*args)
 
     return call

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -12,11 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
+from running import ENVIRONMENT, hear_signals
 from typer.testing import CliRunner
 
 import mortalsim
 from mortalsim import cli
+from mortalsim.chips import design_names
+from mortalsim.data import DATASETS
+from mortalsim.devices import DEVICES
+from mortalsim.experiments import EXPERIMENTS
 from mortalsim.experiments.train import COLUMNS, Train
+from mortalsim.learners import LEARNERS
 from mortalsim.report.results import Results
 
 COMMAND = [sys.executable, "-m", "mortalsim"]
@@ -34,24 +39,14 @@ def test_help_imports_nothing_that_computes():
     found = subprocess.run(
         [sys.executable, "-X", "importtime", *COMMAND[1:], "--help"], capture_output=True, text=True, check=True
     )
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in found.stderr.splitlines()}
+    modules = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
+    imported = {module.partition(".")[0] for module in modules}
     assert "typer" in imported
     assert not imported & {"numpy", "numba", "pydantic", "scipy", "matplotlib", "joblib", "sklearn"}
+    own = {module for module in modules if module.startswith("mortalsim")}
+    assert own <= {"mortalsim", "mortalsim.__main__", "mortalsim.cli", "mortalsim.registry"}
     for command in ("compare", "variance", "transfer", "train", "list"):
         assert command in found.stdout
-
-
-def test_help_takes_less_than_half_a_second_of_computing():
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    times = []
-    for _ in range(3):  # the best of three: the first one may have to compile the sources
-        before = spent()
-        subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
-        times.append(spent() - before)
-    assert min(times) < 0.5
 
 
 def test_version():
@@ -64,7 +59,7 @@ def test_list_names_everything_with_one_line_each():
     lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     assert all(len(line) == 2 and len(line[1].strip()) > 10 for line in lines)
     names = {line[0] for line in lines}
-    assert {"mild", "wild", "soft_bounds", "ff", "physics_aware", "digits", "fashion-mnist", "compare", "train"} <= names
+    assert {*design_names(), *DEVICES.names(), *LEARNERS.names(), *DATASETS.names(), *EXPERIMENTS.names()} == names
 
 
 def test_options_are_the_fields_of_the_experiment():
@@ -107,7 +102,11 @@ def test_options_are_the_fields_of_the_experiment():
         (["compare", "--learners", "ff", "--learners", "ff"], "--learners: expected every name once"),
         (["train", "--set", "rate=1", "--set", "rate=2"], "rate is set 2 times"),
         (["train", "--set", "epochs=1", "--epochs", "2"], "also given by --epochs"),
-        (["train", "--set", "label_lines=[0,x]"], "label_lines: "),
+        (["train", "--set", "label_lines=[0,1]"], "expected one of batch_size, "),
+        (["train", "--design", "fields", "--hidden", "8"], "lists its populations"),
+        (["train", "--design", "headless", "--learner", "ap"], "ap needs an output, which the design 'headless' lacks"),
+        (["compare", "--designs", "mild,headless", "--learners", "ff,wp"], "wp needs an output"),
+        (["variance", "--chip", "-1"], "--chip: "),
     ],
 )
 def test_mistakes_get_one_message_and_exit_code_2(arguments, said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -144,18 +143,12 @@ def test_checkpoint_is_not_overwritten_unasked(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def hear_signals():
-    """Undo what a background shell or nohup has its children ignore."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
 def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
     """Start the command in ``folder``; return it once a file that fits ``awaited`` is there."""
     running = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(mortalsim.__file__).parents[1])},
+        env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # a process group of its own: Ctrl-C reaches all processes of a command
@@ -170,10 +163,15 @@ def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
 ENDLESS = ("compare", "--out", "run", "--epochs-scale", "100", "--learners", "ap", "--jobs")
 
 
+def let_work_begin(jobs: str) -> None:
+    """Wait until workers, if there are any, have started; the command itself is busy already."""
+    time.sleep(2 if jobs == "2" else 0.5)
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
     running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
-    time.sleep(2)  # let the work begin
+    let_work_begin(jobs)
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert (running.returncode, err) == (130, "mortalsim: interrupted, nothing was written\n")
@@ -183,7 +181,7 @@ def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
 @pytest.mark.parametrize(("jobs", "number", "code"), [("1", "SIGTERM", 143), ("2", "SIGTERM", 143), ("1", "SIGHUP", 129)])
 def test_termination_leaves_neither_folder_nor_workers(tmp_path: Path, jobs: str, number: str, code: int):
     running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
-    time.sleep(2)
+    let_work_begin(jobs)
     running.send_signal(getattr(signal, number))  # to the command alone, not to its workers
     _, err = running.communicate(timeout=30)  # returns only when no worker holds standard error any more
     assert (running.returncode, err) == (code, "mortalsim: terminated, nothing was written\n")

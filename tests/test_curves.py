@@ -64,5 +64,5 @@ def test_the_chip_follows_the_oracles_curve(name):
     chip = SimulatedChip(design, seed=6)
     z = np.linspace(-6, 6, 241).astype(np.float32)
     bias = oracle.weights(chip)[0][-1].astype(np.float32)
-    taps = chip.read(np.zeros((len(z), 1), np.float32), CurrentNudge((z[:, None] - bias, None))).taps
-    np.testing.assert_allclose(taps[0].post, oracle.transfer_curves(chip, 0, z), atol=2e-5)
+    trace = chip.read(np.zeros((len(z), 1), np.float32), CurrentNudge({"h1": z[:, None] - bias}))
+    np.testing.assert_allclose(trace.states["h1"][0], oracle.transfer_curves(chip, "h1", z), atol=2e-5)

@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mortalsim import data
+from mortalsim import build, data
 from mortalsim.checks import DataError, ShapeError, UnknownName
-from mortalsim.data import mnist
-from mortalsim.data.dataset import stratified_split
-from mortalsim.data.idx import read_idx
+from mortalsim.chips import load_design
+from mortalsim.data import DATASETS, Dataset, Source, suited
+from mortalsim.data import _published as published
+from mortalsim.data._idx import read_idx
+from mortalsim.data.base import stratified_split
 from mortalsim.data.makers import hybrid, jitter
+from mortalsim.hardware import Task
 from mortalsim.streams import Streams
 
 
@@ -51,6 +54,79 @@ def test_digits_label_lines_are_the_quietest():
 def test_unknown_dataset_suggests_the_nearest():
     with pytest.raises(UnknownName, match="Did you mean 'fashion-mnist'"):
         data.load("fashion_mnist", Streams(0))
+
+
+def test_every_data_set_is_a_file_found_by_its_name():
+    assert DATASETS.names() == ["digits", "fashion-mnist", "mnist"]
+    for name in DATASETS.names():
+        assert issubclass(DATASETS.get(name), Source) and len(DATASETS.summary(name)) > 20
+
+
+def test_a_file_put_there_is_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = """'Two empty images: nothing to learn.'
+import numpy as np
+from mortalsim.data.base import Dataset, Source
+
+class Empty(Source):
+    def load(self, streams):
+        x = np.zeros((2, 4), np.float32)
+        return Dataset("nothing-here", x, None, x, None, x, None, 0)
+"""
+    (tmp_path / "nothing_here.py").write_text(text)
+    folders = [*data.__path__, str(tmp_path)]
+    monkeypatch.setattr(data, "__path__", folders)
+    monkeypatch.setattr(data.__spec__, "submodule_search_locations", folders)
+    assert "nothing-here" in DATASETS.names()
+    assert DATASETS.summary("nothing-here") == "Two empty images: nothing to learn."
+    found = data.load("nothing-here", Streams(0))
+    assert found.task == Task(0) and found.train_y is None
+    assert build.load_data("nothing-here", Streams(0)).classes == 0
+    with pytest.raises(DataError, match="expected labels for training, validation and test, found none in 'nothing-here'"):
+        build.load_data("nothing-here", Streams(0), labelled=True)
+
+
+# --- data laid out for a chip ---------------------------------------------------------------------------------------------
+
+
+def pictures(pixels: int = 64, classes: int = 10) -> Dataset:
+    """Samples whose pixels are all different."""
+    x = np.arange(3 * pixels, dtype=np.float32).reshape(3, pixels) + 1
+    y = np.arange(3) % classes
+    return Dataset("pictures", x, y, 2 * x, y, 3 * x, y, classes, tuple(range(classes)), (8, 8))
+
+
+def test_data_that_fit_are_left_alone():
+    own = pictures()
+    assert suited(own, load_design("mild").datasheet()) is own
+    assert own.task == Task(10, tuple(range(10)), (8, 8))
+
+
+@pytest.mark.parametrize("name", ["fields", "headless", "recurrent"])
+def test_a_label_population_gets_lines_of_its_own_with_a_neutral_label(name: str):
+    own, sheet = pictures(), load_design(name).datasheet()
+    wide = suited(own, sheet)
+    first, last = sheet.span("label")
+    assert wide.label_lines == tuple(range(first, last)) and wide.image_lines == tuple(range(64))
+    for part, original in ((wide.train_x, own.train_x), (wide.valid_x, own.valid_x), (wide.test_x, own.test_x)):
+        assert part.shape == (3, 74) and part.dtype == np.float32
+        np.testing.assert_array_equal(part[:, list(wide.image_lines)], original)
+        np.testing.assert_array_equal(part[:, first:last], np.float32(0.1))
+    assert wide.task == Task(10, tuple(range(64, 74)), (8, 8), tuple(range(64)))
+
+
+def test_a_label_may_stand_before_the_image():
+    fields = load_design("headless").fields()
+    populations = [fields["population"][place] for place in (1, 0, 2, 3)]
+    design = load_design("headless").revised(population=populations)
+    wide = suited(pictures(), design.datasheet())
+    assert wide.label_lines == tuple(range(10)) and wide.image_lines == tuple(range(10, 74))
+    np.testing.assert_array_equal(wide.train_x[:, 10:], pictures().train_x)
+
+
+@pytest.mark.parametrize(("name", "pixels", "classes"), [("fields", 60, 10), ("fields", 64, 7), ("mild", 54, 10)])
+def test_data_that_fit_neither_way_are_named(name: str, pixels: int, classes: int):
+    with pytest.raises(ShapeError, match=rf"expected samples of .* numbers .*found {pixels} numbers and {classes} classes"):
+        suited(pictures(pixels, classes), load_design(name).datasheet())
 
 
 @settings(max_examples=25)
@@ -94,12 +170,12 @@ def tiny_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a folder of 60 + 20 small images and make its checksums the published ones."""
     rng = np.random.default_rng(0)
     sums = {}
-    for images, labels, n in ((mnist.TRAIN_X, mnist.TRAIN_Y, 60), (mnist.TEST_X, mnist.TEST_Y, 20)):
+    for images, labels, n in ((published.TRAIN_X, published.TRAIN_Y, 60), (published.TEST_X, published.TEST_Y, 20)):
         for file, array in ((images, rng.integers(0, 256, (n, 28, 28))), (labels, np.arange(n) % 10)):
             content = gzip.compress(idx_bytes(array))
             (tmp_path / file).write_bytes(content)
             sums[file] = hashlib.sha256(content).hexdigest()
-    monkeypatch.setitem(mnist.SHA256, "mnist", sums)
+    monkeypatch.setitem(published.SHA256, "mnist", sums)
     monkeypatch.setenv("MORTALSIM_DATA", str(tmp_path))
     return tmp_path
 
@@ -109,7 +185,7 @@ def test_mnist_is_found_flat_or_in_its_subfolder(tiny_mnist: Path):
     assert (flat.train_x.shape, flat.valid_x.shape, flat.test_x.shape) == ((50, 784), (10, 784), (20, 784))
     assert flat.label_lines == tuple(range(10)) and flat.image_shape == (28, 28)
     (tiny_mnist / "mnist").mkdir()
-    for file in mnist.SHA256["mnist"]:
+    for file in published.SHA256["mnist"]:
         (tiny_mnist / file).rename(tiny_mnist / "mnist" / file)
     np.testing.assert_array_equal(data.load("mnist", Streams(0)).test_x, flat.test_x)
 
@@ -117,15 +193,15 @@ def test_mnist_is_found_flat_or_in_its_subfolder(tiny_mnist: Path):
 def test_mnist_refuses_other_files(tiny_mnist: Path):
     with pytest.raises(DataError, match=r"fashion-mnist.*SHA-256 sum differs.*unset MORTALSIM_DATA"):
         data.load("fashion-mnist", Streams(0))
-    (tiny_mnist / mnist.TEST_Y).unlink()
-    with pytest.raises(DataError, match=f"{mnist.TEST_Y} does not exist"):
+    (tiny_mnist / published.TEST_Y).unlink()
+    with pytest.raises(DataError, match=f"{published.TEST_Y} does not exist"):
         data.load("mnist", Streams(0))
 
 
 def test_mnist_download_failure_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("MORTALSIM_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setitem(mnist.URLS, "mnist", "http://127.0.0.1:9/")  # the discard port: nobody listens
+    monkeypatch.setitem(published.URLS, "mnist", "http://127.0.0.1:9/")  # the discard port: nobody listens
     with pytest.raises(DataError, match="Set MORTALSIM_DATA"):
         data.load("mnist", Streams(0))
 

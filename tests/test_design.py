@@ -1,5 +1,7 @@
 """Design files: what can be written in them and what is refused, in one clear message."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,12 +25,58 @@ def written(tmp_path, text):
 def test_shipped_designs_say_what_they_are_and_survive_a_round_trip(name):
     design = load_design(name)
     assert design.name == name
-    assert design.summary
-    assert build_design(design.model_dump(mode="json"), "copy") == design
+    assert len(design.summary) > 20
+    assert build_design(json.loads(json.dumps(design.fields())), "copy") == design
+    assert build_design(design.fields(), "copy").digest() == design.digest()
 
 
 def test_a_user_file_is_read(tmp_path):
-    assert load_design(written(tmp_path, GOOD)).sizes == (4, 3)
+    design = load_design(written(tmp_path, GOOD))
+    assert design.sizes == (4, 3) and design.datasheet().hidden == () and not design.long
+
+
+LONG = """
+output = "out"
+[[population]]
+name = "in"
+shape = [4]
+[[population]]
+name = "out"
+shape = [3]
+[[array]]
+source = "in"
+target = "out"
+"""
+
+
+def test_the_short_form_is_a_chain_of_dense_arrays_in_the_long_one(tmp_path):
+    device = '[device]\ntechnology = "soft_bounds"\n'
+    long = load_design(written(tmp_path, f'name = "mine"\n{LONG}{device}'))
+    short = load_design(written(tmp_path, GOOD))
+    for of_sheet in (lambda s: (s.inputs, s.output, s.timetable, s.seconds_per_read, s.joules_per_read),
+                     lambda s: [(a.source, a.target, a.shape, a.weight_range, a.weight_step) for a in s.arrays],
+                     lambda s: [(p.name, p.shape, p.read_noise) for p in s.populations.values()]):  # fmt: skip
+        assert of_sheet(long.datasheet()) == of_sheet(short.datasheet())
+    assert long.long and long.with_sizes((4, 3)) == short and long.digest() != short.digest()
+
+
+def test_arrays_and_populations_overrule_groups_for_themselves(tmp_path):
+    """What one array or population has for itself, the others do not have."""
+    text = 'name = "mine"\noutput = "out"\n' + "".join(
+        f'[[population]]\nname = "{name}"\nshape = [{size}]\n{more}'
+        for name, size, more in [("in", 4, ""), ("h", 5, "neurons = { noise = 0.5 }\n"), ("out", 3, "")]
+    )
+    text += '[[array]]\nsource = "in"\ntarget = "h"\nweight_range = 3.0\nnormaliser = "none"\n'
+    text += '[[array]]\nsource = "h"\ntarget = "out"\ndevice = { pulses = 50 }\n'
+    text += "converters = { dac_bits = 4, input_range = 2.0 }\n"
+    sheet = load_design(written(tmp_path, text + '[device]\ntechnology = "linear"\npulses = 100\n')).datasheet()
+    first, second = sheet.arrays
+    assert (first.weight_range, second.weight_range) == (3.0, 1.0)
+    assert (first.normaliser, second.normaliser) == ("none", "source")
+    assert (first.dac_bits, second.dac_bits, first.input_range, second.input_range) == (0, 4, 0.0, 2.0)
+    # A weight step is the range over the pulses: 3 / 100 and 1 / 50 for the two devices of a pair.
+    assert (first.weight_step, second.weight_step) == pytest.approx((0.03, 0.02))
+    assert (sheet.populations["h"].read_noise, sheet.populations["out"].read_noise) == (0.5, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +87,9 @@ def test_a_user_file_is_read(tmp_path):
         (GOOD.replace("soft_bounds", "soft_bound"), "expected one of .*Did you mean 'soft_bounds'"),
         (GOOD + '[neurons]\ncurve = "rely"\n', "Did you mean 'relu'"),
         (GOOD + "[neurons]\ngain_dtd = 0.1\n", r"neurons.gain_dtd: no such field; did you mean 'gain_dtod'"),
-        (GOOD + "[converters]\nadc_bits = 8\n", "a converter needs at least 2 bits and a range"),
+        (GOOD + "[converters]\nadc_bits = 8\n", "converters: a converter .* needs a range; set output_range"),
+        (GOOD + "[converters]\ndac_unipolar = true\n", "converters: a converter .* needs a range; set input_range"),
+        (GOOD + "[converters]\ndac_bits = 30\n", "converters.dac_bits: .*less than or equal to 24, found 30"),
         (GOOD.replace("[4, 3]", "[4]"), "expected at least an input and an output size"),
         (GOOD.replace('technology = "soft_bounds"', "pulses = 3"), "expected a name or a table with the field 'technology'"),
         (GOOD + "g_min = 1\n", "g_min must be below g_max"),
@@ -94,12 +144,13 @@ def test_the_data_sheets_figures_are_those_worked_out_by_hand():
     )
     sheet = design.datasheet()
     # 16 devices take 16 * 5e-6 * 0.04 * 1e-7 = 0.32 pJ, four lines 0.4 pJ, two outputs 2 pJ.
-    assert sheet.joules_per_read == pytest.approx(2.72e-12, abs=0)
-    assert sheet.joules_per_pulse == pytest.approx(2e-12, abs=0)
-    assert (sheet.seconds_per_read, sheet.seconds_per_pulse) == pytest.approx((1e-7, 1e-7))
+    assert sheet.joules_per_read == pytest.approx(2.72e-12, rel=1e-9, abs=0)
+    (array,) = sheet.arrays
+    assert array.joules_per_pulse == pytest.approx(2e-12, rel=1e-9, abs=0)
+    assert (sheet.seconds_per_read, array.seconds_per_pulse) == pytest.approx((1e-7, 1e-7))
     # Each of three lines: 2 * 0.1^2 by constant and 2 * 0.1^2 by relative noise; the neuron 0.5^2.
-    assert sheet.read_noise == pytest.approx((0.25 + 3 * 0.04) ** 0.5)
-    assert sheet.weight_step == pytest.approx(0.02)
+    assert sheet.populations["out"].read_noise == pytest.approx((0.25 + 3 * 0.04) ** 0.5)
+    assert array.weight_step == pytest.approx(0.02)
 
 
 def test_every_field_says_what_it_means():
@@ -119,6 +170,8 @@ def test_weights_and_siemens_are_two_sides_of_one_number(n_in, n_out, weight_ran
     design = Design(
         name="d", sizes=(n_in, n_out), weight_range=weight_range, device={"technology": "linear", "pulses": pulses}
     )
-    assert design.unit * weight_range == pytest.approx(design.device.g_max - design.device.g_min)
+    technology, (array,) = design.technology, design.datasheet().arrays
+    assert technology.unit * weight_range == pytest.approx(design.device.g_max - design.device.g_min)
     # One pulse on each device of the pair, in opposite directions, is two weight steps.
-    assert 1 / design.pulses_per_weight == pytest.approx(2 * design.datasheet().weight_step)
+    assert 1 / technology.pulses_per_weight == pytest.approx(2 * array.weight_step)
+    assert array.shape == (n_in + 1, n_out) and array.weight_range == weight_range

@@ -28,7 +28,7 @@ def one_pair(technology, **fields):
 def walk(chip, pulses, sign):
     """Send ``pulses`` single pulses to G+ (up for a positive sign) and return G+ / range after each."""
     device = chip.design.device
-    one = np.full((2, 1), sign / chip.design.pulses_per_weight, np.float32)
+    one = np.full((2, 1), sign / chip.design.technology.pulses_per_weight, np.float32)
     places = []
     for _ in range(pulses):
         chip.write(Delta(0, one))
@@ -68,9 +68,9 @@ def test_exponential_reproduces_the_resistive_ram_trace():
 def test_the_default_exponential_device_is_the_fit():
     """The same trace with the technology's own defaults, on a chip, pulse by pulse through the kernel."""
     chip = one_pair("exponential", max_train=0)
-    g, device = chip.layers[0].crossbar.cells.levels(G), chip.design.device
+    g, device = chip.arrays[0].crossbar.cells.levels(G), chip.design.device
     g[PLUS] = device.g_min
-    train, trace = np.full((2, 1), 50 / chip.design.pulses_per_weight, np.float32), []
+    train, trace = np.full((2, 1), 50 / chip.design.technology.pulses_per_weight, np.float32), []
     for sign in (1, -1):
         for _ in range(20):
             chip.write(Delta(0, sign * train))

@@ -65,17 +65,13 @@ def test_new_states_are_old_and_computed_ones_in_the_stated_shares():
     np.testing.assert_allclose(states[1], 0.25 * free[0] + 0.75 * free[1], atol=1e-5)
 
 
-def test_a_stage_keeps_nothing_of_its_old_state():
+def test_a_stage_is_damped_like_any_population():
+    """Its states are sampled, and what is sampled mixes digitally."""
     fields = load_design("boxed").fields() | {"dynamics": {"kind": "recurrent", "ticks": 1, "keep": 0.5}}
-    table = build_design(fields, "test").datasheet().timetable
-    assert [(line.population, line.keep) for line in table if line.tick] == [
-        ("h1", 0.5),
-        ("medium", 0.0),
-        ("h2", 0.5),
-        ("out", 0.5),
-    ]
-    with pytest.raises(ShapeError, match="a stage has no converters"):
-        check_timetable("mine", [Answer("a", 0, 0, (("in", 0),), keep=0.5, old=0)], {"a": [("in", "in")]}, ["in"])
+    chip = SimulatedChip(build_design(fields, "test"), 0)
+    states = chip.read(np.random.default_rng(0).random((3, 64), dtype=np.float32)).states
+    fresh = chip.boxes["medium"].answer(states["h1"][0])
+    np.testing.assert_allclose(states["medium"][1], 0.5 * states["medium"][0] + 0.5 * fresh, rtol=1e-5)
 
 
 def test_inputs_stay_clamped_and_a_current_is_held_through_all_ticks():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import html.parser
+import io
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import image
+from matplotlib.figure import Figure as Canvas
 from rich.console import Console
 
 from mortalsim.report.page import page
@@ -48,35 +52,76 @@ def test_cells():
 
 
 def test_rich_table_fits_in_a_pipe():
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed below
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(rich_table(Results(columns=COLUMNS, rows=ROWS), "title"))
-    console.file.close()
-    assert "3.12 ± 0.40 %" in console.export_text()
+    text = console.export_text()
+    for row in ROWS:
+        (line,) = [line for line in text.splitlines() if line.strip("│ ").startswith(row["who"] + " ")]
+        assert all(cell(column, row) in line for column in COLUMNS)
+    assert "who <is> it" in text
 
 
 def panel(**axes) -> Panel:
     styles = ("line", "thin", "dashed", "dots", "rings")
     series = [Series(name=style, x=(0.01, 0.1, 0.9), y=(0.0, 1.0, 0.0), spread=(0.1,) * 3, style=style) for style in styles]
-    return Panel(title="t", x_label="x", series=tuple(series), **axes)
+    return Panel(**{"title": "t", "x_label": "x", "series": tuple(series)} | axes)
 
 
-@pytest.mark.parametrize(
-    "axes",
-    [
-        {},
-        {"x_scale": "log", "x_unit": "count", "y_scale": "root", "y_unit": "percent"},
-        {"x_scale": "root", "x_unit": "percent", "categories": ("one", "two")},
-        {"x_unit": "seconds", "y_unit": "joules"},
-    ],
-)
-def test_every_kind_of_panel_draws(axes: dict):
-    figure = Figure(name="f", caption="c", panels=(panel(**axes),) * 3)
-    assert draw(figure).startswith(b"\x89PNG")
+@pytest.fixture
+def canvases(monkeypatch: pytest.MonkeyPatch) -> list[Canvas]:
+    """Everything that is saved as a picture, as matplotlib has it."""
+    seen, real = [], Canvas.savefig
+    monkeypatch.setattr(Canvas, "savefig", lambda self, *args, **kw: (seen.append(self), real(self, *args, **kw))[1])
+    return seen
+
+
+AXES = [
+    {},
+    {"x_scale": "log", "x_unit": "count", "y_scale": "root", "y_unit": "percent"},
+    {"x_unit": "seconds", "y_unit": "joules"},
+]
+
+
+@pytest.mark.parametrize("axes", AXES, ids=str)
+def test_every_kind_of_panel_shows_every_point(axes: dict, canvases: list[Canvas]):
+    figure = Figure(name="f", caption="c", panels=(panel(**axes),) * 3, across=2)
+    picture = image.imread(io.BytesIO(draw(figure)))
+    assert min(picture.shape[:2]) > 100 and len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20
+    (canvas,) = canvases
+    shown = [axis for axis in canvas.axes if axis.get_visible()]
+    assert len(shown) == 3
+    for axis in shown:
+        assert axis.get_title(loc="left") == "t" and axis.get_xscale() == axes.get("x_scale", "linear")
+        drawn = [np.array(line.get_xydata()).tolist() for line in axis.get_lines()]
+        for series in panel().series:
+            assert np.column_stack([series.x, series.y]).tolist() in drawn, series.style
+    (legend,) = canvas.legends
+    assert [text.get_text() for text in legend.get_texts()] == [series.name for series in panel().series]
+
+
+def test_errors_are_read_against_zero_in_per_cent(canvases: list[Canvas]):
+    draw(Figure(name="f", caption="c", panels=(panel(y_scale="root", y_unit="percent"),)))
+    (axis,) = canvases[0].axes
+    assert axis.get_ylim()[0] == 0
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert labels[0] == "0 %" and all(label.endswith(" %") for label in labels) and len(labels) > 3
+
+
+def test_categories_get_a_dot_a_value_and_a_bar_at_their_mean(canvases: list[Canvas]):
+    series = Series(name="own", x=(0.1, 0.3, 0.2), y=(0.0, 0.0, 1.0), style="dots")
+    axes = {"x_scale": "root", "x_unit": "percent", "categories": ("one", "two")}
+    draw(Figure(name="f", caption="c", panels=(Panel(title="t", x_label="x", series=(series,), **axes),)))
+    (axis,) = canvases[0].axes
+    places = axis.collections[0].get_offsets()
+    assert places[:, 0].tolist() == [0.1, 0.3, 0.2] and np.round(places[:, 1]).tolist() == [0, 0, 1]
+    assert [line.get_xdata()[0] for line in axis.get_lines()] == pytest.approx([0.2, 0.2])
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["one", "two"]
 
 
 def test_pictures_are_the_same_each_time():
     figure = Figure(name="f", caption="c", panels=(panel(),))
     assert draw(figure) == draw(figure)
+    assert draw(figure) != draw(Figure(name="f", caption="c", panels=(panel(title="other"),)))
 
 
 class Links(html.parser.HTMLParser):

@@ -84,6 +84,13 @@ def test_config_holds_the_designs_in_full(tmp_path: Path):
     assert build_design(designs[str(path)], "config") == load_design(path)
 
 
+@pytest.mark.parametrize("name", ["fields", "boxed", "recurrent", "wild"])
+def test_config_can_build_every_design_again(tmp_path: Path, name: str):
+    _, out = execute(OfDesign(out=tmp_path / "run", design=name))
+    kept = json.loads((out / "config.json").read_text())["designs"][name]
+    assert build_design(kept, "config").digest() == load_design(name).digest()
+
+
 def test_existing_out_is_refused_before_any_work(tmp_path: Path):
     with pytest.raises(OutputError, match="exists already"):
         execute(Tiny(out=tmp_path, answer=-1))  # running it would raise KeyboardInterrupt

@@ -4,14 +4,16 @@ import os
 import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import numpy as np
 import pytest
+from structures import structured
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mortalsim.chips import SimulatedChip, crossbar, layer, load_design, oracle
-from mortalsim.hardware import Delta, Outer, WeightNudge
+from mortalsim.chips import SimulatedChip, array, blocks, crossbar, load_design, oracle, products
+from mortalsim.hardware import Delta, Outer, Replay, WeightNudge
 from mortalsim.parallel import cut, one_blas_thread, spread
 
 
@@ -84,9 +86,18 @@ def test_blas_gets_back_the_threads_that_it_had():
         assert [library["num_threads"] for library in threadpool_info()] == before
 
 
+@contextmanager
+def cut_finely(worthwhile=100_000):
+    """Let small chips be cut into pieces, and keep products of their last read, as large ones are and do."""
+    with ExitStack() as stack:
+        for module in (array, products):
+            stack.enter_context(mock.patch.object(module, "WORTHWHILE", worthwhile))
+        yield
+
+
 def results(name, threads):
     """What a chip reads, with and without a nudge, and the weights that an outer product leaves."""
-    with threadpool_limits(threads), mock.patch.object(layer, "WORTHWHILE", 100_000):
+    with threadpool_limits(threads), cut_finely():
         chip = SimulatedChip(load_design(name).with_sizes((64, 2400, 10)), seed=4)
         x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
         trace = chip.read(x)
@@ -104,9 +115,36 @@ def test_one_thread_and_two_give_the_same_bits(name):
         np.testing.assert_array_equal(one, two)
 
 
+def pieces_of_blocks(name, threads, partial):
+    """What a chip of blocks reads and writes, cut as finely as can be."""
+    design = structured(name)
+    design = design.revised(array=[entry | {"partial_sums": partial} for entry in design.fields()["array"]])
+    x = np.random.default_rng(1).random((6, design.datasheet().n_inputs), dtype=np.float32)
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(threads))
+        for module, constant in ((blocks, "PIECE"), (array, "DRIVEN"), (crossbar, "PIECE")):
+            stack.enter_context(mock.patch.object(module, constant, 1))
+        chip, found = SimulatedChip(design, seed=4), []
+        for nudge in (None, WeightNudge(3, 0.01), WeightNudge(3, 0.01, "rank1")):
+            trace = chip.read(x, nudge)
+            found += [values for tap in trace.taps for values in (tap.pre, tap.post)]
+        chip.write(Outer(0, trace.taps[0].pre, trace.taps[0].post, 0.01))
+        chip.write(Replay(WeightNudge(3, 0.1), 0.3))
+        return [*found, *oracle.weights(chip)]
+
+
+@pytest.mark.parametrize("partial", ["analog", "digital"])
+@pytest.mark.parametrize("name", ["fields", "tiled"])
+def test_one_thread_and_two_give_the_same_bits_of_every_block(name, partial):
+    one, two = (pieces_of_blocks(name, threads, partial) for threads in (1, 2))
+    assert len(one) == len(two) > 12
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_what_a_nudged_read_gives_does_not_depend_on_what_was_kept_of_the_reads_before():
     x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
-    with mock.patch.object(layer, "WORTHWHILE", 100_000):
+    with cut_finely():
         chips = [SimulatedChip(load_design("mild").with_sizes((64, 2400, 10)), seed=4) for _ in range(2)]
         plain = chips[1].read(x).output
         chips[0].read(x)
@@ -124,7 +162,7 @@ def test_writes_cut_into_pieces_give_the_bits_of_one_piece():
             chip.write(Delta(0, np.random.default_rng(2).normal(0, 0.01, (41, 30)).astype(np.float32)))
             chip.wait(1e4)
             chip.read(np.ones((1, 40), np.float32))  # folds the drift
-            return [*oracle.weights(chip), *chip.layers[0].crossbar.cells.arrays, chip.ledger.pulses, chip.clock]
+            return [*oracle.weights(chip), *chip.arrays[0].crossbar.cells.arrays, chip.meter.pulses, chip.clock.now]
 
     for one, two in zip(written(10**9), written(100), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -149,25 +187,6 @@ def test_another_thread_of_the_program_gets_the_same_bits_and_blas_its_threads_b
         assert [library["num_threads"] for library in threadpool_info()] == before
     for one, two in zip(here, there, strict=True):
         np.testing.assert_array_equal(one, two)
-
-
-def test_threads_that_read_one_chip_do_not_write_over_each_others_products():
-    chip = SimulatedChip(load_design("ideal").with_sizes((64, 2400, 10)), seed=4)
-    batches = [np.random.default_rng(seed).random((24, 64), dtype=np.float32) for seed in range(3)]
-    with threadpool_limits(2), mock.patch.object(layer, "WORTHWHILE", 100_000):
-        want = [chip.read(x).output for x in batches]
-        wrong = []
-
-        def read_often(x, right):
-            for _ in range(30):
-                wrong.append(np.abs(chip.read(x).output - right).max() > 1e-4)
-
-        threads = [threading.Thread(target=read_often, args=pair) for pair in zip(batches, want, strict=True)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(wrong) == 90 and not any(wrong)
 
 
 def test_what_numpy_may_do_silently_holds_in_helpers_too():

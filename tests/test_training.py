@@ -1,27 +1,29 @@
 """The loop: what it reports, what stops it, and that a resumed run is the same run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from batches import LINES, SIZES
 from fakes import IdealChip, make_datasheet
+from nets import net
 
 from mortalsim.checks import ChipFault, DesignError, OutputError, RangeError, ShapeError
+from mortalsim.hardware import Task
 from mortalsim.learners import LEARNERS
 from mortalsim.learners.base import Learner
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
 from mortalsim.training import Checkpoint, error_rate, train
 
-SIZES = (12, 8, 6, 4)
-
 
 def data(**kw):
     rng = np.random.default_rng(0)
     x, y = rng.random((50, 12), dtype=np.float32), np.arange(50) % 4
-    return SimpleNamespace(**{"train_x": x[:40], "train_y": y[:40], "valid_x": x[40:], "valid_y": y[40:], "classes": 4} | kw)
+    fields = {"train_x": x[:40], "train_y": y[:40], "valid_x": x[40:], "valid_y": y[40:], "classes": 4}
+    return SimpleNamespace(**fields | {"label_lines": LINES} | kw)
 
 
 def make(noise=0.1):
@@ -81,9 +83,17 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
     chip = make()
     path = tmp_path / "a.safetensors"
     train(chip, learner(), data(), Streams(7), checkpoint=checkpoint(path, chip))
-    for rule, seed, what in [(learner(rate=0.5), 7, "rate"), (learner(), 8, "seed"), (learner("ap"), 7, "learner")]:
+    others = [
+        (learner(rate=0.5), Streams(7), data(), "rate"),
+        (learner(), Streams(8), data(), "seed"),
+        (learner(), Streams(7).child("b"), data(), "0 is None there and 'b' here"),
+        (learner("ap"), Streams(7), data(), "learner"),
+        (learner(), Streams(7), data(label_lines=(0, 1, 2, 3)), "label_lines"),
+        (learner(), Streams(7), data(train_x=data().train_x[:36], train_y=data().train_y[:36]), "train_shape"),
+    ]
+    for rule, streams, samples, what in others:
         with pytest.raises(DesignError, match=f"of another run: {what}"):
-            train(chip, rule, data(), Streams(seed), checkpoint=checkpoint(path, chip))
+            train(chip, rule, samples, streams, checkpoint=checkpoint(path, chip))
     path.write_bytes(b"no tensors")
     with pytest.raises(DesignError, match="cannot be read"):
         train(chip, learner(), data(), Streams(7), checkpoint=checkpoint(path, chip))
@@ -138,10 +148,10 @@ def test_chip_that_breaks_stops_training_in_words(name):
     chip = make()
     whole = chip.read
 
-    def read(x, nudge=None):
-        trace = whole(x, nudge)
+    def read(x, nudge=None, want="taps"):
+        trace = whole(x, nudge, want)
         if chip.reads > 100:
-            for array in (trace.output, *(tap.post for tap in trace.taps)):
+            for array in (trace.output, *(state for states in trace.states.values() for state in states.values())):
                 array[:] = np.nan
         return trace
 
@@ -160,13 +170,13 @@ def test_prediction_that_is_not_a_number_is_not_counted_as_an_answer():
     chip, rule = make(), learner("ap")
     chip.weights[2][:] = np.nan
     with pytest.raises(ChipFault, match="ap: predicted nan"):
-        error_rate(chip, rule, data().valid_x, data().valid_y, {})
+        error_rate(chip, rule, Task(4), data().valid_x, data().valid_y, {})
 
 
 def test_error_raised_by_the_chip_is_told_where_it_happened():
     chip = make()
 
-    def broken(x, nudge=None):
+    def broken(x, nudge=None, want="taps"):
         raise ChipFault("gave NaN")
 
     chip.read = broken
@@ -174,31 +184,77 @@ def test_error_raised_by_the_chip_is_told_where_it_happened():
         train(chip, learner("ap"), data(), Streams(1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Count(Learner):
+    """Learns nothing, and keeps what it is given."""
+
+    name: ClassVar[str] = "count"
+    ports = ()
+    epochs: int = 2
+    batch_size: int = 12
+
+    def init(self, sheet, task, rng):
+        return {name: np.zeros(0) for name in ("seen", "sizes", "progress", "final", "targets")}
+
+    def step(self, chip, task, batch, state, rng):
+        targets = [] if batch.targets is None else batch.targets.argmax(axis=1)
+        now = {"seen": batch.x[:, 0], "sizes": len(batch.x), "progress": batch.progress, "final": batch.final}
+        return {name: np.append(state[name], value) for name, value in (now | {"targets": targets}).items()}, {"loss": 0.0}
+
+    def predict(self, chip, task, x, state):
+        return np.tile(np.eye(task.classes)[-1], (len(x), 1))
+
+
+def numbered():
+    """Samples that carry their own number."""
+    return np.tile(np.arange(40, dtype=np.float32)[:, None], (1, 12))
+
+
 def test_batches_are_near_equal_and_cover_every_sample():
-    @dataclass(frozen=True, kw_only=True)
-    class Count(Learner):
-        name: ClassVar[str] = "count"
-        ports: ClassVar[tuple] = ()
-        epochs: int = 2
-        batch_size: int = 12
-
-        def init(self, datasheet, rng):
-            return {"seen": np.zeros(40), "sizes": np.zeros(0), "progress": np.zeros(0)}
-
-        def step(self, chip, batch, state, rng):
-            seen = state["seen"] + (batch.x[:, :1] == np.arange(40)).sum(axis=0)
-            sizes, progress = np.append(state["sizes"], len(batch.x)), np.append(state["progress"], batch.progress)
-            return {"seen": seen, "sizes": sizes, "progress": progress}, {"loss": 0.0}
-
-        def predict(self, chip, x, state):
-            return np.zeros((len(x), 4))
-
-    x = np.tile(np.arange(40, dtype=np.float32)[:, None], (1, 12))
-    state = train(make(), Count(), data(train_x=x), Streams(1)).state
-    assert np.all(state["seen"] == 2)
+    state = train(make(), Count(), data(train_x=numbered()), Streams(1)).state
+    first, second = np.split(state["seen"], 2)
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert not np.array_equal(first, second)  # every epoch has an order of its own
+    np.testing.assert_array_equal(state["targets"], state["seen"] % 4)  # labels stay with their samples
     assert set(state["sizes"]) == {13, 14}
     np.testing.assert_allclose(state["progress"], np.arange(6) / 6)
-    assert replace(Count(), batch_size=100).batch_size == 100
+    np.testing.assert_array_equal(state["final"], np.arange(6) == 5)
+    (whole,) = train(make(), Count(epochs=1, batch_size=100), data(), Streams(1)).state["sizes"]
+    assert whole == 40  # a batch size beyond the samples takes them all
+
+
+def test_samples_that_nobody_has_labelled_reach_the_rule_without_targets():
+    unlabelled = data(train_x=numbered(), train_y=None, valid_y=None, classes=0, label_lines=None)
+    result = train(make(), Count(), unlabelled, Streams(1), validate_every=1)
+    assert sorted(result.state["seen"]) == sorted([*range(40)] * 2) and not result.state["targets"].size
+    assert result.task == Task(0) and [record.valid_error for record in result.history] == [None, None]
+    with pytest.raises(ShapeError, match="readout: expected a task of at least 2 classes, found 0"):
+        train(make(), learner("readout"), unlabelled, Streams(1))
+
+
+def test_without_validation_labels_nothing_is_read_for_validation():
+    chip, rule = make(), learner("ap", epochs=2, probes=1)
+    history = train(chip, rule, data(valid_y=None), Streams(1), validate_every=1).history
+    assert [record.valid_error for record in history] == [None, None]
+    assert chip.reads == 2 * 40 * 2
+    counted = train(make(), Count(), data(train_y=None), Streams(1), validate_every=1)  # labels for validation alone
+    assert [record.valid_error for record in counted.history] == [0.8, 0.8]  # 2 of 10 are of the last class
+
+
+def test_a_chip_without_an_output_trains_and_is_validated():
+    chip = IdealChip(net("headless").datasheet(), 1, 0.1)
+    result = train(chip, learner("readout", epochs=2), data(), Streams(1), validate_every=1)
+    assert all(0 <= record.valid_error < 0.75 for record in result.history)  # guessing is wrong on 3 of 4
+    assert result.task == Task(4, LINES)
+    with pytest.raises(ShapeError, match="ap needs an output, which the design 'headless' lacks"):
+        train(chip, learner("ap"), data(), Streams(1))
+
+
+def test_the_task_is_that_of_the_data():
+    whole = Task(4, LINES, (2, 4), tuple(range(8)))
+    named = data(image_shape=(2, 4), image_lines=tuple(range(8)))
+    assert train(make(), Count(epochs=1), named, Streams(1)).task == whole
+    assert train(make(), Count(epochs=1), data(task=whole), Streams(1)).task is whole
 
 
 @pytest.mark.parametrize(
@@ -207,7 +263,8 @@ def test_batches_are_near_equal_and_cover_every_sample():
         ("valid_x", np.zeros((0, 12)), "valid_x: expected shape"),
         ("valid_y", np.zeros(3, int), r"valid_y: expected shape \(M,\)"),
         ("train_y", np.zeros(4), "train_y: expected whole numbers"),
-        ("classes", 7, "classes: expected the chip's n_outputs = 4, found 7"),
+        ("classes", 7, "classes: expected as many as the output 'out' has neurons = 4, found 7"),
+        ("train_y", np.full((4, 3), 1 / 3), r"train_y: expected shape \(N, classes\)"),
     ],
 )
 def test_data_that_does_not_fit_is_named(field, value, message):

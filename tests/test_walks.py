@@ -20,7 +20,10 @@ def silent(name, converters=None, neurons=None, **more):
     """Return a design with its mismatch but without noise; converters of its own, or none that round or clip."""
     off = {"dac_bits": 0, "adc_bits": 0, "input_range": 0.0, "output_range": 0.0}
     return load_design(name).revised(
-        device=SILENT, neurons={"noise": 0.0, **(neurons or {})}, converters=off if converters is None else converters, **more
+        device=SILENT,
+        neurons={"noise": 0.0, **(neurons or {})},
+        converters=off if converters is None else converters,
+        **more,
     )
 
 
@@ -66,7 +69,11 @@ def current(chip, held, place, v):
         for i in range(spec.n_in):
             row = i if spec.rows is None else spec.rows[k, i]
             gain, offset = (bank if spec.rows is None else bank[k] for bank in (array.dac.gain, array.dac.offset))
-            line = driven[:, row] * float(gain[i]) + float(offset[i]) if row < v.shape[1] else np.full(len(v), float(row == v.shape[1]))
+            line = (
+                driven[:, row] * float(gain[i]) + float(offset[i])
+                if row < v.shape[1]
+                else np.full(len(v), float(row == v.shape[1]))
+            )
             for j in range(spec.n_out):
                 target[:, j if spec.columns is None else spec.columns[k, j]] += line * w[i, j]
     return target[:, :-1]

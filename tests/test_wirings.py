@@ -26,9 +26,7 @@ def netlist(sizes, wirings, base="mild", **more):
     del fields["sizes"]
     fields |= {
         "population": [{"name": name, "shape": size} for name, size in zip(names, sizes, strict=True)],
-        "array": [
-            {"source": a, "target": b, **wiring} for a, b, wiring in zip(names[:-1], names[1:], wirings, strict=True)
-        ],
+        "array": [{"source": a, "target": b, **wiring} for a, b, wiring in zip(names[:-1], names[1:], wirings, strict=True)],
         "output": names[-1],
     }
     return build_design(fields | more, "test")
@@ -250,7 +248,9 @@ def test_one_bias_line_a_population_and_fresh_weights_by_the_lines_that_reach_a_
 
 def test_fresh_weights_have_the_spread_that_the_lines_ask_for():
     """Second moments of 9 * 17 * 16 and 10 * 144 weights; chi-square bounds of six standard deviations."""
-    chip = SimulatedChip(load_design("fields").revised(weight_range=9.0, device={"stuck": 0.0, "conductance_dtod": 0.0, "bound_dtod": 0.0}), 5)
+    chip = SimulatedChip(
+        load_design("fields").revised(weight_range=9.0, device={"stuck": 0.0, "conductance_dtod": 0.0, "bound_dtod": 0.0}), 5
+    )
     for place in (0, 1):
         w = oracle.weights(chip)[place]
         ratio = np.mean(w**2) * 27

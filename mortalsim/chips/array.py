@@ -22,14 +22,13 @@ from mortalsim.chips.products import (
     Products,
     Ready,
     Repeated,
+    Signs,
     WithSigns,
     column_cuts,
-    rank_one,
 )
 from mortalsim.circuits.converters import ConverterBank, fabricate_converters
 from mortalsim.hardware import Nudge, WeightNudge
-from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Draw, drive_blocks, drive_lines
-from mortalsim.kernels.counters import SIGNS, split_key
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
 from mortalsim.parallel import cut, spread
 from mortalsim.streams import Streams
 
@@ -114,6 +113,7 @@ class Array:
     ) -> None:
         spec, self.parts, self.place, self.n_source, self.n_target = parts.spec, parts, place, n_source, n_target
         self.crossbar = Crossbar(parts, place, streams, now)
+        self.signs = Signs(place)
         self.line_variance = parts.technology.line_variance
         #: Input converters, (n_in,) or (blocks, n_in); of a dense array without the bias line.
         self.dac = _input_converters(parts, n_source, streams.generator("dac", place))
@@ -219,13 +219,12 @@ class Array:
         spread(piece, self.columns(len(z)) or [0, self.n_target])
 
     def _signs(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge, amplitude: float) -> WithSigns:
-        address = Draw(split_key(nudge.key), SIGNS, nudge.index, self.place).address()
-        return WithSigns(pre, weights, amplitude, self.weight_gain[0], address)
+        return WithSigns(pre, weights, amplitude, self.weight_gain[0], self.signs.each(nudge))
 
     def _with_rank1(self, products: Products, pre: FloatArray, nudge: WeightNudge | None) -> Products:
         if nudge is None:
             return products
-        rows, columns = rank_one(nudge, self.place, *self.crossbar.shape)
+        rows, columns = self.signs.rank_one(nudge, *self.crossbar.shape)
         return PlusRankOne(products, np.float32(nudge.amplitude) * (pre @ rows), columns * self.weight_gain[0])
 
     def _drive(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:

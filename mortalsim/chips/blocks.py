@@ -8,11 +8,11 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.chips.netlist import ArrayParts
-from mortalsim.chips.products import Ready, column_cuts, rank_one
+from mortalsim.chips.products import Ready, Signs, column_cuts
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import Draw, add_signs, read_epilogue
-from mortalsim.kernels.counters import PARTIAL, SIGNS, Key, split_key
+from mortalsim.kernels.counters import PARTIAL, Key
 from mortalsim.parallel import cut, spread, workspace
 from mortalsim.streams import Streams
 
@@ -42,6 +42,7 @@ class Blocks:
         assert table is not None  # noqa: S101 - who has blocks has tables
         self.parts, self.place, self.size, self.digital = parts, place, size, parts.digital
         self.count, self.n_out = table.shape
+        self._signs = Signs(place)
         self._table = table
         flat = table.reshape(-1)
         #: Each neuron is fed once, in order: nothing needs to be moved or added.
@@ -104,12 +105,11 @@ class Blocks:
         if nudge is None or nudge.pattern != "signs":
             return weights[:, first:last]
         out = workspace(len(weights), last - first)
-        address = Draw(split_key(nudge.key), SIGNS, nudge.index, self.place).address()
-        add_signs(weights, nudge.amplitude, gain, address, start, first, out)
+        add_signs(weights, nudge.amplitude, gain, self._signs.each(nudge), start, first, out)
         return out
 
     def _rank_one(self, nudge: WeightNudge, rows: int) -> tuple[FloatArray, FloatArray]:
-        by_row, by_column = rank_one(nudge, self.place, rows, self.count * self.n_out)
+        by_row, by_column = self._signs.rank_one(nudge, rows, self.count * self.n_out)
         return by_row.reshape(self.count, -1), by_column.reshape(self.count, -1)
 
     def variance(self, pre: FloatArray, power: FloatArray, line_variance: float, variance: FloatArray) -> FloatArray | None:

@@ -15,8 +15,8 @@ import numpy as np
 from mortalsim.checks import FloatArray
 from mortalsim.chips.images import Images
 from mortalsim.hardware import WeightNudge
-from mortalsim.kernels import Draw, add_signs, sign_pattern
-from mortalsim.kernels.counters import SIGN_COLUMNS, SIGN_ROWS, Address, split_key
+from mortalsim.kernels import add_signs, sign_pattern
+from mortalsim.kernels.counters import SIGN_COLUMNS, SIGN_ROWS, SIGNS, Address, split_key, where
 from mortalsim.parallel import cut, workspace
 
 #: Columns of one piece of work, a whole number of vector registers wide; and multiplications below which a second thread
@@ -35,10 +35,27 @@ def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
     return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
 
 
-def rank_one(nudge: WeightNudge, place: int, rows: int, columns: int) -> tuple[FloatArray, FloatArray]:
-    """Return the signs of rows and columns of a rank-1 pattern on the array at ``place``."""
-    draw = Draw(split_key(nudge.key), SIGN_ROWS, nudge.index, place)
-    return sign_pattern(draw.address(), rows), sign_pattern(draw._replace(purpose=SIGN_COLUMNS).address(), columns)
+class Signs:
+    """Where the signs of weight nudges on one array are found.
+
+    Parameters
+    ----------
+    place
+        Of the array in the chip.
+    """
+
+    def __init__(self, place: int) -> None:
+        self._each, self._rows, self._columns = (where(part, place) for part in (SIGNS, SIGN_ROWS, SIGN_COLUMNS))
+
+    def each(self, nudge: WeightNudge) -> Address:
+        """Return the address of a pattern with one sign a weight."""
+        return Address(split_key(nudge.key), nudge.index, self._each)
+
+    def rank_one(self, nudge: WeightNudge, rows: int, columns: int) -> tuple[FloatArray, FloatArray]:
+        """Return the signs of rows and columns of a rank-1 pattern."""
+        key = split_key(nudge.key)
+        by_row = sign_pattern(Address(key, nudge.index, self._rows), rows)
+        return by_row, sign_pattern(Address(key, nudge.index, self._columns), columns)
 
 
 class Products(Protocol):

@@ -195,9 +195,10 @@ class SimulatedChip:
         self.meter.requests += 1
 
     def _replay(self, request: Replay, draw: Draw) -> None:
-        for nudge, _ in request.terms:
+        terms = request.terms
+        for nudge, _ in terms:
             self._check_weight_nudge(nudge)
-        changes = replayed(request, self.arrays)
+        changes = replayed(terms, self.arrays)
         for place in changes:
             self.arrays[place].crossbar.keep_up(self.clock.now)
         costs = {place: self.arrays[place].crossbar.change(rows, self.clock.now, draw) for place, rows in changes.items()}
@@ -239,11 +240,11 @@ class SimulatedChip:
         self._spend(slots * spec.seconds_per_pulse, cost.pulses * spec.joules_per_pulse)
         if not cost.verified:
             return
-        # A round of verifying reads row after row: each drives its own devices once and converts every column.
-        rows, n_out = array.crossbar.shape
-        costs, reads = self.design.costs, cost.verified * rows
-        row = n_out * (array.parts.technology.pair_joules + costs.adc_joules) + costs.dac_joules
-        self._spend(reads * costs.read_seconds, reads * row)
+        # A round of verifying reads row after row: each drives its own devices once and converts the columns that feed.
+        costs, parts = self.design.costs, array.parts
+        rows, columns = parts.lines.sum(axis=1), parts.feeding.sum(axis=1)
+        joules = rows @ (columns * (parts.technology.pair_joules + costs.adc_joules) + costs.dac_joules)
+        self._spend(cost.verified * int(rows.sum()) * costs.read_seconds, cost.verified * float(joules))
 
     def _spend(self, seconds: float, joules: float) -> None:
         self.meter.seconds += seconds

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from mortalsim.checks import FloatArray, RangeError, check_array, check_between, check_name
 from mortalsim.chips.array import Array
 from mortalsim.chips.crossbar import Rows, rows_of
-from mortalsim.chips.products import rank_one
-from mortalsim.hardware import Delta, Outer, Program, Replay, Scale, Shrink, WeightNudge
-from mortalsim.kernels import Draw, add_signs
-from mortalsim.kernels.counters import SIGNS, split_key
+from mortalsim.hardware import Delta, Outer, Program, Scale, Shrink, WeightNudge
+from mortalsim.kernels import add_signs
+from mortalsim.kernels.counters import Address
 from mortalsim.parallel import workspace
 
 #: What a float32 can hold.
@@ -75,15 +75,37 @@ def _by_block(first: int, last: int, n_in: int) -> Iterator[tuple[int, int, int]
         yield block, max(first - block * n_in, 0), min(last - block * n_in, n_in)
 
 
-def replayed(request: Replay, arrays: Sequence[Array]) -> dict[int, Rows]:
+class Pattern(NamedTuple):
+    """One nudge as it is written to one array.
+
+    Parameters
+    ----------
+    amplitude, scales
+        What its signs are multiplied with: a number, and each column's factor (blocks, n_out).
+    address
+        Of the signs, one a weight; or None.
+    ones
+        Signs of rows and columns of a rank-1 pattern; or None.
+    """
+
+    amplitude: float
+    scales: FloatArray
+    address: Address | None
+    ones: tuple[FloatArray, FloatArray] | None
+
+
+def replayed(terms: Sequence[tuple[WeightNudge, Scale]], arrays: Sequence[Array]) -> dict[int, Rows]:
     """Return the change that each array is asked for, by its place; arrays that are not meant are left out."""
-    changes: dict[int, list[tuple[WeightNudge, FloatArray]]] = {}
-    for nudge, scale in request.terms:
+    changes: dict[int, list[Pattern]] = {}
+    ones: dict[int, FloatArray] = {}
+    for nudge, scale in terms:
+        targets = scale if isinstance(scale, Mapping) else None
         _check_scale(scale, arrays)
         for array in arrays:
-            if nudge.disturbs(array.place) and (not isinstance(scale, Mapping) or array.parts.spec.target in scale):
-                changes.setdefault(array.place, []).append((nudge, _column_scales(scale, nudge.amplitude, array)))
-    return {place: _patterns(terms, arrays[place]) for place, terms in changes.items()}
+            if nudge.disturbs(array.place) and (targets is None or array.parts.spec.target in targets):
+                pattern = _pattern(nudge, scale, array, ones)
+                changes.setdefault(array.place, []).append(pattern)
+    return {place: _patterns(patterns, arrays[place]) for place, patterns in changes.items()}
 
 
 def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
@@ -95,34 +117,35 @@ def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
         check_name("scale: population", name, targets)
 
 
-def _column_scales(scale: Scale, amplitude: float, array: Array) -> FloatArray:
-    """Return the factor of every column's signs, (blocks, n_out)."""
-    spec = array.parts.spec
-    blocks = 1 if spec.columns is None else len(spec.columns)
-    if not isinstance(scale, Mapping):
-        return np.full((blocks, spec.n_out), scale * amplitude, np.float32)
-    own = check_array(f"scale[{spec.target}]", scale[spec.target], {"size": array.n_target})
-    return np.reshape(spec.spread(own[None]), (blocks, spec.n_out)) * np.float32(amplitude)
+def _pattern(nudge: WeightNudge, scale: Scale, array: Array, ones: dict[int, FloatArray]) -> Pattern:
+    spec, place = array.parts.spec, array.place
+    if place not in ones:
+        ones[place] = np.ones(array.weight_gain.shape, np.float32)
+    if isinstance(scale, Mapping):
+        own = check_array(f"scale[{spec.target}]", scale[spec.target], {"size": array.n_target})
+        amplitude, scales = nudge.amplitude, np.reshape(spec.spread(own[None]), array.weight_gain.shape)
+    else:
+        amplitude, scales = scale * nudge.amplitude, ones[place]
+    if nudge.pattern == "signs":
+        return Pattern(amplitude, np.ascontiguousarray(scales), array.signs.each(nudge), None)
+    by_row, by_column = array.signs.rank_one(nudge, array.crossbar.shape[0], scales.size)
+    return Pattern(amplitude, scales, None, (by_row, by_column.reshape(scales.shape)))
 
 
-def _patterns(terms: Sequence[tuple[WeightNudge, FloatArray]], array: Array) -> Rows:
+def _patterns(patterns: Sequence[Pattern], array: Array) -> Rows:
     *_, n_in, n_out = array.parts.spec.shape
-    ones = {id(nudge): rank_one(nudge, array.place, array.crossbar.shape[0], scales.size) for nudge, scales in terms
-            if nudge.pattern == "rank1"}  # fmt: skip
 
     def rows(first: int, last: int) -> FloatArray:
         out = np.zeros((last - first, n_out), np.float32)
-        for nudge, scales in terms:
-            address = Draw(split_key(nudge.key), SIGNS, nudge.index, array.place).address()
-            for block, start, stop in _by_block(first, last, n_in):
-                begin = block * n_in + start
-                own = out[begin - first : begin - first + stop - start]
-                if nudge.pattern == "signs":
-                    add_signs(own, 1.0, scales[block], address, begin, 0, own)
-                else:
-                    by_row, by_column = ones[id(nudge)]
-                    columns = by_column[block * n_out : (block + 1) * n_out] * scales[block]
-                    own += by_row[begin : begin + stop - start, None] * columns
+        for block, start, stop in _by_block(first, last, n_in):
+            begin = block * n_in + start
+            own = out[begin - first : begin - first + stop - start]
+            for amplitude, scales, address, ones in patterns:
+                if address is not None:
+                    add_signs(own, amplitude, scales[block], address, begin, 0, own)
+                elif ones is not None:
+                    by_row, by_column = ones[0][begin : begin + stop - start, None], ones[1][block] * scales[block]
+                    own += np.float32(amplitude) * by_row * by_column
         return out
 
     return rows

@@ -52,7 +52,7 @@ class Experiment(BaseModel, ABC):
     def used_designs(self) -> dict[str, dict[str, Any]]:
         """Return all fields of each design that the fields ``design`` and ``designs`` name; a file may change later."""
         names = [*getattr(self, "designs", ()), *filter(None, [getattr(self, "design", None)])]
-        return {str(name): load_design(name).model_dump(mode="json") for name in names}
+        return {str(name): load_design(name).fields() for name in names}
 
     @classmethod
     def name(cls) -> str:

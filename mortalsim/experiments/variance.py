@@ -126,7 +126,7 @@ class _Recorder:
 
     def write(self, request: WriteRequest) -> None:
         if isinstance(request, Replay):
-            for place, rows in replayed(request, self.chip.arrays).items():
+            for place, rows in replayed(request.terms, self.chip.arrays).items():
                 self.changes[place] += rows(0, self.chip.arrays[place].crossbar.shape[0]).reshape(self.changes[place].shape)
         elif isinstance(request, Outer):
             spec = self.chip.datasheet.arrays[request.array]

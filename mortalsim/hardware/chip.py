@@ -67,7 +67,8 @@ class Trace:
 
     def late(self, population: str, count: int = 0) -> dict[int, FloatArray]:
         """Return the last ``count`` states of a population by tick; 0: all that there are."""
-        return dict(sorted(self.states[population].items())[-count:])
+        states = self.states[population]
+        return dict(sorted(states.items())[-count:]) if len(states) > 1 else dict(states)
 
 
 @runtime_checkable

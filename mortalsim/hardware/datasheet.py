@@ -221,7 +221,8 @@ class Answer:
         What it answers to: (place of an array, tick of that array's source) for each array that feeds it then; for a stage
         the one pair (name of the population that it stands on, tick).
     keep
-        Share of an old state in the new one, mixed digitally behind the converters; 0 to below 1.
+        Share of an old state in the new one, mixed digitally behind the converters, or where a stage is sampled; 0 to below
+        1.
     old
         Tick of that old state.
     """
@@ -272,23 +273,23 @@ class Datasheet:
     seconds_per_read: float
     joules_per_read: float
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Numbers that one sample must have."""
         return sum(self.populations[name].size for name in self.inputs)
 
-    @property
+    @cached_property
     def hidden(self) -> tuple[str, ...]:
         """Populations that arrays feed and that are not the output, in the order of their first answers."""
         fed = {spec.target for spec in self.arrays} - {self.output}
         return tuple(dict.fromkeys(answer.population for answer in self.timetable if answer.population in fed))
 
-    @property
+    @cached_property
     def fed(self) -> tuple[str, ...]:
         """The hidden populations and then the output, if there is one."""
         return self.hidden if self.output is None else (*self.hidden, self.output)
 
-    @property
+    @cached_property
     def stages(self) -> tuple[str, ...]:
         """Black-box stages: populations that no array feeds and that are no inputs."""
         fed = {spec.target for spec in self.arrays}

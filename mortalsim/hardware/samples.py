@@ -42,10 +42,11 @@ class Overlaid:
             if np.ndim(getattr(self, name)) != dimensions:
                 raise ShapeError(f"{name}: expected shape {wanted}, found {np.shape(getattr(self, name))}.")
         (samples, width), lines, found = np.shape(self.images), np.asarray(self.lines), np.shape(self.values)
+        places = lines.tolist()
         if found[1:] != (samples, lines.size) or not found[0]:
             raise ShapeError(f"values: expected shape (V, B, k) = (any, {samples}, {lines.size}), found {found}.")
         whole = not lines.size or np.issubdtype(lines.dtype, np.integer)
-        if not whole or np.unique(lines).size < lines.size or not np.isin(lines, np.arange(width)).all():
+        if not whole or len(set(places)) < lines.size or min(places, default=0) < 0 or max(places, default=0) >= width:
             raise ShapeError(f"lines: expected different whole numbers, 0 to {width - 1}, found {self.lines}.")
         object.__setattr__(self, "lines", lines.astype(np.int64))
 

@@ -168,6 +168,7 @@ def ask(
     *,
     memory: State | None = None,
     momentum: float = 0.0,
+    heard: Mapping[int, np.ndarray] | None = None,
     pulls: Mapping[int, Pull] | None = None,
 ) -> None:
     """Ask every array into a population for ``rate`` times the sum over samples and ticks of the products pre x factor.
@@ -179,18 +180,19 @@ def ask(
     population
         Whose arrays are to change.
     factors
-        By tick of the population's state, (B, size). Ticks at which an array did not feed it drop out, as do samples whose
-        factors are all 0.
+        By tick of the population's state, (B, size). Ticks at which an array did not feed it drop out.
     rate
         Step size.
     memory, momentum
         A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
         and asked for as `Delta`. None: the products are asked for as `Outer`.
+    heard
+        By tick, (B,): which samples count; their factors are 0 elsewhere. None: all.
     pulls
         Further terms by tick, each of one row for all samples: worked out as one sample more.
     """
     for array in chip.datasheet.into(population):
-        pre, post = _joined(trace.of(array), factors, pulls or {})
+        pre, post = _joined(trace.of(array), factors, heard, pulls or {})
         if pre is None or post is None:
             continue  # it did not feed the population at any of these ticks
         if memory is None:
@@ -203,31 +205,31 @@ def ask(
 
 
 def _joined(
-    taps: Sequence[Tap], factors: Mapping[int, FloatArray], pulls: Mapping[int, Pull]
+    taps: Sequence[Tap],
+    factors: Mapping[int, FloatArray],
+    heard: Mapping[int, np.ndarray] | None,
+    pulls: Mapping[int, Pull],
 ) -> tuple[FloatArray | None, FloatArray | None]:
     """Return what an array's rows carried and the factors that belong to it, ticks one after the other as samples."""
     pres: dict[int, FloatArray] = {}
     posts: dict[int, FloatArray] = {}
+    some: dict[int, np.ndarray] = {}
     own: list[tuple[FloatArray, Pull]] = []
     for tap in taps:
         if tap.tick in factors:  # a clamped source carries the same at every tick: add up first, multiply once
             pres[tap.at] = tap.pre
             posts[tap.at] = posts[tap.at] + factors[tap.tick] if tap.at in posts else factors[tap.tick]
+            if heard is not None:
+                some[tap.at] = some[tap.at] | heard[tap.tick] if tap.at in some else heard[tap.tick]
         if tap.tick in pulls:
             own.append((tap.pre, pulls[tap.tick]))
-    rows = [_heard(pres[at], posts[at]) for at in pres]
+    rows = [(pres[at][..., some[at], :], posts[at][some[at]]) if at in some else (pres[at], posts[at]) for at in pres]
     rows += [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in own]
     if not rows:
         return None, None
     if len(rows) == 1:
         return rows[0]
     return np.concatenate([pre for pre, _ in rows], axis=-2), np.concatenate([post for _, post in rows], axis=-2)
-
-
-def _heard(pre: FloatArray, post: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Leave out samples whose factors are all 0."""
-    heard = post.any(axis=-1)
-    return (pre, post) if heard.all() else (pre[..., heard, :], post[heard])
 
 
 #: Entries of a running mean that make one piece of work for a thread.

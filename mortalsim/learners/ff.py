@@ -168,17 +168,23 @@ class ForwardForward(Learner):
         level = sum(post[:size].mean(axis=0) for post in states.values()) / ticks
         mean = state[f"mean {name}"] = np.asarray(0.9 * state[f"mean {name}"] + 0.1 * level)
         threshold = self._threshold(name, state, float(np.concatenate([*good.values(), *bad.values()]).mean()))
-        factors, pulls, mistakes = {}, {}, 0.0
+        factors, pulls, heard, mistakes = {}, {}, {}, 0.0
+        # The pull towards the mean is the same for every sample: all together make one row of it.
+        weights = np.repeat(np.array([1 / (size * ticks), 0], np.float32), size)
+        pull = Pull(weights, np.float32(self.peer) * (mean.mean() - mean))
         for tick, post in states.items():
             up, down = expit((threshold - good[tick]) / self.temperature), -expit((bad[tick] - threshold) / self.temperature)
-            coefficients = np.concatenate([np.where(up < self.skip, 0, up), np.where(-down < self.skip, 0, down)])
+            coefficients = np.concatenate([up, down])
+            heard[tick] = ~(np.abs(coefficients) < self.skip)  # NaN is heard, and stops the run
+            coefficients = np.where(heard[tick], coefficients, 0)
             factors[tick] = coefficients[:, None].astype(np.float32) / np.float32(size * ticks) * post
-            if self.peer:  # the pull towards the mean is the same for every sample: all together make one row of it
-                weights = np.repeat(np.array([1 / (size * ticks), 0], np.float32), size)
-                pulls[tick] = Pull(weights, np.float32(self.peer) * (mean.mean() - mean))
+            pulls[tick] = pull
             mistakes += float(np.mean(bad[tick] > good[tick])) / ticks
         memory = state if self.momentum else None
-        ask(chip, trace, name, factors, rate, memory=memory, momentum=self.momentum, pulls=pulls)
+        ask(
+            chip, trace, name, factors, rate, memory=memory, momentum=self.momentum, heard=heard if self.skip else None,
+            pulls=pulls if self.peer else None,
+        )  # fmt: skip
         return mistakes
 
     def _threshold(self, name: str, state: State, level: float) -> FloatArray:

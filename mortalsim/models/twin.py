@@ -146,10 +146,8 @@ class Twin:
                 for array, at in answer.via:
                     if (array, at) not in pres:
                         pres[int(array), at] = self._rows(int(array), states[self.sheet.arrays[int(array)].source, at])
-                z = sum(self._current(int(array), pres[int(array), at]) for array, at in answer.via)
-                model = self.populations[name]
-                # A tabulated curve may compute in float64.
-                new = np.asarray(model.curve(np.asarray(model.gain * z + model.offset)), x.dtype)
+                drive = self._drive(name, [(int(array), pres[int(array), at]) for array, at in answer.via])
+                new = np.asarray(self.populations[name].curve(drive), x.dtype)  # a tabulated curve may compute in float64
             if answer.keep:
                 new = x.dtype.type(answer.keep) * states[name, answer.old] + x.dtype.type(1 - answer.keep) * new
             states[name, tick] = new
@@ -212,24 +210,31 @@ class Twin:
     def _gain(
         self, name: str, tick: int, places: Sequence[tuple[int, int]], pres: Mapping[tuple[int, int], FloatArray]
     ) -> Array:
-        z = sum(self._current(array, pres[array, tick]) for array, _ in places)
         model = self.populations[name]
-        return np.asarray(model.curve.derivative(np.asarray(model.gain * z + model.offset)) * model.gain)
+        slope = model.curve.derivative(self._drive(name, [(array, pres[array, tick]) for array, _ in places]))
+        return np.asarray(_affine(slope, model.gain, 0.0))
+
+    def _drive(self, name: str, carried: Sequence[tuple[int, FloatArray]]) -> Array:
+        """Return what reaches the curves of a population, (B, size), for what the rows of arrays carry."""
+        (array, pre), *others = carried
+        z = self._current(array, pre)
+        for other, more in others:
+            z = z + self._current(other, more)
+        return _affine(z, self.populations[name].gain, self.populations[name].offset)
 
     def products(self, trace: Trace, slopes: Slopes) -> list[Array]:
         """Return the derivative by every array's weights, summed over samples and ticks."""
-        total = [
-            np.zeros(spec.shape, model.weights.dtype) for spec, model in zip(self.sheet.arrays, self.arrays, strict=True)
-        ]
-        first = [True] * len(total)
+        total: dict[int, Array] = {}
         for tap in trace.taps:
             spec = self.sheet.arrays[tap.array]
             slope = slopes.get((spec.target, tap.tick))
             if slope is not None:
                 product = spec.product(tap.pre, slope)
-                total[tap.array] = product if first[tap.array] else total[tap.array] + product
-                first[tap.array] = False
-        return total
+                total[tap.array] = total[tap.array] + product if tap.array in total else product
+        return [
+            total[place] if place in total else np.zeros(model.weights.shape, model.weights.dtype)
+            for place, model in enumerate(self.arrays)
+        ]
 
     def loss_and_gradient(self, x: Array, targets: Array) -> tuple[float, list[Array]]:
         """Return the mean cross-entropy in nats and its derivative by every weight.
@@ -264,36 +269,23 @@ class Twin:
     def _rows(self, array: int, v: Array) -> Array:
         """Return what the rows carry for the source's state ``v`` (B, n)."""
         spec, model = self.sheet.arrays[array], self.arrays[array]
-        if self._by_block(spec):
-            seen, wired = self._seen(spec, v)
-            scaled = np.clip(seen * _scale(seen, wired, model), model.low, model.high)
-            rows = np.where(wired, scaled, spec.gather(v))
+        if _by_block(spec):
+            seen, wired = _seen(spec, v)
+            rows = np.where(wired, _clipped(seen * _scale(seen, wired, model), model), spec.gather(v))
         else:
-            rows = spec.gather(np.clip(self._scaled(spec, v, model), model.low, model.high))
-        return np.asarray(rows * model.gain + model.offset, v.dtype)
+            rows = spec.gather(_clipped(_scaled(spec, v, model), model))
+        return np.asarray(_affine(rows, model.gain, model.offset), v.dtype)
 
     def _to_source(self, array: int, v: Array, error: Array) -> Array:
         """Return slopes at the source's state ``v`` (B, n) for slopes ``error`` (B, size) at the target's currents."""
         spec, model = self.sheet.arrays[array], self.arrays[array]
-        slopes = np.asarray((spec.spread(error) @ np.swapaxes(model.weights, -1, -2)) * model.gain, v.dtype)
-        if self._by_block(spec):
-            seen, wired = self._seen(spec, v)
-            slopes = slopes * wired * _inside(seen * _scale(seen, wired, model), model)
+        slopes = np.asarray(_affine(spec.spread(error) @ np.swapaxes(model.weights, -1, -2), model.gain, 0.0), v.dtype)
+        if _by_block(spec):
+            seen, wired = _seen(spec, v)
+            slopes = _passed(slopes * wired, seen * _scale(seen, wired, model), model)
             return spec.scatter(_normalise_back(slopes, seen, wired, model), v.shape[-1])
-        slopes = spec.scatter(slopes, v.shape[-1]) * _inside(self._scaled(spec, v, model), model)
-        return slopes if spec.normaliser == "none" else _normalise_back(slopes, v, _all(v), model)
-
-    def _by_block(self, spec: ArraySpec) -> bool:
-        return spec.normaliser == "block" and spec.rows is not None
-
-    def _scaled(self, spec: ArraySpec, v: Array, model: ArrayModel) -> Array:
-        return v if spec.normaliser == "none" else v * _scale(v, _all(v), model)
-
-    def _seen(self, spec: ArraySpec, v: Array) -> tuple[Array, np.ndarray]:
-        """Return what each block sees of the source, (blocks, B, n_in), and which rows see it at all, (blocks, 1, n_in)."""
-        assert spec.rows is not None  # noqa: S101 - `_by_block` has looked
-        wired = (spec.rows < v.shape[-1])[:, None, :]
-        return np.where(wired, spec.gather(v), np.zeros(1, v.dtype)), wired
+        slopes = _passed(spec.scatter(slopes, v.shape[-1]), _scaled(spec, v, model), model)
+        return slopes if spec.normaliser == "none" else _normalise_back(slopes, v, None, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,31 +330,59 @@ def _add(slopes: Slopes, where: tuple[str, int], more: Array) -> None:
     slopes[where] = slopes[where] + more if where in slopes else more
 
 
-def _all(v: Array) -> np.ndarray:
-    return np.ones(v.shape[-1:], bool)
+def _affine(v: Array, gain: Array | float, offset: Array | float) -> Array:
+    """Return gain * v + offset; a data sheet promises 1 and 0, which cost nothing."""
+    if isinstance(gain, float) and isinstance(offset, float) and (gain, offset) == (1.0, 0.0):
+        return v
+    return np.asarray(gain * v + offset)
 
 
-def _inside(scaled: Array, model: ArrayModel) -> np.ndarray:
-    return np.asarray((scaled > model.low) & (scaled < model.high))
+def _by_block(spec: ArraySpec) -> bool:
+    return spec.normaliser == "block" and spec.rows is not None
 
 
-def _count(wired: np.ndarray, v: Array) -> Array:
+def _scaled(spec: ArraySpec, v: Array, model: ArrayModel) -> Array:
+    return v if spec.normaliser == "none" else v * _scale(v, None, model)
+
+
+def _seen(spec: ArraySpec, v: Array) -> tuple[Array, np.ndarray]:
+    """Return what each block sees of the source, (blocks, B, n_in), and which rows see it at all, (blocks, 1, n_in)."""
+    assert spec.rows is not None  # noqa: S101 - `_by_block` has looked
+    wired = (spec.rows < v.shape[-1])[:, None, :]
+    return np.where(wired, spec.gather(v), np.zeros(1, v.dtype)), wired
+
+
+def _clipped(scaled: Array, model: ArrayModel) -> Array:
+    return scaled if model.high == np.inf == -model.low else np.clip(scaled, model.low, model.high)
+
+
+def _passed(slopes: Array, scaled: Array, model: ArrayModel) -> Array:
+    """Return slopes where the range does not clip what they belong to."""
+    if model.high == np.inf == -model.low:
+        return slopes
+    return np.asarray(slopes * ((scaled > model.low) & (scaled < model.high)), slopes.dtype)
+
+
+def _count(wired: np.ndarray | None, v: Array) -> Array | float:
+    """Return how many numbers ``v`` (..., n) has, or each block sees of them."""
+    if wired is None:
+        return float(v.shape[-1])
     # A block that sees nothing of the source carries nothing, whatever its length is taken for.
     return np.asarray(np.maximum(wired.sum(axis=-1, keepdims=True), 1), v.dtype)
 
 
-def _rms(v: Array, wired: np.ndarray) -> Array:
-    return np.asarray(np.sqrt(np.sum(v * v, axis=-1, keepdims=True) / _count(wired, v)))
+def _rms(v: Array, wired: np.ndarray | None) -> Array:
+    return np.asarray(np.sqrt(np.sum(v * v, axis=-1, keepdims=True) / _count(wired, v)), v.dtype)
 
 
-def _scale(v: Array, wired: np.ndarray, model: ArrayModel) -> Array:
-    """Return what brings ``v`` (..., n) to unit mean square over what is wired."""
+def _scale(v: Array, wired: np.ndarray | None, model: ArrayModel) -> Array:
+    """Return what brings ``v`` (..., n) to unit mean square over what is wired; None: all of it."""
     return np.asarray(model.normaliser_gain / (_rms(v, wired) + model.eps), v.dtype)
 
 
-def _normalise_back(slope: Array, v: Array, wired: np.ndarray, model: ArrayModel) -> Array:
+def _normalise_back(slope: Array, v: Array, wired: np.ndarray | None, model: ArrayModel) -> Array:
     # d(v / (eps + rms)): the second term is the shrinking that a longer vector brings; it vanishes for v = 0.
-    rms, n = _rms(v, wired), _count(wired, v)
+    rms = _rms(v, wired)
     scale = 1 / (rms + model.eps)
-    along = np.sum(slope * v, axis=-1, keepdims=True) / (n * np.where(rms > 0, rms, 1))
-    return np.asarray(model.normaliser_gain * (scale * slope - scale**2 * along * v), v.dtype)
+    along = np.sum(slope * v, axis=-1, keepdims=True) / (_count(wired, v) * np.where(rms > 0, rms, 1))
+    return np.asarray(_affine(scale * slope - scale**2 * along * v, model.normaliser_gain, 0.0), v.dtype)

@@ -37,7 +37,8 @@ def check_learner(
     seed
         Of the made-up data and of the rule's own draws.
     task
-        The job. None: as many classes as the output has neurons, 4 without one, and the label on the last inputs.
+        The job; one of 0 classes brings unlabelled batches. None: as many classes as the output has neurons, 4 without one,
+        and the label on the last inputs.
     elsewhere
         True: train also a chip that lives in another process, of which only the three members cross over, and expect the
         same result to the last bit. Then ``make`` must be a function of a module, or a `functools.partial` of one.
@@ -79,14 +80,15 @@ def _train(learner: Learner, whole: Chip, task: Task, steps: int, seed: int) -> 
     draws = streams.generator("learner")
     batch_size = 4
     x = rng.random((steps, batch_size, sheet.n_inputs), dtype=np.float32)
-    labels = rng.integers(task.classes, size=(steps, batch_size))
+    labels = rng.integers(max(task.classes, 1), size=(steps, batch_size))
     for i in range(steps):
         _check_state(name, state)
-        batch = Batch(x[i], one_hot(labels[i], task.classes), i / steps, final=i + 1 == steps)
+        targets = one_hot(labels[i], task.classes) if task.classes else None
+        batch = Batch(x[i], targets, i / steps, final=i + 1 == steps)
         state, info = learner.step(chip, task, batch, state, draws)
         expect(bool(np.isfinite(info.get("loss", np.nan))), f"{name}.step: info needs a finite 'loss'")
     scores = learner.predict(chip, task, x[0], state)
-    wanted = (batch_size, task.classes)
+    wanted = (batch_size, task.classes or scores.shape[-1])
     expect(scores.shape == wanted, f"{name}.predict: expected scores (B, classes) = {wanted}, found {scores.shape}")
     expect(bool(np.isfinite(scores).all()), f"{name}.predict: scores are not finite")
     return np.asarray(scores)

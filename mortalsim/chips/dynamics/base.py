@@ -37,8 +37,6 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
                 f"{where}: expected rising waves, keep from 0 to below 1 and each tick once, found wave {answer.wave} after "
                 f"{wave} and keep {answer.keep}."
             )
-        if answer.keep and isinstance(arrays[0], str):
-            raise ShapeError(f"{where}: a stage has no converters behind which states could mix, found keep {answer.keep}.")
         wave = answer.wave
         used = [(sources[array], at) for array, at in answer.via if array in sources]
         used += [(answer.population, answer.old)] if answer.keep else []

@@ -22,7 +22,7 @@ def recurrent(
     ticks
         How often populations may answer after the first pass.
     keep
-        Share of the old state in the new one; stages keep nothing.
+        Share of the old state in the new one.
     groups
         1: all populations answer at once, each to the others' states of the tick before. g: every g-th in turn.
     """
@@ -37,7 +37,6 @@ def recurrent(
         now = order[tick % groups :: groups]
         for name in now:
             via = tuple((array, last[source]) for array, source in feeds[name])
-            share = 0.0 if isinstance(via[0][0], str) else keep  # a stage has no converters behind which states could mix
-            answers.append(Answer(name, tick, wave + tick, via, share, last[name]))
+            answers.append(Answer(name, tick, wave + tick, via, keep, last[name]))
         last.update(dict.fromkeys(now, tick))
     return answers

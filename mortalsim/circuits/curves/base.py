@@ -14,7 +14,7 @@ from mortalsim.hardware import TransferCurve
 
 @dataclass(frozen=True, eq=False)
 class CurveTables:
-    """The curves of one array's neurons, as the read kernel takes them.
+    """The curves of one population's neurons, as the read kernel takes them.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Curve(BaseModel, ABC):
 
     @abstractmethod
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:
-        """Return the curves of one array's ``neurons``; families that the data sheet knows ignore ``rng``."""
+        """Return the curves of one population's ``neurons``; families that the data sheet knows ignore ``rng``."""
 
     def nominal(self) -> TransferCurve:
         """Return the curve printed on the data sheet."""

@@ -1,0 +1,140 @@
+"""`ask` turns a rule's factors into one request an array: every array into a population, every tick, each sample once."""
+
+import numpy as np
+import pytest
+from batches import RNG, batch, watched
+from nets import net
+
+from mortalsim.hardware import ArraySpec, Delta, Outer
+from mortalsim.learners import base
+from mortalsim.learners.base import Pull, ask, remember
+
+RATE = 0.25
+
+
+def asked(kind, population, ticks=None, **more):
+    """Return a chip that was asked, the trace and random factors of a population's states."""
+    chip = watched(net(kind).datasheet())
+    trace = chip.read(batch(7).x)
+    size, rng = chip.datasheet.populations[population].size, RNG(4)
+    factors = {
+        tick: rng.standard_normal((7, size), dtype=np.float32)
+        for tick in trace.states[population]
+        if ticks is None or tick in ticks
+    }
+    ask(chip, trace, population, factors, RATE, **more)
+    return chip, trace, factors
+
+
+def by_hand(chip, trace, array, factors):
+    """The sum over ticks and samples of pre x factor, weight by weight."""
+    spec = chip.datasheet.arrays[array]
+    total = np.zeros(spec.shape)
+    columns = np.arange(spec.n_out)[None] if spec.columns is None else spec.columns
+    for tap in trace.of(array):
+        if tap.tick not in factors:
+            continue
+        pre = tap.pre[None] if spec.rows is None else tap.pre
+        for block, own in enumerate(columns):
+            for column, neuron in enumerate(own):
+                if neuron < factors[tap.tick].shape[1]:
+                    where = total if spec.rows is None else total[block]
+                    where[:, column] += pre[block].T @ factors[tap.tick][:, neuron]
+    return total
+
+
+def change(chip, request):
+    """What a request asks of an array's weights."""
+    if isinstance(request, Delta):
+        return request.scale * request.matrix
+    return request.rate * chip.datasheet.arrays[request.array].product(request.pre, request.post)
+
+
+CASES = [("forked", "h1"), ("forked", "out"), ("blocks", "h1"), ("blocks", "h2"), ("recurrent", "h1"), ("recurrent", "h2")]
+
+
+@pytest.mark.parametrize(("kind", "population"), CASES)
+@pytest.mark.parametrize("with_memory", [False, True])
+def test_every_array_into_a_population_is_asked_once_for_the_sum_of_its_products(kind, population, with_memory):
+    sheet = net(kind).datasheet()
+    memory = {f"gradient{a}": np.zeros(sheet.arrays[a].shape, np.float32) for a in sheet.into(population)}
+    chip, trace, factors = asked(kind, population, memory=memory if with_memory else None)
+    assert [request.array for request in chip.asked] == list(sheet.into(population))
+    assert {type(request) for request in chip.asked} == {Delta if with_memory else Outer}
+    for request in chip.asked:
+        expected = RATE * by_hand(chip, trace, request.array, factors)
+        np.testing.assert_allclose(change(chip, request), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ticks_that_carry_the_same_are_joined_and_the_others_follow_as_samples():
+    chip, trace, factors = asked("recurrent", "h1")
+    clamped, settling = chip.asked  # in to h1 is clamped; h2 to h1 begins at tick 1
+    assert clamped.pre.shape == (7, 9) and settling.pre.shape == (3 * 7, 7 - 1)
+    np.testing.assert_array_equal(clamped.pre, trace.of(0)[0].pre)
+    np.testing.assert_allclose(clamped.post, sum(factors.values()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(settling.pre, np.concatenate([tap.pre for tap in trace.of(1)]))
+    np.testing.assert_array_equal(settling.post, np.concatenate([factors[tick] for tick in (1, 2, 3)]))
+
+
+def test_arrays_that_did_not_feed_at_the_ticks_asked_for_are_left_alone():
+    chip, _, factors = asked("recurrent", "h1", ticks=(0,))
+    assert [request.array for request in chip.asked] == [0] and list(factors) == [0]
+
+
+@pytest.mark.parametrize("kind", ["forked", "blocks"])
+def test_samples_without_a_factor_are_left_out_and_change_nothing(kind):
+    chip = watched(net(kind).datasheet())
+    trace, size = chip.read(batch(7).x), chip.datasheet.populations["h1"].size
+    factors = RNG(4).standard_normal((7, size), dtype=np.float32)
+    factors[[1, 4]] = 0
+    heard = {0: factors.any(axis=1)}
+    ask(chip, trace, "h1", {0: factors}, RATE, heard=heard)
+    for request in chip.asked:
+        assert request.post.shape == (5, size) and request.pre.shape[-2] == 5
+        expected = RATE * by_hand(chip, trace, request.array, {0: factors})
+        np.testing.assert_allclose(change(chip, request), expected, rtol=1e-4, atol=1e-5)
+    chip.asked.clear()
+    ask(chip, trace, "h1", {0: 0 * factors}, RATE, heard={0: np.zeros(7, bool)})
+    assert not chip.asked
+    memory = {f"gradient{a}": np.ones(chip.datasheet.arrays[a].shape, np.float32) for a in (0, 1)}
+    ask(chip, trace, "h1", {0: 0 * factors}, RATE, memory=memory, momentum=0.5)  # the past still counts
+    assert all((request.matrix == 0.5).all() for request in chip.asked) and len(chip.asked) == 2
+
+
+@pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
+def test_momentum_keeps_a_running_mean(kind):
+    sheet = net(kind).datasheet()
+    old = {f"gradient{a}": RNG(a).standard_normal(sheet.arrays[a].shape, dtype=np.float32) for a in sheet.into("h2")}
+    memory = {name: mean.copy() for name, mean in old.items()}
+    chip, trace, factors = asked(kind, "h2", memory=memory, momentum=0.8)
+    for request in chip.asked:
+        name = f"gradient{request.array}"
+        expected = 0.8 * old[name] + 0.2 * by_hand(chip, trace, request.array, factors)
+        np.testing.assert_allclose(memory[name], expected, rtol=1e-4, atol=1e-5)
+        assert request.matrix is memory[name] and request.scale == RATE
+
+
+@pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
+def test_a_pull_is_worth_one_row_for_all_samples(kind):
+    sheet = net(kind).datasheet()
+    size = sheet.populations["h1"].size
+    pull = Pull(RNG(1).random(7, dtype=np.float32), RNG(2).standard_normal(size, dtype=np.float32))
+    ticks = range(sheet.ticks("h1"))
+    chip, trace, factors = asked(kind, "h1", pulls=dict.fromkeys(ticks, pull))
+    pulled = {tick: factors[tick] + np.outer(pull.weights, pull.row) for tick in ticks}
+    assert [request.array for request in chip.asked] == list(sheet.into("h1"))
+    for request in chip.asked:
+        expected = RATE * by_hand(chip, trace, request.array, pulled)
+        np.testing.assert_allclose(change(chip, request), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_running_mean_is_the_same_in_pieces(monkeypatch):
+    rng = RNG(0)
+    pre, post = rng.random((5, 23), dtype=np.float32), rng.random((5, 6), dtype=np.float32)
+    before = rng.random((23, 6), dtype=np.float32)
+    expected = 0.9 * before + pre.T @ post
+    for piece in (10**6, 13):
+        monkeypatch.setattr(base, "PIECE", piece)
+        mean = before.copy()
+        remember(ArraySpec("a", "b", (23, 6), 1.0), mean, 0.9, pre, post)
+        np.testing.assert_allclose(mean, expected, rtol=1e-5)
