@@ -17,6 +17,9 @@ from typer.testing import CliRunner
 import mortalsim
 from mortalsim import cli
 from mortalsim.chips import design_names
+from mortalsim.chips.dynamics import DYNAMICS
+from mortalsim.chips.wiring import WIRINGS
+from mortalsim.circuits.stages import STAGES
 from mortalsim.data import DATASETS
 from mortalsim.devices import DEVICES
 from mortalsim.experiments import EXPERIMENTS
@@ -45,7 +48,7 @@ def test_help_imports_nothing_that_computes():
     assert not imported & {"numpy", "numba", "pydantic", "scipy", "matplotlib", "joblib", "sklearn"}
     own = {module for module in modules if module.startswith("mortalsim")}
     assert own <= {"mortalsim", "mortalsim.__main__", "mortalsim.cli", "mortalsim.registry"}
-    for command in ("compare", "variance", "transfer", "train", "list"):
+    for command in ("compare", "variance", "transfer", "train", "list", "show"):
         assert command in found.stdout
 
 
@@ -59,7 +62,8 @@ def test_list_names_everything_with_one_line_each():
     lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     assert all(len(line) == 2 and len(line[1].strip()) > 10 for line in lines)
     names = {line[0] for line in lines}
-    assert {*design_names(), *DEVICES.names(), *LEARNERS.names(), *DATASETS.names(), *EXPERIMENTS.names()} == names
+    families = (DEVICES, WIRINGS, DYNAMICS, STAGES, LEARNERS, DATASETS, EXPERIMENTS)
+    assert {*design_names(), *(name for family in families for name in family.names())} == names
 
 
 def test_options_are_the_fields_of_the_experiment():
@@ -163,15 +167,33 @@ def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
 ENDLESS = ("compare", "--out", "run", "--epochs-scale", "100", "--learners", "ap", "--jobs")
 
 
-def let_work_begin(jobs: str) -> None:
-    """Wait until workers, if there are any, have started; the command itself is busy already."""
-    time.sleep(2 if jobs == "2" else 0.5)
+def let_work_begin(running: subprocess.Popen[str], jobs: str) -> None:
+    """Wait until workers, if there are any, compute; the command itself is busy already."""
+    if jobs == "1" or not Path("/proc/self/stat").exists():
+        time.sleep(2 if jobs == "2" else 0.5)
+        return
+    ticks = os.sysconf("SC_CLK_TCK")
+    patience = time.monotonic() + 60
+    while time.monotonic() < patience:
+        spent = [spent for parent, spent in map(parent_and_time, Path("/proc").glob("[0-9]*/stat")) if parent == running.pid]
+        if sum(seconds > 2 * ticks for seconds in spent) >= 2:  # a machine that is busy takes long to start them
+            return
+        time.sleep(0.1)
+
+
+def parent_and_time(stat: Path) -> tuple[int, int]:
+    """Return a process's parent and the clock ticks that it has computed; it may have ended."""
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0, 0
+    return int(fields[1]), int(fields[11])
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
     running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
-    let_work_begin(jobs)
+    let_work_begin(running, jobs)
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert (running.returncode, err) == (130, "mortalsim: interrupted, nothing was written\n")
@@ -181,7 +203,7 @@ def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
 @pytest.mark.parametrize(("jobs", "number", "code"), [("1", "SIGTERM", 143), ("2", "SIGTERM", 143), ("1", "SIGHUP", 129)])
 def test_termination_leaves_neither_folder_nor_workers(tmp_path: Path, jobs: str, number: str, code: int):
     running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
-    let_work_begin(jobs)
+    let_work_begin(running, jobs)
     running.send_signal(getattr(signal, number))  # to the command alone, not to its workers
     _, err = running.communicate(timeout=30)  # returns only when no worker holds standard error any more
     assert (running.returncode, err) == (code, "mortalsim: terminated, nothing was written\n")

@@ -55,8 +55,10 @@ def test_alternating_populations_answer_in_turn_to_the_others_last_states():
 def test_new_states_are_old_and_computed_ones_in_the_stated_shares():
     """On a noiseless chip: the state that is read is keep * old + (1 - keep) * what the neurons give for the new inputs."""
     design = load_design("recurrent").revised(
-        device={"technology": "linear", "pulses": 0}, neurons={"noise": 0.0}, dynamics={"kind": "recurrent", "ticks": 3, "keep": 0.25}
-    )  # fmt: skip
+        device={"technology": "linear", "pulses": 0},
+        neurons={"noise": 0.0},
+        dynamics={"kind": "recurrent", "ticks": 3, "keep": 0.25},
+    )
     chip = SimulatedChip(design, 2)
     x = np.random.default_rng(0).random((4, 74), dtype=np.float32)
     states = chip.read(x).states["h1"]

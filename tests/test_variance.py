@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from nets import net
@@ -17,6 +18,8 @@ from mortalsim.hardware import Datasheet, Delta, Outer, Program, Replay, Shrink,
 from mortalsim.learners import Batch
 from mortalsim.objectives import goodness, one_hot
 from mortalsim.streams import Streams
+
+plain_python_is_slow = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="a thousand probes in plain Python")
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny, monkeypatch
     assert found.rows[0]["p_quiet"] == found.rows[0]["weights"] - 1
 
 
+@plain_python_is_slow
 def test_read_noise_adds_to_what_theory_expects(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, amplitude in (("wp", 0.01), ("ap", 0.05)):
         monkeypatch.setitem(variance.BARE_RULES, name, {**variance.BARE_RULES[name], "amplitude": amplitude})
@@ -51,6 +55,7 @@ def test_read_noise_adds_to_what_theory_expects(tiny, tmp_path: Path, monkeypatc
         assert row["p_measured"] == pytest.approx(row["p_theory"], rel=8 * (3 / 1024) ** 0.5)
 
 
+@plain_python_is_slow
 @pytest.mark.parametrize("name", ["wp", "ap", "ff"])
 def test_each_rule_is_compared_with_the_gradient_of_its_own_objective(name: str):
     """The mean update is the rate times that gradient, in size as well: another temperature or threshold would show."""

@@ -120,11 +120,13 @@ def test_every_new_design_conforms(name):
 
 
 def test_an_array_read_several_times_in_one_read_gets_fresh_noise_each_time():
-    """Correlation of the noise of all pairs of ticks and populations, 600 samples x 16 neurons; false alarm 0.1 % together."""
+    """Correlation of the noise of all pairs of ticks and populations over 600 samples; false alarm 0.1 % together."""
     design = load_design("recurrent").revised(
-        device={"technology": "linear", "pulses": 0, "read_noise": 1e-6}, neurons={"noise": 0.0, "curve": "linear"},
-        converters={"dac_bits": 0, "adc_bits": 0, "input_range": 0.0, "output_range": 0.0}, dynamics={"kind": "recurrent", "keep": 0.0},
-    )  # fmt: skip
+        device={"technology": "linear", "pulses": 0, "read_noise": 1e-6},
+        neurons={"noise": 0.0, "curve": "linear"},
+        converters={"dac_bits": 0, "adc_bits": 0, "input_range": 0.0, "output_range": 0.0},
+        dynamics={"kind": "recurrent", "keep": 0.0},
+    )
     chip, x = SimulatedChip(design, 1), np.tile(samples(design.datasheet(), 1), (600, 1))
     trace = chip.read(x)
     noise = {}

@@ -1,4 +1,4 @@
-"""Wirings: one block equals dense to the bit, tiles equal dense to rounding, patches see their windows; bad tables are refused."""
+"""Wirings: one block equals dense to the bit, tiles to rounding, patches see their windows; bad tables are refused."""
 
 import numpy as np
 import pytest
@@ -112,10 +112,9 @@ def test_tiled_equals_dense_to_rounding_where_partial_sums_are_analog_or_their_c
 def test_partial_sums_with_converters_of_their_own_are_rounded_tile_by_tile():
     """Four bits over +-2 make levels 2/7 apart; the sum of three rounded tiles is a whole number of them."""
     converters = {"adc_bits": 4, "output_range": 2.0}
-    design = netlist(
-        [[6], [4]], [{"wiring": {"kind": "tiles", "rows": 3, "columns": 4}, "partial_sums": "digital", "converters": converters}],
-        "ideal", **EXACT,
-    )  # fmt: skip
+    wiring = {"kind": "tiles", "rows": 3, "columns": 4}
+    entry = {"wiring": wiring, "partial_sums": "digital", "converters": converters}
+    design = netlist([[6], [4]], [entry], "ideal", **EXACT)
     chip = SimulatedChip(design, 0)
     trace = chip.read(RNG(0).random((50, 6), dtype=np.float32))
     (tap,), (w,) = trace.taps, oracle.weights(chip)
@@ -183,9 +182,12 @@ def test_rows_that_nobody_drives_and_columns_that_feed_nobody_are_never_written(
     idle = (spec.rows > 20)[:, :, None] | (spec.columns >= 13)[:, None, :]
     before = oracle.weights(chip)[0]
     requests = [
-        Delta(0, np.full(spec.shape, 0.2)), Shrink(0, 0.5), Replay(WeightNudge(1, 0.2), 1.0), Program(0, np.zeros(spec.shape)),
+        Delta(0, np.full(spec.shape, 0.2)),
+        Shrink(0, 0.5),
+        Replay(WeightNudge(1, 0.2), 1.0),
+        Program(0, np.zeros(spec.shape)),
         Outer(0, np.ones((9, 2, 8)), np.ones((2, 13)), 0.1),
-    ]  # fmt: skip
+    ]
     for request in requests:
         chip.write(request)
         after = oracle.weights(chip)[0]
