@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -130,6 +130,13 @@ def check_between(name: str, value: float, low: float, high: float = np.inf, *, 
         advice = f"at most {high:g}" if value > high else f"at least {low:g}" if value < low else "a finite number"
         raise RangeError(f"{name}: expected a number {bound}, found {value!r}. Write {advice}.")
     return value
+
+
+def check_whole(name: str, value: Any, low: int, high: float = np.inf) -> int:
+    """Return ``value`` as an int if it is a whole number from ``low`` to ``high``; raise `RangeError` otherwise."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise RangeError(f"{name}: expected a whole number of at least {low}, found {value!r}. Write {low}, say.")
+    return int(check_between(name, int(value), low, high))
 
 
 def check_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
@@ -72,6 +73,10 @@ class Chosen(BaseModel):
         """
         function = family.get(self.kind)
         parameters = inspect.signature(function).parameters
+        lacking = [name for name in more if name not in parameters]
+        if len(parameters) < len(given) or lacking:
+            wanted = f"the parameter {lacking[0]!r}" if lacking else f"{len(given)} parameters at least"
+            raise DesignError(f"{self.kind}: expected a function with {wanted}, found {', '.join(parameters) or 'none'}")
         own = {name: p for name, p in list(parameters.items())[len(given) :] if name not in more}
         types, settings = get_type_hints(function), dict(self.model_extra or {})
         unknown = [name for name in settings if name not in own]
@@ -82,7 +87,7 @@ class Chosen(BaseModel):
             raise DesignError(f"{self.kind}: the setting {missing[0]!r} is missing; it has no default")
         for name, value in settings.items():
             try:
-                settings[name] = TypeAdapter(types.get(name, Any)).validate_python(value, strict=True)
+                settings[name] = TypeAdapter(types.get(name, Any)).validate_json(json.dumps(value), strict=True)
             except ValidationError as error:
                 raise DesignError(f"{self.kind}: {name}: {error.errors()[0]['msg']}, found {value!r}") from error
         return function(*given, **more, **settings)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from running import ENVIRONMENT, hear_signals
@@ -142,6 +143,7 @@ def test_copies_go_to_a_different_chip(tiny, monkeypatch: pytest.MonkeyPatch):
 # --- what a trial counts --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="six chips and 400 digits take minutes in plain Python")
 def test_copies_lose_much_on_harsh_chips():
     dataset = data.load("digits", Streams(0))
     dataset = dataclasses.replace(dataset, train_x=dataset.train_x[:400], train_y=dataset.train_y[:400])

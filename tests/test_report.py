@@ -63,7 +63,11 @@ def test_rich_table_fits_in_a_pipe():
 
 def panel(**axes) -> Panel:
     styles = ("line", "thin", "dashed", "dots", "rings")
-    series = [Series(name=style, x=(0.01, 0.1, 0.9), y=(0.0, 1.0, 0.0), spread=(0.1,) * 3, style=style) for style in styles]
+    heights = [(0.2 + 0.1 * k, 1.0, 0.2 + 0.1 * k) for k in range(len(styles))]
+    series = [
+        Series(name=style, x=(0.01, 0.1, 0.9), y=y, spread=(0.05,) * 3, style=style)
+        for style, y in zip(styles, heights, strict=True)
+    ]
     return Panel(**{"title": "t", "x_label": "x", "series": tuple(series)} | axes)
 
 

@@ -130,9 +130,9 @@ class Blocks:
             total += np.moveaxis(own, 0, 1).reshape(total.shape)
         return total
 
-    def converted(self, z: FloatArray, variance: FloatArray | None, moment: tuple[Key, int, int]) -> Ready:
-        """Return partial sums (B, blocks * n_out), each with noise through a converter, added up; at (key, turn, tick)."""
-        key, turn, tick = moment
+    def converted(self, z: FloatArray, variance: FloatArray | None, when: tuple[Key, int, int]) -> Ready:
+        """Return partial sums (B, blocks * n_out), each with noise through a converter, added up; when: key, turn, tick."""
+        key, turn, tick = when
         out = np.empty_like(z)
         noise = _NOTHING if variance is None else variance
         power = np.zeros(len(z), np.float32)

@@ -31,7 +31,7 @@ PIECE = 250_000
 
 
 #: A change of weights, row by row: called with the first row and the one after the last, returns float32 (rows, n_out),
-#: which its caller may use, and write to, until the same thread's next call.
+#: which its caller may use until the same thread's next call.
 Rows: TypeAlias = Callable[[int, int], FloatArray]
 
 
@@ -121,7 +121,7 @@ class Crossbar:
 
     def keep_up(self, now: float) -> None:
         """Fold anew if drift since the last folding could matter."""
-        if now - self.folded_at > self._patience:
+        if abs(now - self.folded_at) > self._patience:  # a restored clock may have gone back
             self.fold(now)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -234,7 +234,7 @@ class Crossbar:
         return np.asarray(spread * normals, dtype=np.float32)
 
     def _wired(self, change: FloatArray, first: int, last: int) -> FloatArray:
-        """Return a change of rows ``first`` to ``last`` - 1, which is used up, with 0 where nothing is wired."""
+        """Return a change of rows ``first`` to ``last`` - 1 with 0 where nothing is wired."""
         if self._unwired is None:
             return change
         return np.where(self._unwired[first:last], np.float32(0), change)

@@ -181,8 +181,9 @@ class Design(BaseModel):
         return self.netlist.sheet
 
     def digest(self) -> str:
-        """Return 64 hexadecimal digits that stand for all fields of the design."""
-        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()
+        """Return 64 hexadecimal digits that stand for all fields of the design but its summary."""
+        fields = {name: value for name, value in self.fields().items() if name != "summary"}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def fields(self) -> dict[str, Any]:
         """Return all fields as plain data, from which `build_design` makes the design again."""

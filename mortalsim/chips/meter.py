@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from mortalsim.checks import check_between
 
+#: Seconds that a clock may be told to pass: three million years, beyond which rounding loses a hundredth of a second.
+LONGEST = 1e14
+
 
 @dataclass
 class Meter:
@@ -42,6 +45,9 @@ class Clock:
 
     now: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.now = float(check_between("now", self.now, 0, LONGEST, unit="s"))
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self.now += check_between("seconds", seconds, 0, unit="s")
+        self.now += check_between("seconds", seconds, 0, LONGEST, unit="s")

@@ -178,17 +178,22 @@ def _check_names(entries: Sequence[PopulationEntry], arrays: Sequence[ArrayEntry
 def _wires(shapes: Mapping[str, PopulationEntry], entries: Sequence[ArrayEntry]) -> list[_Wires]:
     """Return the wiring of every array; one bias line a population, unless an entry says otherwise."""
     found: list[_Wires] = []
+    order = list(shapes)
     for place, entry in enumerate(entries):
-        first = all(entry.target != other.target for other in entries[:place])
-        bias = first if entry.bias is None else entry.bias
-        below, above = shapes[entry.source].shape, shapes[entry.target].shape
-        n, m = int(np.prod(below)), int(np.prod(above))
+        # An array from below rather than one from above, which may carry nothing in the first pass.
+        rivals = [k for k, other in enumerate(entries) if other.target == entry.target]
+        below = [k for k in rivals if order.index(entries[k].source) < order.index(entry.target)]
+        bias = place == (below or rivals)[0] if entry.bias is None else entry.bias
+        source, target = shapes[entry.source].shape, shapes[entry.target].shape
+        n, m = int(np.prod(source)), int(np.prod(target))
         where = f"array {place} ({entry.source} to {entry.target})"
         try:
-            made = entry.wiring.call(WIRINGS, below, above, bias=bias)
+            made = entry.wiring.call(WIRINGS, source, target, bias=bias)
             rows, columns = check_tables(entry.wiring.kind, made, n, m)
         except (ShapeError, DesignError, UnknownName) as error:
             raise DesignError(f"{where}: {error}") from error
+        if rows is None and entry.partial_sums == "digital":  # its one partial sum has converters of its own
+            rows, columns = np.arange(n + bias)[None], np.arange(m)[None]
         if rows is None or columns is None:
             shape: tuple[int, ...] = (n + bias, m)
             driven, lines, feeding = np.array([n]), np.ones((1, n + bias), bool), np.ones((1, m), bool)
@@ -208,16 +213,24 @@ def _lines_into(name: str, size: int, wires: Sequence[_Wires]) -> np.ndarray:
             columns = np.arange(size)[None] if wire.columns is None else wire.columns
             for block, own in enumerate(columns):
                 total[own] += carried[block]
+    if not total[:size].all() and any(wire.entry.target == name for wire in wires):
+        neuron = int(np.argmin(total[:size]))
+        raise ShapeError(
+            f"population {name!r}: neuron {neuron} of {size} is reached by no line. Wire it, or make it smaller."
+        )
     return total[:size]
 
 
 def _population(design: Design, entry: PopulationEntry, wires: Sequence[_Wires], output: str | None) -> PopulationParts:
     where = f"population {entry.name!r}"
-    neurons = overruled(where, "neurons", design.neurons, entry.neurons)
+    fed = any(wire.entry.target == entry.name for wire in wires)
+    idle = [group for group in ("neurons", "converters", "nudges") if getattr(entry, group) and not fed]
+    if idle:
+        raise DesignError(f"{where}: {idle[0]}: an input or a stage has none. Leave the group out.")
+    neurons = overruled(where, "neurons", design.neurons, entry.neurons, OF_POPULATIONS)
     own_curve = "curve" in entry.neurons or entry.name != output
     curve = neurons.curve if own_curve else neurons.output_curve
-    converters = overruled(where, "converters", design.converters, entry.converters)
-    fed = any(wire.entry.target == entry.name for wire in wires)
+    converters = overruled(where, "converters", design.converters, entry.converters, OF_ARRAYS)
     if fed:
         spec = PopulationSpec(
             entry.name, entry.shape, curve.nominal(), 0.0, converters.output_range, converters.adc_bits,
@@ -225,7 +238,7 @@ def _population(design: Design, entry: PopulationEntry, wires: Sequence[_Wires],
         )  # fmt: skip
     else:
         spec = PopulationSpec(entry.name, entry.shape, entry.stage.nominal() if entry.stage else None)
-    nudges = overruled(where, "nudges", design.nudges, entry.nudges)
+    nudges = overruled(where, "nudges", design.nudges, entry.nudges, OF_ARRAYS)
     return PopulationParts(spec, neurons, curve, converters, nudges, entry.stage, entry.source)
 
 
@@ -254,16 +267,18 @@ def _array(design: Design, wire: _Wires, size: int, fan_in: Mapping[str, np.ndar
     device = overruled_device(where, design.device, entry.device)
     spread = design.initial_spread if entry.initial_spread is None else entry.initial_spread
     technology = Technology(device, entry.weight_range or design.weight_range, spread, design.costs.read_seconds)
-    normaliser = overruled(where, "normaliser", design.normaliser, entry.normaliser)
-    converters = overruled(where, "converters", design.converters, entry.converters)
+    digital = entry.partial_sums == "digital"
+    place = {"present": True} if "place" in entry.normaliser else {}
+    normaliser = overruled(where, "normaliser", design.normaliser, {**place, **entry.normaliser})
+    idle = frozenset[str]() if digital else OF_POPULATIONS
+    converters = overruled(where, "converters", design.converters, entry.converters, idle)
     spec = ArraySpec(
         entry.source, entry.target, wire.shape, technology.weight_range, technology.weight_step, converters.input_range,
         converters.dac_bits, normaliser.where, converters.dac_unipolar, device.pulse_seconds, device.pulse_joules,
         wire.rows, wire.columns,
     )  # fmt: skip
     reached = np.append(fan_in[entry.target], 1)[np.arange(size)[None] if wire.columns is None else wire.columns]
-    nudges = overruled(where, "nudges", design.nudges, entry.nudges)
-    digital = entry.partial_sums == "digital"
+    nudges = overruled(where, "nudges", design.nudges, entry.nudges, OF_POPULATIONS)
     wires = wire.driven, wire.lines, wire.feeding
     return ArrayParts(spec, technology, normaliser, converters, nudges, digital, *wires, reached)
 
@@ -310,10 +325,18 @@ def _joules(
     return total + conversions * design.costs.dac_joules
 
 
-def overruled(where: str, group: str, common: G, own: Mapping[str, Any]) -> G:
-    """Return a group of fields with those that one array or population has for itself."""
+#: Fields of a group that only an array, or only a population, has a use for.
+OF_ARRAYS = frozenset({"dac_bits", "input_range", "dac_unipolar", "weight_gain_dtod"})
+OF_POPULATIONS = frozenset({"adc_bits", "output_range", "adc_unipolar", "current_gain_dtod", "output_curve"})
+
+
+def overruled(where: str, group: str, common: G, own: Mapping[str, Any], useless: frozenset[str] = frozenset()) -> G:
+    """Return a group of fields with those that one array or population has for itself; ``useless`` ones are refused."""
     if not own:
         return common
+    idle = sorted(useless & set(own))
+    if idle:
+        raise DesignError(f"{where}: {group}: {idle[0]} has no meaning here. Leave it out.")
     try:
         return type(common)(**{**common.model_dump(), **own})
     except ValidationError as error:

@@ -73,5 +73,11 @@ def _array(array: Array, w: np.ndarray) -> ArrayModel:
     else:
         driven = spec.rows < array.n_source
         gain, offset = np.where(driven, gain, 1.0)[:, None, :], np.where(driven, offset, 0.0)[:, None, :]
+    sums: tuple[np.ndarray, ...] = ()
+    if array.blocks is not None and array.blocks.digital:
+        adc, shape = array.blocks.adc, (len(array.parts.lines), 1, spec.n_out)
+        sums = adc.gain.astype(np.float64).reshape(shape), adc.offset.astype(np.float64).reshape(shape)
     normalised = array.normaliser_gain if spec.normaliser != "none" else 1.0
-    return ArrayModel(w, normalised, converters.dac.low, converters.dac.high, gain, offset, array.parts.normaliser.epsilon)
+    return ArrayModel(
+        w, normalised, converters.dac.low, converters.dac.high, gain, offset, array.parts.normaliser.epsilon, *sums
+    )

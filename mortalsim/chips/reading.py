@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mortalsim.checks import FloatArray
+from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.chips.array import Array, Overlay, Signal
 from mortalsim.chips.population import Population
 from mortalsim.circuits.stages import Box
@@ -36,6 +36,8 @@ class Line:
         As in `hardware.Answer`.
     population, feeds
         Who answers, and to what; None and nothing for a stage.
+    size
+        Neurons, or numbers that the stage gives.
     box, stands_on
         The stage, and the state (population, tick) that it is given.
     where
@@ -50,6 +52,7 @@ class Line:
     old: int
     population: Population | None
     feeds: tuple[Feed, ...]
+    size: int
     box: Box | None
     stands_on: tuple[str, int]
     where: int
@@ -71,7 +74,8 @@ def lines_of(
         stands_on = (str(via[0][0]), via[0][1])
         word = 0 if population is None else where(READ, population.place, answer.tick)
         converted = any(feed.array.parts.digital for feed in feeds)
-        lines.append(Line(name, answer.tick, answer.keep, answer.old, population, feeds, box, stands_on, word, converted))
+        size, mixed = sheet.populations[name].size, (answer.keep, answer.old)
+        lines.append(Line(name, answer.tick, *mixed, population, feeds, size, box, stands_on, word, converted))
     return tuple(lines)
 
 
@@ -151,7 +155,13 @@ class Reading:
         state, overlay = self._inputs[name] if name in self._inputs else self.states[name][tick], self._overlays.get(name)
         if overlay is not None and not len(overlay.lines):
             state = np.tile(state, (overlay.times, 1))
-        return np.ascontiguousarray(line.box.answer(state), np.float32)
+        answer = np.ascontiguousarray(line.box.answer(state), np.float32)
+        if answer.shape != (len(state), line.size):
+            raise ShapeError(
+                f"stage {line.name!r}: expected an answer of shape (B, size) = {(len(state), line.size)}, found "
+                f"{answer.shape}. Let `fabricate` make a box of the sizes that it is given."
+            )
+        return answer
 
     def _signal(self, array: Array, source: str, at: int, again: bool) -> Signal:
         """Return what an array carries, worked out once for all ticks that use the same state of its source."""
@@ -163,13 +173,13 @@ class Reading:
                 known = self._signals[array.place, at] = array.settled(known, self._samples)
         return known
 
-    def _converted(self, line: Line, signals: Sequence[Signal], moment: tuple[Key, int, int]) -> list[Signal]:
-        """Return the signals with partial sums that have converters of their own converted at this tick."""
+    def _converted(self, line: Line, signals: Sequence[Signal], when: tuple[Key, int, int]) -> list[Signal]:
+        """Return the signals with partial sums that have converters of their own converted; when: key, turn, tick."""
         found = []
         for feed, signal in zip(line.feeds, signals, strict=True):
             blocks = feed.array.blocks
             own = blocks is not None and signal.products is None
-            found.append(signal._replace(products=blocks.converted(*signal.partial, moment)) if blocks and own else signal)
+            found.append(signal._replace(products=blocks.converted(*signal.partial, when)) if blocks and own else signal)
         return found
 
     def last(self, population: str) -> FloatArray:

@@ -13,8 +13,8 @@ from mortalsim.checks import (
     ShapeError,
     all_finite,
     check_array,
-    check_between,
     check_name,
+    check_whole,
 )
 from mortalsim.chips import snapshot
 from mortalsim.chips.array import Array
@@ -101,6 +101,9 @@ class SimulatedChip:
         }
         self._tapped = Port.TAPS in sheet.ports
         self._lines = lines_of(sheet, self.arrays, self.populations, self.boxes)
+        read_on = {spec.source for spec in sheet.arrays} | {str(own.source) for own in parts.populations.values()}
+        #: Populations whose states nobody reads on, or all where each is read by another.
+        self._ends = tuple(name for name in (*sheet.fed, *sheet.stages) if name not in read_on) or sheet.fed
         self._drifting = [array.crossbar for array in self.arrays if array.crossbar.device.drifts]
         self._largest = max(array.crossbar.weights.size for array in self.arrays)
         own_noise = self.streams if noise is None else noise if isinstance(noise, Streams) else chip_streams(Streams(noise))
@@ -145,17 +148,15 @@ class SimulatedChip:
             reading.walk(self._lines, self._key, self._turn)
         self._turn += 1
         self._read_account(len(v))
-        trace = reading.trace(sheet.output, want)
-        self._check_answer(trace, reading)
-        return trace
+        self._check_answer(reading)
+        return reading.trace(sheet.output, want)
 
-    def _check_answer(self, trace: Trace, reading: Reading) -> None:
-        """Stop where NaN or infinity has come out; what is wrong inside reaches the output."""
-        last = [trace.output] if trace.output is not None else [reading.last(name) for name in self._datasheet.hidden]
-        for state in last:
-            if not all_finite(state):
+    def _check_answer(self, reading: Reading) -> None:
+        """Stop where NaN or infinity has come out; what is wrong elsewhere reaches one of these populations."""
+        for name in self._ends:
+            if not all_finite(reading.last(name)):
                 advice = "Lower the learning rate or limit the converters' range."
-                raise ChipFault(f"{self!r} gave NaN or infinity at turn {self._turn}. {advice}")
+                raise ChipFault(f"{self!r} gave NaN or infinity at turn {self._turn}, in {name!r}. {advice}")
 
     def write(self, request: WriteRequest) -> None:
         """Ask for a change; it goes through the devices' pulse response.
@@ -219,7 +220,7 @@ class SimulatedChip:
         return snapshot.take(self)
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take back a `snapshot` of this same individual.
+        """Take back a `snapshot` of this same individual; its clock goes back too, for all chips that share it.
 
         Raises
         ------
@@ -274,12 +275,11 @@ class SimulatedChip:
             self._array(place)
 
     def _array(self, place: int) -> Array:
-        if not isinstance(place, Integral) or not 0 <= place < len(self.arrays):
+        if isinstance(place, bool) or not isinstance(place, Integral) or not 0 <= place < len(self.arrays):
             raise RangeError(f"array: expected 0 to {len(self.arrays) - 1}, the arrays of this chip, found {place!r}.")
         return self.arrays[place]
 
 
 def chip_streams(run: Streams, number: int = 0) -> Streams:
     """Return the node of chip ``number`` of a run; it is the same individual in every design and for every experiment."""
-    check_between("number", number, 0)
-    return run.child("chip", number)
+    return run.child("chip", check_whole("number", number, 0))

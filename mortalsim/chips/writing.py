@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, RangeError, check_array, check_between, check_name
+from mortalsim.checks import FloatArray, RangeError, ShapeError, check_array, check_between, check_name
 from mortalsim.chips.array import Array
 from mortalsim.chips.crossbar import Rows, rows_of
 from mortalsim.hardware import Delta, Outer, Program, Scale, Shrink, WeightNudge
@@ -19,8 +19,8 @@ from mortalsim.parallel import workspace
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def shape_of(array: Array, **more: int | None) -> dict[str, int | None]:
-    """Return the names and sizes of an array's axes, with B samples in front of the columns' if ``more`` says so."""
+def shape_of(array: Array) -> dict[str, int | None]:
+    """Return the names and sizes of an array's axes."""
     shape = array.parts.spec.shape
     names = ("blocks", "n_in", "n_out")[-len(shape) :]
     return dict(zip(names, shape, strict=True))
@@ -112,9 +112,10 @@ def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
     if not isinstance(scale, Mapping):
         check_between("scale", scale, -1e9, 1e9)
         return
-    targets = [array.parts.spec.target for array in arrays]
+    if not scale:
+        raise ShapeError('scale: expected at least one population, found none. Write {"h1": scales}, say, or a number.')
     for name in scale:
-        check_name("scale: population", name, targets)
+        check_name("scale: population", str(name), {array.parts.spec.target for array in arrays})
 
 
 def _pattern(nudge: WeightNudge, scale: Scale, array: Array, ones: dict[int, FloatArray]) -> Pattern:

@@ -17,7 +17,8 @@ def suited(data: Dataset, sheet: Datasheet) -> Dataset:
 
     Where the inputs of a chip are as many as a sample's numbers, nothing changes. Where it has one input population more, of
     a neuron a class, that one is for the label: its lines hold a neutral label, 1 / classes each, until a learner writes
-    over them, and the other populations take the sample in order.
+    over them, and the other populations take the sample in order. Where nothing is labelled, the last population without
+    which the others fit the sample is held neutral.
 
     Raises
     ------
@@ -27,22 +28,24 @@ def suited(data: Dataset, sheet: Datasheet) -> Dataset:
     pixels, sizes = data.train_x.shape[1], [sheet.populations[name].size for name in sheet.inputs]
     if sum(sizes) == pixels:
         return data
-    label = next((place for place in reversed(range(len(sizes))) if len(sizes) > 1 and sizes[place] == data.classes), None)
-    if label is None or sum(sizes) - data.classes != pixels:
+    spare = sum(sizes) - pixels
+    fits = [place for place, size in enumerate(sizes) if len(sizes) > 1 and size == spare]
+    if not fits or data.classes not in (0, spare):
         named = ", ".join(f"{name} {size}" for name, size in zip(sheet.inputs, sizes, strict=True))
         raise ShapeError(
             f"data: expected samples of {sum(sizes)} numbers for the inputs of {sheet.design!r} ({named}), or that many "
             f"less one a class of a label population, found {pixels} numbers and {data.classes} classes in "
             f"{data.name!r}. Give the design inputs of that size, or choose other data."
         )
-    first = sum(sizes[:label])
-    lines = tuple(range(first, first + data.classes))
+    first = sum(sizes[: fits[-1]])
+    lines = tuple(range(first, first + spare))
     image = tuple(place for place in range(sum(sizes)) if place not in lines)
-    train, valid, test = (_widened(x, image, data.classes) for x in (data.train_x, data.valid_x, data.test_x))
-    return dataclasses.replace(data, train_x=train, valid_x=valid, test_x=test, label_lines=lines, image_lines=image)
+    train, valid, test = (_widened(x, image, spare) for x in (data.train_x, data.valid_x, data.test_x))
+    label = lines if data.classes else None
+    return dataclasses.replace(data, train_x=train, valid_x=valid, test_x=test, label_lines=label, image_lines=image)
 
 
-def _widened(x: FloatArray, image: Sequence[int], classes: int) -> FloatArray:
-    wide = np.full((len(x), len(image) + classes), 1 / classes, np.float32)
+def _widened(x: FloatArray, image: Sequence[int], spare: int) -> FloatArray:
+    wide = np.full((len(x), len(image) + spare), 1 / spare, np.float32)
     wide[:, image] = x
     return wide

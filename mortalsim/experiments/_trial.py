@@ -138,7 +138,9 @@ def trial(
     result = train(chip, learner, data, streams, validate_samples=0, on_epoch=note, checkpoint=checkpoint)
     trained = dataclasses.replace(chip.meter)
     test_error = _test_error(chip, learner, data, result.state)
-    per_sample = (chip.meter.reads - trained.reads) // len(data.test_x)
+    tested = test_error is not None
+    reads_of_test = chip.meter.reads - trained.reads
+    per_sample = reads_of_test // len(data.test_x) if tested else _per_sample(chip, learner, data, result.state)
     per_validation = per_sample * len(data.valid_x)
     validations = [(record.epoch, record.valid_error) for record in result.history if record.valid_error is not None]
     unpaid = per_validation * len(validations)
@@ -166,6 +168,13 @@ def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, da
         return None
     copy_weights(chip, other)
     return _test_error(other, learner, data, state)
+
+
+def _per_sample(chip: SimulatedChip, learner: Learner, data: Dataset, state: State) -> int:
+    """Return how many reads one prediction takes, by making one."""
+    before = chip.meter.reads
+    learner.predict(chip, data.task, data.valid_x[:1], state)
+    return chip.meter.reads - before
 
 
 def _test_error(chip: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float | None:

@@ -127,7 +127,7 @@ def _work(task: _Task) -> dict[str, _Found]:
         found["weight copy"] = _judge(copy, dataclasses.replace(teacher, chip=copy), dataset, answers)
     for name in transfer.students:
         learner, chip = _learner(name, transfer), build.make_chip(design, run, second)
-        softened = _softened(learner, transfer.temperature)
+        softened = learner.softened(transfer.temperature)
         soft = 1.0 if softened is None else transfer.temperature
         own_streams = streams.child("taught", name)
         result = distill(teacher, chip, softened or learner, others.train_x, dataset.valid_x, own_streams, soft)
@@ -140,14 +140,6 @@ def _work(task: _Task) -> dict[str, _Found]:
 
 def _learner(name: str, transfer: Transfer) -> Learner:
     return _trial.make_learner(name, transfer.epochs_scale)
-
-
-def _softened(learner: Learner, temperature: float) -> Learner | None:
-    """Return the learner with its outputs softened, or None if it cannot learn from soft targets.
-
-    Those that write labels over inputs draw one label at a time, and get the teacher's answers as they are.
-    """
-    return learner.softened(temperature)
 
 
 def _taught_by_labels(chip: SimulatedChip, learner: Learner, part: Dataset, streams: Streams) -> Trained:

@@ -2,7 +2,7 @@
 
 A learner takes many steps on one batch while its write requests are only recorded, so that the chip's weights stay. The
 average of K recorded updates is compared with the true gradient of what the learner descends: the cross-entropy for weight
-and activity perturbation, its own layers' goodness for Forward-Forward.
+and activity perturbation, its own populations' goodness for Forward-Forward.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pydantic import Field
 from scipy.special import expit
 
 from mortalsim import build
-from mortalsim.checks import FloatArray
-from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.checks import DesignError, FloatArray
+from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.chips.writing import replayed
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
@@ -81,6 +81,11 @@ class Variance(Experiment):
     jobs: Jobs = 0
 
     def run(self) -> Results:
+        if load_design(self.design).long:
+            raise DesignError(
+                f"design: expected one in short form, as `variance` varies its widths, found {self.design!r}, which lists "
+                "its populations. Choose a design with `sizes`."
+            )
         tasks = [_Task(self, width, learner) for width in self.widths for learner in self.learners]
         rows = tuple(run_tasks(_work, tasks, self.jobs, "variance"))
         panels = tuple(_panel(f"width {width}", [row for row in rows if row["width"] == width]) for width in self.widths)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from mortalsim.checks import FloatArray
+from mortalsim.checks import FloatArray, check_name, check_whole
 from mortalsim.hardware.datasheet import Datasheet
 from mortalsim.hardware.nudges import Nudge
 from mortalsim.hardware.requests import WriteRequest
@@ -67,6 +67,9 @@ class Trace:
 
     def late(self, population: str, count: int = 0) -> dict[int, FloatArray]:
         """Return the last ``count`` states of a population by tick; 0: all that there are."""
+        if population not in self.states:
+            check_name("population", str(population), self.states)
+        check_whole("count", count, 0)
         states = self.states[population]
         return dict(sorted(states.items())[-count:]) if len(states) > 1 else dict(states)
 

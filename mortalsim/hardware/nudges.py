@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from mortalsim.checks import FloatArray, RangeError, check_between
+from mortalsim.checks import FloatArray, RangeError, ShapeError, check_between, check_whole
 from mortalsim.hardware.datasheet import Port
 
 
@@ -21,6 +21,13 @@ class CurrentNudge:
     """
 
     currents: Mapping[str, FloatArray]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.currents, Mapping):
+            raise ShapeError(
+                f"currents: expected a mapping from population to (B, size), found {type(self.currents).__name__}. "
+                'Write {"h1": current}, say.'
+            )
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,15 @@ class WeightNudge:
     arrays: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        check_between("key", self.key, 0, 2**64 - 1)
+        object.__setattr__(self, "key", check_whole("key", self.key, 0, 2**64 - 1))
         check_between("amplitude", self.amplitude, -1e6, 1e6)
-        check_between("index", self.index, 0, 2**32 - 1)
+        object.__setattr__(self, "index", check_whole("index", self.index, 0, 2**32 - 1))
         if not isinstance(self.pattern, str):
             raise RangeError(f"pattern: expected a name such as 'signs', found {self.pattern!r}.")
         if self.arrays is not None:
-            object.__setattr__(self, "arrays", tuple(int(array) for array in self.arrays))
+            if not isinstance(self.arrays, Iterable) or isinstance(self.arrays, str):
+                raise ShapeError(f"arrays: expected places of arrays or None, found {self.arrays!r}. Write (0,), say.")
+            object.__setattr__(self, "arrays", tuple(check_whole("arrays", array, 0) for array in self.arrays))
 
     def disturbs(self, array: int) -> bool:
         """Return whether the array at this place is disturbed."""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.checks import FloatArray, ShapeError, check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,7 @@ class Overlaid:
     @classmethod
     def repeated(cls, images: FloatArray, times: int) -> Overlaid:
         """Return ``images`` (B, n_inputs) so many times over, with nothing written on them."""
+        times = check_whole("times", times, 1)
         return cls(images, np.zeros(0, np.int64), np.zeros((times, len(images), 0), np.float32))
 
     def __len__(self) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from mortalsim.checks import RangeError, check_between
+from mortalsim.checks import RangeError, ShapeError, check_whole
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,13 @@ class Task:
     image_lines: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        check_between("classes", self.classes, 0)
+        object.__setattr__(self, "classes", check_whole("classes", self.classes, 0))
+        object.__setattr__(self, "image_lines", _whole("image_lines", self.image_lines, 0))
+        if self.image_shape is not None:
+            object.__setattr__(self, "image_shape", _whole("image_shape", self.image_shape, 1))
         if self.label_lines is None:
             return
-        lines = tuple(int(line) for line in self.label_lines)
+        lines = _whole("label_lines", self.label_lines, 0)
         object.__setattr__(self, "label_lines", lines)
         if len(lines) != self.classes or len(set(lines)) < len(lines) or min(lines, default=0) < 0:
             raise RangeError(
@@ -57,8 +59,15 @@ class Task:
         named = {name: getattr(data, name, None) for name in ("label_lines", "image_shape")}
         lines = named["label_lines"]
         return cls(
-            int(data.classes),
-            None if lines is None else tuple(int(line) for line in np.ravel(lines)),
+            data.classes,
+            None if lines is None else tuple(lines),
             named["image_shape"],
             tuple(getattr(data, "image_lines", ())),
         )
+
+
+def _whole(name: str, values: Any, low: int) -> tuple[int, ...]:
+    """Return whole numbers of at least ``low`` as a tuple."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ShapeError(f"{name}: expected whole numbers, found {values!r}. Write a tuple of them.")
+    return tuple(check_whole(name, value, low) for value in values)

@@ -214,10 +214,21 @@ class ForwardForward(Learner):
     def _label(self, chip: Chip, task: Task, x: FloatArray, labels: FloatArray) -> Samples:
         """Return ``x`` (B, n_inputs) with each set of ``labels`` (V, B, classes) written over the label lines."""
         overlaid = Overlaid(x, np.asarray(_lines(task)), np.float32(self.label_strength) * labels)
-        if all(spec.normaliser != "none" for spec in chip.datasheet.arrays):
+        bare = _bare_inputs(chip.datasheet, task)
+        if not bare:
             return overlaid
         each = np.asarray(overlaid)  # then the inputs are at least of unit mean square, as in ffnew.m
-        return np.asarray(each / (np.sqrt(np.mean(each * each, axis=1, keepdims=True)) + np.float32(1e-6)))
+        for first, last in bare:
+            part = each[:, first:last]
+            part /= np.sqrt(np.mean(part * part, axis=1, keepdims=True)) + np.float32(1e-6)
+        return each
+
+
+def _bare_inputs(sheet: Datasheet, task: Task) -> list[tuple[int, int]]:
+    """Return where in x the inputs stand that no normaliser follows; populations for the label alone stay as they are."""
+    lines = set(_lines(task))
+    spans = [sheet.span(spec.source) for spec in sheet.arrays if spec.source in sheet.inputs and spec.normaliser == "none"]
+    return sorted({(first, last) for first, last in spans if not set(range(first, last)) <= lines})
 
 
 def _lines(task: Task) -> tuple[int, ...]:

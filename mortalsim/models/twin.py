@@ -66,6 +66,8 @@ class ArrayModel:
         is 1 and 0 there.
     eps
         Added to the root mean square in the normaliser.
+    sum_gain, sum_offset
+        Of the converters of digital partial sums, a number or (blocks, 1, n_out).
     """
 
     weights: Array
@@ -75,6 +77,8 @@ class ArrayModel:
     gain: Array | float = 1.0
     offset: Array | float = 0.0
     eps: float = 1e-6
+    sum_gain: Array | float = 1.0
+    sum_offset: Array | float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +233,7 @@ class Twin:
             spec = self.sheet.arrays[tap.array]
             slope = slopes.get((spec.target, tap.tick))
             if slope is not None:
-                product = spec.product(tap.pre, slope)
+                product = np.swapaxes(tap.pre, -1, -2) @ self._at_columns(tap.array, slope)
                 total[tap.array] = total[tap.array] + product if tap.array in total else product
         return [
             total[place] if place in total else np.zeros(model.weights.shape, model.weights.dtype)
@@ -263,8 +267,13 @@ class Twin:
         return self.loss_and_gradient(x, targets)[1]
 
     def _current(self, array: int, pre: Array) -> Array:
-        spec = self.sheet.arrays[array]
-        return spec.collect(pre @ self.arrays[array].weights, self.sheet.populations[spec.target].size)
+        spec, model = self.sheet.arrays[array], self.arrays[array]
+        sums = _affine(pre @ model.weights, model.sum_gain, model.sum_offset)
+        return spec.collect(sums, self.sheet.populations[spec.target].size)
+
+    def _at_columns(self, array: int, slopes: Array) -> Array:
+        """Return slopes at the target's currents (B, size) as slopes at the columns, (..., B, n_out)."""
+        return _affine(self.sheet.arrays[array].spread(slopes), self.arrays[array].sum_gain, 0.0)
 
     def _rows(self, array: int, v: Array) -> Array:
         """Return what the rows carry for the source's state ``v`` (B, n)."""
@@ -279,7 +288,9 @@ class Twin:
     def _to_source(self, array: int, v: Array, error: Array) -> Array:
         """Return slopes at the source's state ``v`` (B, n) for slopes ``error`` (B, size) at the target's currents."""
         spec, model = self.sheet.arrays[array], self.arrays[array]
-        slopes = np.asarray(_affine(spec.spread(error) @ np.swapaxes(model.weights, -1, -2), model.gain, 0.0), v.dtype)
+        slopes = np.asarray(
+            _affine(self._at_columns(array, error) @ np.swapaxes(model.weights, -1, -2), model.gain, 0.0), v.dtype
+        )
         if _by_block(spec):
             seen, wired = _seen(spec, v)
             slopes = _passed(slopes * wired, seen * _scale(seen, wired, model), model)

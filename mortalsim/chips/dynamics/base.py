@@ -21,16 +21,20 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
         A population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses
         a state that is not there before its wave.
     """
-    timetable = tuple(answers)
+    timetable = tuple(answers) if isinstance(answers, Iterable) else (answers,)
+    for answer in timetable:
+        if not isinstance(answer, Answer) or answer.tick < 0:
+            raise ShapeError(f"{kind}: expected a list of Answer with ticks from 0 on, found {answer!r} in it.")
     ready: dict[tuple[str, int], int] = {(name, 0): -1 for name in inputs}  # the wave in which each state appears
     wave = 0
     for answer in timetable:
         where = f"{kind}: {answer.population} at tick {answer.tick}"
         sources = dict(feeds.get(answer.population, ()))
-        arrays = [array for array, _ in answer.via]
+        arrays = [use[0] if isinstance(use, tuple) and len(use) == 2 else None for use in answer.via]
         if answer.population not in feeds or not arrays or len(set(arrays)) < len(arrays):
             raise ShapeError(
-                f"{where}: expected a population that answers and arrays that feed it, each once, found via = {answer.via}."
+                f"{where}: expected a population that answers and arrays that feed it, each once, found via = {answer.via}. "
+                "Write pairs of an array's place and a tick; feed the population from below."
             )
         if answer.wave < wave or not 0 <= answer.keep < 1 or (answer.population, answer.tick) in ready:
             raise ShapeError(

@@ -12,7 +12,9 @@ from mortalsim.hardware import Answer
 def recurrent(
     order: Sequence[str], feeds: Feeds, inputs: Sequence[str], ticks: int = 6, keep: float = 0.3, groups: int = 1
 ) -> list[Answer]:
-    """Return a first pass through what has answered already, and ``ticks`` further ticks, damped; inputs stay clamped.
+    """Return a first pass from below, and then ``ticks`` in which populations answer again, damped; inputs stay clamped.
+
+    In the first pass a population answers to those that have answered already.
 
     Source: Hinton 2022 (Forward-Forward), section 3.5: new state = 0.3 old + 0.7 computed, all at once; the hierarchical
     variant lets even and odd layers take turns.
@@ -20,7 +22,7 @@ def recurrent(
     Parameters
     ----------
     ticks
-        How often populations may answer after the first pass.
+        Ticks after the first pass, in each of which a group answers.
     keep
         Share of the old state in the new one.
     groups
@@ -35,8 +37,9 @@ def recurrent(
         last[name] = 0
     for tick in range(1, ticks + 1):
         now = order[tick % groups :: groups]
+        wave += bool(now)
         for name in now:
             via = tuple((array, last[source]) for array, source in feeds[name])
-            answers.append(Answer(name, tick, wave + tick, via, keep, last[name]))
+            answers.append(Answer(name, tick, wave, via, keep, last[name]))
         last.update(dict.fromkeys(now, tick))
     return answers

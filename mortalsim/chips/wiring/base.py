@@ -22,27 +22,45 @@ def check_tables(kind: str, tables: Any, n: int, m: int) -> Tables:
     Raises
     ------
     ShapeError
-        They are not two tables of as many blocks, an index leads nowhere, a block feeds a neuron twice, or a neuron is fed
-        by no column or by more than one bias line.
+        They are not two tables of whole numbers for as many blocks, an index leads nowhere, a block feeds a neuron twice, or
+        a neuron is given more than one bias line.
     """
-    rows, columns = tables
-    if rows is None and columns is None:
+    if not isinstance(tables, tuple | list) or len(tables) != 2 or (tables[0] is None) != (tables[1] is None):
+        raise ShapeError(f"{kind}: expected two tables, rows and columns, or None twice, found {tables!r}. Return a pair.")
+    if tables[0] is None:
         return None, None
-    rows, columns = (np.ascontiguousarray(table, dtype=np.int64) for table in (rows, columns))
-    if rows.ndim != 2 or columns.ndim != 2 or len(rows) != len(columns) or not rows.size or not columns.size:
+    rows, columns = (_whole(kind, name, table) for name, table in zip(("rows", "columns"), tables, strict=True))
+    if len(rows) != len(columns) or not rows.size or not columns.size:
         raise ShapeError(
-            f"{kind}: expected rows (blocks, n_in) and columns (blocks, n_out), found {rows.shape} and {columns.shape}."
+            f"{kind}: expected rows (blocks, n_in) and columns (blocks, n_out), found {rows.shape} and {columns.shape}. "
+            "Return a row of each table for every block."
         )
     for name, table, most in (("rows", rows, n + 1), ("columns", columns, m)):
         if table.min() < 0 or table.max() > most:
-            raise ShapeError(f"{kind}: expected {name} from 0 to {most}, found {table.min()} to {table.max()}.")
-    fed, biased = np.zeros(m + 1, np.int64), np.zeros(m + 1, np.int64)
+            raise ShapeError(
+                f"{kind}: expected {name} from 0 to {most}, found {table.min()} to {table.max()}. "
+                "Rows: the bias is n and ground n + 1; columns: m feeds nobody."
+            )
+    biased = np.zeros(m + 1, np.int64)
     for block, own in zip(rows, columns, strict=True):
         if np.unique(own[own < m]).size < (own < m).sum():
-            raise ShapeError(f"{kind}: a block feeds the same neuron by two of its columns, found {own.tolist()}.")
-        fed[own] += 1
+            raise ShapeError(
+                f"{kind}: a block feeds the same neuron by two of its columns, found {own.tolist()}. Use two blocks."
+            )
         biased[own] += (block == n).sum()
-    for name, wrong in (("fed by no column", fed[:m] == 0), ("given more than one bias line", biased[:m] > 1)):
-        if wrong.any():
-            raise ShapeError(f"{kind}: neuron {int(np.argmax(wrong))} of {m} is {name}.")
+    if (biased[:m] > 1).any():
+        neuron = int(np.argmax(biased[:m] > 1))
+        raise ShapeError(f"{kind}: neuron {neuron} of {m} is given more than one bias line. Ground all but one.")
     return rows, columns
+
+
+def _whole(kind: str, name: str, table: Any) -> npt.NDArray[np.int64]:
+    try:
+        found = np.asarray(table)
+    except ValueError as error:
+        raise ShapeError(
+            f"{kind}: expected {name} of equally long rows, found others ({error}). Pad with ground."
+        ) from error
+    if found.ndim != 2 or not np.issubdtype(found.dtype, np.integer):
+        raise ShapeError(f"{kind}: expected {name} (blocks, lines) of whole numbers, found {found.dtype} {found.shape}.")
+    return np.ascontiguousarray(found, dtype=np.int64)
