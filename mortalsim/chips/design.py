@@ -84,7 +84,7 @@ class ArrayEntry(BaseModel):
     source: str = Field(description="population whose outputs drive its rows")
     target: str = Field(description="population whose neurons its columns feed")
     wiring: Chosen = Field(Chosen(kind="dense"), description="which rows and columns there are: a kind and its settings")
-    bias: bool | None = Field(None, description="whether it has a bias line; left out: only the first array into its target")
+    bias: bool | None = Field(None, description="has it a bias line; left out: only the first from below into its target")
     weight_range: float | None = Field(None, gt=0, description="of this array alone")
     initial_spread: float | None = Field(None, ge=0, description="of this array alone")
     partial_sums: Literal["analog", "digital"] = Field(
