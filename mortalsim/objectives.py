@@ -29,16 +29,16 @@ def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 
         (B, classes), derivative of each sample's loss with respect to its logits.
     """
     shifted = logits / temperature
-    shifted -= shifted.max(axis=1, keepdims=True)
+    shifted -= shifted.max(axis=-1, keepdims=True)
     powers = np.exp(shifted)
-    total = powers.sum(axis=1, keepdims=True)
-    loss = temperature**2 * (np.log(total[:, 0]) - np.einsum("bc,bc->b", targets, shifted))
+    total = powers.sum(axis=-1, keepdims=True)
+    loss = temperature**2 * (np.log(total[..., 0]) - np.einsum("...c,...c->...", targets, shifted))
     return loss, temperature * (powers / total - targets)
 
 
 def goodness(post: FloatArray) -> FloatArray:
     """Sum of squared activities, (B, n) to (B,) (Hinton 2022, section 2)."""
-    return np.asarray(np.einsum("bn,bn->b", post, post))
+    return np.asarray(np.einsum("...n,...n->...", post, post))
 
 
 def one_hot(labels: np.ndarray, classes: int) -> FloatArray:

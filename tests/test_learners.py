@@ -29,8 +29,12 @@ def test_every_rule_learns_four_easy_classes(name):
     assert error_rate(chip, learner, result.task, data.valid_x, data.valid_y, result.state) <= 0.1
 
 
-@pytest.mark.parametrize("name", LEARNERS.names())
-@pytest.mark.parametrize("kind", [kind for kind in NETS if kind != "headless"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in LEARNERS.names() for kind in ("forked", "blocks")]
+    + [(name, kind) for name in ("ff", "insilico", "physics_aware") for kind in ("block_normaliser", "recurrent", "staged")]
+    + [("ap", "recurrent"), ("wp", "staged")],
+)
 def test_every_rule_learns_on_chips_that_are_no_chains(name, kind):
     """Several arrays into a neuron, blocks, ticks, a stage: on six hidden neurons, where guessing is wrong on 75 %."""
     chip, data = IdealChip(net(kind).datasheet(), 3), blobs()
@@ -170,8 +174,8 @@ def test_half_linear_is_one_then_falls_to_zero():
 def test_random_weights_give_currents_of_unit_size_whatever_feeds_a_neuron(kind):
     """Rows of unit mean square give every neuron a current of variance 1, summed over all arrays and blocks."""
     sheet = net(kind, weight_range=100.0).datasheet()
-    total = {name: np.zeros((2000, sheet.populations[name].size)) for name in sheet.fed}
-    for seed in range(2000):
+    total = {name: np.zeros((600, sheet.populations[name].size)) for name in sheet.fed}
+    for seed in range(600):
         for spec, weights in zip(sheet.arrays, random_weights(sheet, RNG(seed)), strict=True):
             n, m = (sheet.populations[end].size for end in (spec.source, spec.target))
             assert weights.shape == spec.shape and weights.dtype == np.float32
@@ -179,8 +183,8 @@ def test_random_weights_give_currents_of_unit_size_whatever_feeds_a_neuron(kind)
             bias = np.array([spec.rows == n if spec.rows is not None else np.arange(spec.n_in) == n])
             assert (weights[np.reshape(bias, spec.shape[:-1])] == 0).all()
             total[spec.target][seed] += spec.collect(rows @ weights, m)[0]
-    for currents in total.values():  # the variance of 2,000 draws has a standard error of 3.2 %: 5 of them
-        np.testing.assert_allclose(currents.var(axis=0), 1, atol=0.16)
+    for currents in total.values():  # the variance of 600 draws has a standard error of 5.8 %: 5 of them
+        np.testing.assert_allclose(currents.var(axis=0), 1, atol=0.29)
 
 
 # --- baselines ------------------------------------------------------------------------------------------------------------

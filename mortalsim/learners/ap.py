@@ -69,7 +69,7 @@ class ActivityPerturbation(Learner):
         return {}
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
-        sheet, size = chip.datasheet, len(batch.x)
+        sheet, size = chip.datasheet, batch.x.shape[-2]
         shaken = sheet.hidden if self.exact_output else sheet.fed
         errors = {name: np.zeros((size, sheet.populations[name].size), np.float32) for name in sheet.fed}
         heard = _Heard(len(sheet.arrays), 2 * self.probes)
@@ -80,7 +80,7 @@ class ActivityPerturbation(Learner):
             plus, minus = self._probe(chip, batch, signs, rest)
             slope = (plus.loss - minus.loss) / (self.amplitude * (1 + self.antithetic))
             for name, sign in signs.items():
-                errors[name] += slope[:, None] * sign
+                errors[name] += slope[..., None] * sign
             for half in (plus, minus):
                 if self.exact_output:
                     errors[sheet.output_of(self.name)] += 0.5 * half.slope
@@ -100,13 +100,13 @@ class ActivityPerturbation(Learner):
         currents = {name: np.float32(self.amplitude) * sign for name, sign in signs.items()}
         if rest is not None:
             return self._halves(chip.read(batch.x, CurrentNudge(currents)), batch), rest
-        both = {name: np.concatenate([current, -current]) for name, current in currents.items()}
+        both = {name: np.concatenate([current, -current], axis=-2) for name, current in currents.items()}
         trace = chip.read(Overlaid.repeated(batch.x, 2), CurrentNudge(both))
-        size = len(batch.x)
+        size = batch.x.shape[-2]
         return self._halves(trace, batch, slice(size)), self._halves(trace, batch, slice(size, None))
 
     def _halves(self, trace: Trace, batch: Batch, rows: slice = slice(None)) -> _Half:
-        loss, slope = cross_entropy(output_of(trace)[rows], batch.labelled(self.name), self.temperature)
+        loss, slope = cross_entropy(output_of(trace)[..., rows, :], batch.labelled(self.name), self.temperature)
         return _Half(loss, slope, trace.taps, rows)
 
 

@@ -223,7 +223,8 @@ def _joined(
                 some[tap.at] = some[tap.at] | heard[tap.tick] if tap.at in some else heard[tap.tick]
         if tap.tick in pulls:
             own.append((tap.pre, pulls[tap.tick]))
-    rows = [(pres[at][..., some[at], :], posts[at][some[at]]) if at in some else (pres[at], posts[at]) for at in pres]
+    every = slice(None)
+    rows = [(pres[at][..., some.get(at, every), :], posts[at][..., some.get(at, every), :]) for at in pres]
     rows += [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in own]
     if not rows:
         return None, None

@@ -124,7 +124,7 @@ class ForwardForward(Learner):
         targets = batch.labelled(self.name)
         labels = _draw(targets, rng)
         info, guess = self._train_head(chip, task, batch, rate)
-        wrong = _draw(softmax(np.where(np.arange(task.classes) == labels[:, None], -1000, guess), axis=1), rng)
+        wrong = _draw(softmax(np.where(np.arange(task.classes) == labels[..., None], -1000, guess), axis=-1), rng)
         pairs = np.eye(task.classes, dtype=np.float32)[np.stack([labels, wrong])]
         trace = chip.read(self._label(chip, task, batch.x, pairs))
         state, mistakes = dict(state), 0.0
@@ -150,7 +150,7 @@ class ForwardForward(Learner):
 
     def _train_head(self, chip: Chip, task: Task, batch: Batch, rate: float) -> tuple[Info, FloatArray]:
         """Train the output on a neutral label; return its loss and its outputs, which say which wrong labels are hard."""
-        output, size = chip.datasheet.output, len(batch.x)
+        output, size = chip.datasheet.output, batch.x.shape[-2]
         if output is None:
             return {}, np.zeros((size, task.classes), np.float32)
         trace = chip.read(self._neutral(chip, task, batch.x))
@@ -161,23 +161,22 @@ class ForwardForward(Learner):
     def _train_population(self, chip: Chip, trace: Trace, name: str, state: State, rate: float) -> float:
         """Update the arrays into one population and its entries of ``state``; return the share of pairs in wrong order."""
         states = trace.late(name, self.learn_ticks)
-        size, ticks = len(next(iter(states.values()))) // 2, len(states)
-        good, bad = (
-            {tick: goodness(post[rows]) for tick, post in states.items()} for rows in (slice(size), slice(size, None))
-        )
-        level = sum(post[:size].mean(axis=0) for post in states.values()) / ticks
+        size, ticks = next(iter(states.values())).shape[-2] // 2, len(states)
+        each = {tick: goodness(post) for tick, post in states.items()}
+        good, bad = ({tick: both[..., rows] for tick, both in each.items()} for rows in (slice(size), slice(size, None)))
+        level = sum(post[..., :size, :].mean(axis=-2) for post in states.values()) / ticks
         mean = state[f"mean {name}"] = np.asarray(0.9 * state[f"mean {name}"] + 0.1 * level)
-        threshold = self._threshold(name, state, float(np.concatenate([*good.values(), *bad.values()]).mean()))
+        threshold = self._threshold(name, state, float(np.mean(list(each.values()))))
         factors, pulls, heard, mistakes = {}, {}, {}, 0.0
         # The pull towards the mean is the same for every sample: all together make one row of it.
         weights = np.repeat(np.array([1 / (size * ticks), 0], np.float32), size)
         pull = Pull(weights, np.float32(self.peer) * (mean.mean() - mean))
         for tick, post in states.items():
             up, down = expit((threshold - good[tick]) / self.temperature), -expit((bad[tick] - threshold) / self.temperature)
-            coefficients = np.concatenate([up, down])
+            coefficients = np.concatenate([up, down], axis=-1)
             heard[tick] = ~(np.abs(coefficients) < self.skip)  # NaN is heard, and stops the run
             coefficients = np.where(heard[tick], coefficients, 0)
-            factors[tick] = coefficients[:, None].astype(np.float32) / np.float32(size * ticks) * post
+            factors[tick] = coefficients[..., None].astype(np.float32) / np.float32(size * ticks) * post
             pulls[tick] = pull
             mistakes += float(np.mean(bad[tick] > good[tick])) / ticks
         memory = state if self.momentum else None
@@ -219,8 +218,8 @@ class ForwardForward(Learner):
             return overlaid
         each = np.asarray(overlaid)  # then the inputs are at least of unit mean square, as in ffnew.m
         for first, last in bare:
-            part = each[:, first:last]
-            part /= np.sqrt(np.mean(part * part, axis=1, keepdims=True)) + np.float32(1e-6)
+            part = each[..., first:last]
+            part /= np.sqrt(np.mean(part * part, axis=-1, keepdims=True)) + np.float32(1e-6)
         return each
 
 
@@ -243,7 +242,7 @@ def _lines(task: Task) -> tuple[int, ...]:
 
 def _draw(probabilities: FloatArray, rng: np.random.Generator) -> np.ndarray:
     """Return one class per row of ``probabilities`` (B, classes)."""
-    cumulative = np.cumsum(probabilities, axis=1)
+    cumulative = np.cumsum(probabilities, axis=-1)
     # Below the row's own last value, so that rounding cannot draw a class of probability 0 at the end.
-    place = rng.random((len(cumulative), 1)) * cumulative[:, -1:]
-    return np.asarray((place >= cumulative).sum(axis=1))
+    place = rng.random((len(cumulative), 1)) * cumulative[..., -1:]
+    return np.asarray((place >= cumulative).sum(axis=-1))

@@ -62,7 +62,7 @@ class PhysicsAware(Learner):
         loss, slope = cross_entropy(output_of(trace), batch.labelled(self.name))
         twin = Twin.nominal(chip.datasheet, weights)
         slopes = twin.backward(trace, slope)
-        rate = -self.rate * half_linear(batch.progress) / len(batch.x)
+        rate = -self.rate * half_linear(batch.progress) / batch.x.shape[-2]
         for name in chip.datasheet.fed:
             factors = {tick: error for (population, tick), error in slopes.items() if population == name}
             ask(chip, trace, name, factors, rate)

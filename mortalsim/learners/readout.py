@@ -50,8 +50,8 @@ class Readout(Learner):
         targets = batch.labelled(self.name)
         features = _features(chip, batch.x)
         loss, _ = cross_entropy(features @ state["head"], targets)
-        squares = state["squares"] + features.T @ features
-        products = state["products"] + features.T @ targets
+        squares = state["squares"] + np.swapaxes(features, -1, -2) @ features
+        products = state["products"] + np.swapaxes(features, -1, -2) @ targets
         penalty = self.ridge * np.trace(squares) * np.eye(len(squares)) / len(squares)
         penalty[-1, -1] = 1e-9  # the bias is free
         head = np.linalg.solve(squares + penalty, products).astype(np.float32)
@@ -65,4 +65,4 @@ def _features(chip: Chip, x: FloatArray) -> FloatArray:
     """Return the last states of all hidden populations, and a bias, (B, features)."""
     trace = chip.read(x, want="states")
     hidden = [post for name in chip.datasheet.hidden for post in trace.late(name, 1).values()]
-    return np.concatenate([*hidden, np.full((len(x), 1), BIAS, np.float32)], axis=1)
+    return np.concatenate([*hidden, np.full((*x.shape[:-1], 1), BIAS, np.float32)], axis=-1)
