@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from mortalsim import build
-from mortalsim.chips import SimulatedChip
+from mortalsim.chips import Meter, SimulatedChip
 from mortalsim.data import Dataset
 from mortalsim.data.base import stratified_split
 from mortalsim.distill.transfer import Trained, distill
@@ -119,8 +119,9 @@ def _work(task: _Task) -> dict[str, _Found]:
 
     chip = build.make_chip(design, run, first)
     teacher = _taught_by_labels(chip, _learner(transfer.teacher, transfer), own, streams.child("teacher"))
+    spent = dataclasses.replace(chip.meter)  # before the reads of the test, which are no cost of the teacher's
     answers = teacher.answers(dataset.test_x)
-    found = {"teacher": _judge(chip, teacher, dataset, answers)}
+    found = {"teacher": _judged(teacher, answers, dataset, answers, spent)}
     if _trial.can_copy(design):
         copy = build.make_chip(design, run, second)
         _trial.copy_weights(chip, copy)
@@ -148,11 +149,15 @@ def _taught_by_labels(chip: SimulatedChip, learner: Learner, part: Dataset, stre
 
 def _judge(chip: SimulatedChip, trained: Trained, dataset: Dataset, teacher_answers: np.ndarray) -> _Found:
     """Test once, and note what the chip had cost before."""
-    meter = dataclasses.replace(chip.meter)
-    answers = trained.answers(dataset.test_x)
+    spent = dataclasses.replace(chip.meter)
+    return _judged(trained, trained.answers(dataset.test_x), dataset, teacher_answers, spent)
+
+
+def _judged(trained: Trained, answers: np.ndarray, dataset: Dataset, teacher_answers: np.ndarray, spent: Meter) -> _Found:
+    """Return what the answers on the test images are worth, and what the chip had cost before."""
     error, agreement = np.mean(answers != dataset.test_y), np.mean(answers == teacher_answers)
     return _Found(
-        trained.learner.name, float(error), float(agreement), meter.reads, meter.pulses, meter.joules, meter.seconds
+        trained.learner.name, float(error), float(agreement), spent.reads, spent.pulses, spent.joules, spent.seconds
     )
 
 
