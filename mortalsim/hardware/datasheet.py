@@ -52,8 +52,8 @@ class TransferCurve:
     def __call__(self, z: FloatArray) -> FloatArray:
         """Return the neurons' output at input ``z``, any shape."""
         k, t = self._locate(z)
-        beyond = np.where(t < 0, t, np.maximum(t - 1, 0))  # outside the table: end slopes
-        inside = np.clip(t, 0, 1)
+        inside = np.minimum(np.maximum(t, 0), 1)
+        beyond = t - inside  # outside the table: end slopes
         bend = 0.5 * (self.slope[k + 1] - self.slope[k]) * inside**2
         end = np.where(t < 0, self.slope[k], self.slope[k + 1])
         return np.asarray(self.value[k] + self.step * (self.slope[k] * inside + bend + end * beyond))
@@ -61,7 +61,7 @@ class TransferCurve:
     def derivative(self, z: FloatArray) -> FloatArray:
         """Return the slope at input ``z``, any shape."""
         k, t = self._locate(z)
-        return np.asarray(self.slope[k] + (self.slope[k + 1] - self.slope[k]) * np.clip(t, 0, 1))
+        return np.asarray(self.slope[k] + (self.slope[k + 1] - self.slope[k]) * np.minimum(np.maximum(t, 0), 1))
 
     def _locate(self, z: FloatArray) -> tuple[np.ndarray, np.ndarray]:
         place = (np.asarray(z) - self.start) / self.step

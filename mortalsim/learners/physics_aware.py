@@ -63,9 +63,11 @@ class PhysicsAware(Learner):
         twin = Twin.nominal(chip.datasheet, weights)
         slopes = twin.backward(trace, slope)
         rate = -self.rate * half_linear(batch.progress) / batch.x.shape[-2]
-        for name in chip.datasheet.fed:
-            factors = {tick: error for (population, tick), error in slopes.items() if population == name}
-            ask(chip, trace, name, factors, rate)
+        factors: dict[str, dict[int, FloatArray]] = {name: {} for name in chip.datasheet.fed}
+        for (name, tick), error in slopes.items():
+            factors[name][tick] = error
+        for name, by_tick in factors.items():
+            ask(chip, trace, name, by_tick, rate)
         new: State = {"steps": state["steps"] + 1}
         for array, (spec, product) in enumerate(zip(arrays, twin.products(trace, slopes), strict=True)):
             shadow = weights[array] + np.float32(rate) * product
