@@ -168,26 +168,26 @@ ENDLESS = ("compare", "--out", "run", "--epochs-scale", "100", "--learners", "ap
 
 
 def let_work_begin(running: subprocess.Popen[str], jobs: str) -> None:
-    """Wait until workers, if there are any, compute; the command itself is busy already."""
-    if jobs == "1" or not Path("/proc/self/stat").exists():
-        time.sleep(2 if jobs == "2" else 0.5)
+    """Wait until workers, or the command itself where there are none, compute: all is imported after four busy seconds."""
+    if not Path("/proc/self/stat").exists():
+        time.sleep(5)
         return
-    ticks = os.sysconf("SC_CLK_TCK")
-    patience = time.monotonic() + 60
-    while time.monotonic() < patience:
-        spent = [spent for parent, spent in map(parent_and_time, Path("/proc").glob("[0-9]*/stat")) if parent == running.pid]
-        if sum(seconds > 2 * ticks for seconds in spent) >= 2:  # a machine that is busy takes long to start them
+    enough, patience = 4 * os.sysconf("SC_CLK_TCK"), time.monotonic() + 60
+    while time.monotonic() < patience:  # a machine that is busy takes long
+        running_now = map(process, Path("/proc").glob("[0-9]*/stat"))
+        spent = [each for pid, parent, each in running_now if running.pid in (pid, parent)]
+        if sum(each > enough for each in spent) >= int(jobs):
             return
         time.sleep(0.1)
 
 
-def parent_and_time(stat: Path) -> tuple[int, int]:
-    """Return a process's parent and the clock ticks that it has computed; it may have ended."""
+def process(stat: Path) -> tuple[int, int, int]:
+    """Return a process, its parent and the clock ticks that it has computed; it may have ended."""
     try:
-        fields = stat.read_text().rpartition(")")[2].split()
+        name, _, fields = stat.read_text().rpartition(")")
     except OSError:
-        return 0, 0
-    return int(fields[1]), int(fields[11])
+        return 0, 0, 0
+    return int(name.split()[0]), int(fields.split()[1]), int(fields.split()[11])
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
