@@ -54,8 +54,8 @@ def _flat(value: float, n: int = WIDTH) -> np.ndarray:
 
 
 def fill() -> Arguments:
-    """Twenty thousand numbers of one stream."""
-    return KEY, 1, 2, 3, np.empty(20_000, F)
+    """Twenty thousand numbers of one row."""
+    return KEY, 1, 2, 3, np.empty((1, 20_000), F)
 
 
 def pattern() -> Arguments:
@@ -144,7 +144,7 @@ def random_numbers(setting: Setting) -> Iterable[Row]:
     into, other = np.empty(10**6, F), np.empty(10**6, F)
     rng = np.random.default_rng(0)
     draw = partial(rng.standard_normal, dtype=np.float32, out=other)
-    ours = partial(kernels.fill_normal, KEY, 1, 2, 3, into)
+    ours = partial(kernels.fill_normal, KEY, 1, 2, 3, into[None])
     note = "10^6 float32; numpy's default generator (PCG64) into a given array, one thread"
     yield compare("numpy_fill_normal", ours, draw, setting, against="numpy's generator", sense="at least", note=note)
 

@@ -67,10 +67,11 @@ def cos_sin(word):
 
 
 def fill_normal(key, c1, c2, c3, out):
-    """Box-Muller over word pairs (0, 1) and (2, 3)."""
-    a, b = words(key, c1, c2, c3, out.size).reshape(-1, 2).T
-    radius = np.sqrt(F(-2) * natural_log(((a // 2).astype(F) + F(0.5)) / F(2**31)))
-    out[:] = (radius[:, None] * np.stack(cos_sin(b), axis=1)).reshape(-1)[: out.size]
+    """Box-Muller over word pairs (0, 1) and (2, 3), row by row."""
+    for r, row in enumerate(out):
+        a, b = words(key, c1 + r, c2, c3, row.size).reshape(-1, 2).T
+        radius = np.sqrt(F(-2) * natural_log(((a // 2).astype(F) + F(0.5)) / F(2**31)))
+        row[:] = (radius[:, None] * np.stack(cos_sin(b), axis=1)).reshape(-1)[: row.size]
 
 
 def sign_pattern(address, n):
@@ -168,8 +169,7 @@ def read_epilogue(
     z = z.copy()
     if variance.size or line_var or neuron_var:
         normals = np.empty_like(z)
-        for b in range(len(z)):
-            fill_normal(key, b, turn, where, normals[b])
+        fill_normal(key, 0, turn, where, normals)
         common = (F(line_var) * power + F(neuron_var))[:, None]
         z += np.sqrt(variance + common if variance.size else common) * normals
     if nudge.size:

@@ -117,7 +117,7 @@ def test_every_attempt_of_a_program_draws_numbers_of_its_own():
 
 
 def test_verifying_reads_each_attempt_with_other_noise():
-    """Four weights of the array, row after row, in word 0."""
+    """Of four weights of a row in word 0, of a row in word 1."""
     chip = restless(read_noise=1e-6)
     part, draw = chip.arrays[0].crossbar, Draw(chip._key, VERIFY, 4)
     errors = [part._read_error(draw._replace(attempt=attempt)) for attempt in (0, 1)]
@@ -125,7 +125,7 @@ def test_verifying_reads_each_attempt_with_other_noise():
     for attempt, error in enumerate(errors):
         key, turn, word = draw._replace(attempt=attempt).address()
         normals = np.empty((13, 8), F)
-        naive.fill_normal(key, 0, turn, word, normals.reshape(-1))
+        naive.fill_normal(key, 0, turn, word, normals)
         np.testing.assert_allclose(error, np.sqrt(part.technology.line_variance) * normals, rtol=1e-6)
 
 

@@ -228,7 +228,7 @@ class Crossbar:
             return np.zeros((1, 1), np.float32)
         normals = np.empty(self.shape, np.float32)
         key, turn, where = draw._replace(purpose=VERIFY, place=self.place).address()
-        fill_normal(key, 0, turn, where, normals.reshape(-1))
+        fill_normal(key, 0, turn, where, normals)
         spread = np.sqrt(constant + self.variance) if self.variance.size else math.sqrt(constant)
         return np.asarray(spread * normals, dtype=np.float32)
 

@@ -16,7 +16,7 @@ What the first two words count, by purpose:
 purpose          word 0                                      word 1
 ===============  ==========================================  ==============================
 READ, PARTIAL    four neurons or columns, from 0 on          sample
-VERIFY           four weights of the array                   0
+VERIFY           four weights of a row                       row
 ROUND            16 devices                                  0
 ROUND_REST       device                                      0
 CYCLE            a block of devices, as `trains` says        two pulses

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.kernels.jit import KEY, OUT_VECTOR, i8, kernel, law, loop
+from mortalsim.kernels.jit import KEY, OUT_MATRIX, i8, kernel, law, loop
 from mortalsim.kernels.vectors import fill
 
 LOW_WORD = 0xFFFFFFFF
@@ -217,18 +217,20 @@ def normal_rows(key, c1, c2, c3, first, out, scratch):
         interleave(quads[:, r * blocks : (r + 1) * blocks], blocks, out[r])
 
 
-@kernel(KEY, i8, i8, i8, OUT_VECTOR)
+@kernel(KEY, i8, i8, i8, OUT_MATRIX)
 def fill_normal(key, c1, c2, c3, out):
-    """Fill ``out`` (n,) with standard normals.
+    """Fill ``out`` (rows, n) with standard normals.
 
     Parameters
     ----------
     key
         uint32 (2,).
     c1, c2, c3
-        Counter words, 0 to 2^32 - 1. Block q of counter (q, c1, c2, c3) gives elements 4q to 4q + 3, its words (0, 1) the
-        first two of them, words (2, 3) the others.
+        Counter words, 0 to 2^32 - 1; c1 belongs to the first row. Block q of counter (q, c1 + r, c2, c3) gives elements 4q
+        to 4q + 3 of row r, its words (0, 1) the first two of them, words (2, 3) the others.
     out
-        float32 (n,), C-contiguous; written.
+        float32 (rows, n), C-contiguous; written.
     """
-    normal_row(key, np.int64(0), c1, c2, c3, out, new_scratch(CHUNK))  # a bare 0 is a type of its own, compiled anew
+    scratch = new_scratch(CHUNK)
+    for row in range(out.shape[0]):
+        normal_row(key, np.int64(0), c1 + row, c2, c3, out[row], scratch)  # a bare 0 is a type of its own, compiled anew
