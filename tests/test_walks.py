@@ -1,5 +1,6 @@
 """A read of any shipped design equals a plain float64 computation from the oracle's weights, curves and gains."""
 
+import numba
 import numpy as np
 import pytest
 from scipy import stats
@@ -111,6 +112,7 @@ def test_with_converters_nearly_all_codes_of_the_first_ticks_are_equal_and_the_r
     assert worst <= 1
 
 
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="thousands of devices in plain Python take minutes")
 @pytest.mark.parametrize("name", [*NAMES, "headless", "fields28"])
 def test_every_new_design_conforms(name):
     check_chip(lambda: SimulatedChip(load_design(name), 3))
