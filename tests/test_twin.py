@@ -169,3 +169,10 @@ def test_float32_stays_float32(kind):
 def test_wrong_weights_are_named():
     with pytest.raises(ShapeError, match=r"one array of weights per crossbar = \[\(6, 4\), \(5, 4\), \(5, 3\)\]"):
         Twin.nominal(make_datasheet(SIZES), [np.zeros((5, 4))])
+
+
+def test_a_gradient_of_a_chip_without_an_output_is_refused_in_a_sentence():
+    sheet = net("headless").datasheet()
+    twin = Twin.nominal(sheet, [np.zeros(spec.shape, np.float32) for spec in sheet.arrays])
+    with pytest.raises(ShapeError, match="a gradient needs an output"):
+        twin.gradient(np.zeros((2, sheet.n_inputs), np.float32), one_hot(np.array([0, 1]), 2))
