@@ -131,16 +131,14 @@ def random_weights(sheet: Datasheet, rng: np.random.Generator) -> list[FloatArra
     Source: ``ffnew.m`` lines 79-80, whose layers have one array each; here the lines of all arrays into a population count.
     """
     fan_in = {name: np.zeros(sheet.populations[name].size) for name in sheet.fed}
-    for spec in sheet.arrays:
-        lines = _source_lines(spec, sheet.populations[spec.source].size)
-        fan_in[spec.target] += spec.collect(np.broadcast_to(lines.sum(axis=-2, keepdims=True), (*spec.shape[:-2], 1,
-        spec.n_out)),
-                                            len(fan_in[spec.target]))[0]  # fmt: skip
+    lines = [_source_lines(spec, sheet.populations[spec.source].size) for spec in sheet.arrays]
+    for spec, own in zip(sheet.arrays, lines, strict=True):
+        reach = own.sum(axis=-2, keepdims=True) * np.ones(spec.n_out)
+        fan_in[spec.target] += spec.collect(reach, len(fan_in[spec.target]))[0]
     weights = []
-    for spec in sheet.arrays:
-        lines = _source_lines(spec, sheet.populations[spec.source].size)
+    for spec, own in zip(sheet.arrays, lines, strict=True):
         spread = spec.spread(1 / np.sqrt(np.maximum(fan_in[spec.target], 1))[None])
-        matrix = rng.standard_normal(spec.shape, dtype=np.float32) * (lines * spread).astype(np.float32)
+        matrix = rng.standard_normal(spec.shape, dtype=np.float32) * (own * spread).astype(np.float32)
         weights.append(np.clip(matrix, -spec.weight_range, spec.weight_range))
     return weights
 
