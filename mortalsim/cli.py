@@ -145,7 +145,7 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
     try:
         results, folder = execute(experiment)
     except (KeyboardInterrupt, _Terminated) as error:
-        _stop_early(error, experiment.kept())
+        _stop_early(error, experiment.what_remains())
     console = _console()
     print_table(results, f"{kind.name()}: {kind.question()}", console)
     for note in results.notes:

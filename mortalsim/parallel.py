@@ -1,6 +1,6 @@
 """Work shared by threads, with the same result to the last bit however many they are.
 
-Work is cut at places that depend on its shape alone; threads only decide who does which piece. Meanwhile BLAS is held to one
+Work is cut at places that depend on its shape alone; threads only decide who does which chunk. Meanwhile BLAS is held to one
 thread: its own pool would cut elsewhere, which changes last bits, and its threads go on spinning for milliseconds after
 their work, which stalls whatever comes next on a machine of few cores.
 
@@ -164,49 +164,49 @@ def workspace(*shape: int) -> npt.NDArray[np.float32]:
     return room[:size].reshape(shape)
 
 
-def cut(size: int, piece: int, multiple: int = 1, head: float = 1.0) -> list[int]:
+def chunks(size: int, chunk: int, multiple: int = 1, head: float = 1.0) -> list[int]:
     """Return where to cut ``size`` things: 0, then multiples of ``multiple``, then ``size``.
 
     Parameters
     ----------
     size
         How many there are.
-    piece
-        About how many make one piece.
+    chunk
+        About how many make one chunk.
     multiple
         Cuts lie at multiples of it.
     head
-        How much larger the first piece is than the others; the caller begins with it while other threads wake up.
+        How much larger the first chunk is than the others; the caller begins with it while other threads wake up.
     """
-    if size <= piece:
+    if size <= chunk:
         return [0, size]
-    pieces = max(1, round(size / piece))
-    share = size / (pieces - 1 + head)
-    inner = (round(share * (head + k) / multiple) * multiple for k in range(pieces - 1))
+    number = max(1, round(size / chunk))
+    share = size / (number - 1 + head)
+    inner = (round(share * (head + k) / multiple) * multiple for k in range(number - 1))
     return [0, *sorted({place for place in inner if 0 < place < size}), size]
 
 
-def spread(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
+def map_chunks(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
     """Call ``job(start, stop)`` for every two neighbouring ``cuts``, on as many threads as BLAS may use.
 
-    The pieces must not touch each other's results. An exception of any piece is raised once all threads are done. A single
-    piece is simply done, and whoever has products in it holds BLAS himself.
+    The chunks must not touch each other's results. An exception of any chunk is raised once all threads are done. A single
+    chunk runs here; callers that use BLAS in it must hold `one_blas_thread` themselves.
     """
     if len(cuts) == 2:
         job(*cuts)
         return
     with one_blas_thread as threads:
-        pieces = deque(pairwise(cuts))
+        due = deque(pairwise(cuts))
 
         def work() -> None:
             while True:
                 try:
-                    start, stop = pieces.popleft()
+                    start, stop = due.popleft()
                 except IndexError:
                     return
                 job(start, stop)
 
-        helpers = [_helper() for _ in range(min(threads, len(pieces)) - 1)]
+        helpers = [_helper() for _ in range(min(threads, len(due)) - 1)]
         for number, helper in enumerate(helpers):
             helper.begin(partial(copy_context().run, work), number)  # numpy's errstate holds in helpers too
         try:

@@ -134,7 +134,7 @@ def test_a_running_mean_is_the_same_in_pieces(monkeypatch):
     before = rng.random((23, 6), dtype=np.float32)
     expected = 0.9 * before + pre.T @ post
     for piece in (10**6, 13):
-        monkeypatch.setattr(base, "PIECE", piece)
+        monkeypatch.setattr(base, "CHUNK", piece)
         mean = before.copy()
         remember(ArraySpec("a", "b", (23, 6), 1.0), mean, 0.9, pre, post)
         np.testing.assert_allclose(mean, expected, rtol=1e-5)

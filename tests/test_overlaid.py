@@ -74,7 +74,7 @@ def test_labels_of_one_length_share_their_images_and_others_do_not():
     x = overlaid(values=4)
     x.values[2] = 1 / 3
     pre, _ = SimulatedChip(small("mild"), 3).arrays[0]._drive(np.asarray(x), x.lines)
-    assert Images(pre, x.lines, 4).twin == [0, 0, 2, 0]
+    assert Images(pre, x.lines, 4).first_equal == [0, 0, 2, 0]
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mortalsim.chips import SimulatedChip, array, blocks, crossbar, load_design, oracle, products
 from mortalsim.hardware import Delta, Outer, Replay, WeightNudge
-from mortalsim.parallel import cut, one_blas_thread, spread
+from mortalsim.parallel import chunks, map_chunks, one_blas_thread
 
 
 def test_cuts_depend_on_the_size_alone_and_lie_at_multiples():
-    assert cut(10, 1000, 16) == [0, 10]
-    assert cut(2400, 1000, 16) == [0, 1200, 2400]
-    assert cut(2000, 500, 16, head=2.0) == [0, 800, 1200, 1600, 2000]
+    assert chunks(10, 1000, 16) == [0, 10]
+    assert chunks(2400, 1000, 16) == [0, 1200, 2400]
+    assert chunks(2000, 500, 16, head=2.0) == [0, 800, 1200, 1600, 2000]
 
 
 def test_every_piece_is_done_once_by_however_many_threads():
@@ -30,7 +30,7 @@ def test_every_piece_is_done_once_by_however_many_threads():
         done[start:stop] += 1
 
     with threadpool_limits(3):
-        spread(job, cut(1000, 7))
+        map_chunks(job, chunks(1000, 7))
     assert (done == 1).all()
 
 
@@ -38,7 +38,7 @@ def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_j
     done = np.zeros(2000, int)
     with threadpool_limits(2):
         for turn in range(1000):  # pieces so short that now the helper comes in time, now it does not
-            spread(lambda start, stop: done.__setitem__(start, done[start] + 1), [2 * turn, 2 * turn + 1, 2 * turn + 2])
+            map_chunks(lambda start, stop: done.__setitem__(start, done[start] + 1), [2 * turn, 2 * turn + 1, 2 * turn + 2])
     assert (done == 1).all()
 
 
@@ -56,13 +56,13 @@ def test_a_helper_stays_off_the_processor_of_whoever_calls():
         time.sleep(0.01)
 
     with threadpool_limits(2):
-        spread(job, [0, 1, 2])  # the helper learns of all processors when it is made
+        map_chunks(job, [0, 1, 2])  # the helper learns of all processors when it is made
     found.clear()
     try:
         for caller in allowed:
             os.sched_setaffinity(threading.main_thread().native_id, {caller})
             with threadpool_limits(2):
-                spread(job, [0, 1, 2])
+                map_chunks(job, [0, 1, 2])
     finally:
         os.sched_setaffinity(threading.main_thread().native_id, allowed)
     assert all(place != {caller} for caller, place in found.items()) and found
@@ -74,7 +74,7 @@ def test_an_error_in_any_piece_comes_out_and_the_threads_go_on_serving():
 
     for _ in range(3):
         with threadpool_limits(2), pytest.raises(KeyError):
-            spread(job, [0, 1, 2, 3])
+            map_chunks(job, [0, 1, 2, 3])
 
 
 def test_blas_gets_back_the_threads_that_it_had():
@@ -122,7 +122,7 @@ def pieces_of_blocks(name, threads, partial):
     x = np.random.default_rng(1).random((6, design.datasheet().n_inputs), dtype=np.float32)
     with ExitStack() as stack:
         stack.enter_context(threadpool_limits(threads))
-        for module, constant in ((blocks, "PIECE"), (array, "DRIVEN"), (crossbar, "PIECE")):
+        for module, constant in ((blocks, "CHUNK"), (array, "DRIVEN"), (crossbar, "CHUNK")):
             stack.enter_context(mock.patch.object(module, constant, 1))
         chip, found = SimulatedChip(design, seed=4), []
         for nudge in (None, WeightNudge(3, 0.01), WeightNudge(3, 0.01, "rank1")):
@@ -156,8 +156,8 @@ def test_what_a_nudged_read_gives_does_not_depend_on_what_was_kept_of_the_reads_
 
 
 def test_writes_cut_into_pieces_give_the_bits_of_one_piece():
-    def written(piece):
-        with threadpool_limits(2), mock.patch.object(crossbar, "PIECE", piece):
+    def written(chunk):
+        with threadpool_limits(2), mock.patch.object(crossbar, "CHUNK", chunk):
             chip = SimulatedChip(load_design("harsh").with_sizes((40, 30)), seed=4)
             chip.write(Delta(0, np.random.default_rng(2).normal(0, 0.01, (41, 30)).astype(np.float32)))
             chip.wait(1e4)
@@ -195,7 +195,7 @@ def test_what_numpy_may_do_silently_holds_in_helpers_too():
         time.sleep(0.005)
 
     with threadpool_limits(2), np.errstate(over="ignore"):
-        spread(job, list(range(9)))
+        map_chunks(job, list(range(9)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

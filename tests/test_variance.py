@@ -33,12 +33,12 @@ def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny, monkeypatch
         monkeypatch.setitem(variance.BARE_RULES, name, {**variance.BARE_RULES[name], "amplitude": 0.003})
     found = Variance(design="ideal", widths=(12,), probes=probes, batch=8, learners=("wp", "ap"), jobs=1).run()
     for row in found.rows:
-        assert row["p_theory"] == pytest.approx(row["p_quiet"])
+        assert row["p_theory"] == pytest.approx(row["p_noiseless"])
         # P is measured with a relative error of about sqrt(2 / probes): four of them, a false alarm below 1e-4.
-        assert row["p_measured"] == pytest.approx(row["p_quiet"], rel=4 * (2 / probes) ** 0.5)
+        assert row["p_measured"] == pytest.approx(row["p_noiseless"], rel=4 * (2 / probes) ** 0.5)
         # Shows a grossly wrong direction; the objective itself is held by the test below.
-        assert row["cosine_all"] == pytest.approx((probes / (probes + row["p_quiet"])) ** 0.5, abs=0.04)
-    assert found.rows[0]["p_quiet"] == found.rows[0]["weights"] - 1
+        assert row["cosine_all"] == pytest.approx((probes / (probes + row["p_noiseless"])) ** 0.5, abs=0.04)
+    assert found.rows[0]["p_noiseless"] == found.rows[0]["weights"] - 1
 
 
 @plain_python_is_slow
@@ -50,7 +50,7 @@ def test_read_noise_adds_to_what_theory_expects(tiny, tmp_path: Path, monkeypatc
     path.write_text(f'name = "noisy"\nsizes = [4, 4, 4]\n{ideal}[neurons]\nnoise = 0.07\n')
     noisy = Variance(design=str(path), widths=(8,), probes=1024, batch=8, learners=("wp", "ap"), jobs=1).run()
     for row in noisy.rows:
-        assert row["p_theory"] > 1.9 * row["p_quiet"]
+        assert row["p_theory"] > 1.9 * row["p_noiseless"]
         # Noise as large as the signal: P is measured with a relative error of about 2 sqrt(3 / probes), so 4 of them.
         assert row["p_measured"] == pytest.approx(row["p_theory"], rel=8 * (3 / 1024) ** 0.5)
 

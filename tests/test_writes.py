@@ -115,7 +115,7 @@ def test_replayed_nudges_cancel_before_they_cost_pulses():
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="its size is the point, and too much for plain Python")
 def test_replays_never_build_a_whole_matrix():
     """An array of 1500 x 1500 takes 9 MB as float32; two threads with a piece of 0.4 MB each, and scratch, take 3.3 MB."""
-    with mock.patch.object(crossbar, "PIECE", 100_000):
+    with mock.patch.object(crossbar, "CHUNK", 100_000):
         chip = SimulatedChip(load_design("mild").with_sizes((1500, 1500)), 3)
     spec = chip.datasheet.arrays[0]
     for patterns in (("signs",) * 4, ("signs", "rank1") * 2):

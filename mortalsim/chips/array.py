@@ -29,13 +29,13 @@ from mortalsim.chips.products import (
 from mortalsim.circuits.converters import ConverterBank, fabricate_converters
 from mortalsim.hardware import Nudge, WeightNudge
 from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
-from mortalsim.parallel import cut, spread
+from mortalsim.parallel import chunks, map_chunks
 from mortalsim.streams import Streams
 
 _NO_LINES = np.zeros(0, np.int64)
 _NOTHING = np.zeros((0, 0), np.float32)
 
-#: Rows times samples of one piece of work.
+#: Rows times samples of one chunk.
 DRIVEN = 250_000
 
 #: Most numbers, inputs and products, that an array keeps of its last read.
@@ -179,7 +179,7 @@ class Array:
         return signal._replace(products=Ready(z))
 
     def columns(self, samples: int) -> list[int] | None:
-        """Return where to cut the target's neurons into pieces of work; None: nowhere."""
+        """Return where to cut the target's neurons into chunks; None: nowhere."""
         if self.blocks is not None or (samples + FETCH) * self.crossbar.weights.size <= WORTHWHILE:
             return None
         return column_cuts(samples, *self.crossbar.shape)
@@ -211,12 +211,12 @@ class Array:
     def _work_out(self, products: Products, z: FloatArray) -> None:
         """Write products of all columns to ``z``."""
 
-        def piece(first: int, last: int) -> None:
+        def chunk(first: int, last: int) -> None:
             found = products.take(first, last, z)
             if found is not z:
                 z[:, first:last] = found[:, first:last]
 
-        spread(piece, self.columns(len(z)) or [0, self.n_target])
+        map_chunks(chunk, self.columns(len(z)) or [0, self.n_target])
 
     def _signs(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge, amplitude: float) -> WithSigns:
         return WithSigns(pre, weights, amplitude, self.weight_gain[0], self.signs.each(nudge))
@@ -233,11 +233,11 @@ class Array:
             drive_lines(v, lines, self._normalised, *self._numbers, self.dac.gain, self.dac.offset, pre, power)
             return pre, power
 
-        def piece(start: int, stop: int) -> None:
+        def chunk(start: int, stop: int) -> None:
             bank = self.dac.gain, self.dac.offset
             drive_lines(v[start:stop], lines, self._normalised, *self._numbers, *bank, pre[start:stop], power[start:stop])
 
-        spread(piece, cut(len(v), max(1, DRIVEN // v.shape[1])))
+        map_chunks(chunk, chunks(len(v), max(1, DRIVEN // v.shape[1])))
         return pre, power
 
     def _drive_blocks(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
@@ -245,12 +245,12 @@ class Array:
         assert rows is not None  # noqa: S101 - who has blocks has tables
         pre, power = np.empty((len(rows), len(v), rows.shape[1]), np.float32), np.empty((len(rows), len(v)), np.float32)
 
-        def piece(first: int, last: int) -> None:
+        def chunk(first: int, last: int) -> None:
             some = slice(first, last)
             bank = self.dac.gain[some], self.dac.offset[some]
             drive_blocks(v, lines, rows[some], self._normaliser, *self._numbers, *bank, pre[some], power[some])
 
-        spread(piece, cut(len(rows), max(1, DRIVEN // (rows.shape[1] * len(v)))))
+        map_chunks(chunk, chunks(len(rows), max(1, DRIVEN // (rows.shape[1] * len(v)))))
         return pre, power
 
 

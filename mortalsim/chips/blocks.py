@@ -13,11 +13,11 @@ from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import Draw, add_signs, read_epilogue
 from mortalsim.kernels.counters import PARTIAL, Key
-from mortalsim.parallel import cut, spread, workspace
+from mortalsim.parallel import chunks, map_chunks, workspace
 from mortalsim.streams import Streams
 
-#: Multiplications that make one piece of work for a thread.
-PIECE = 8_000_000
+#: Multiplications that make one chunk for a thread.
+CHUNK = 8_000_000
 
 _NOTHING = np.zeros((0, 0), np.float32)
 
@@ -94,8 +94,8 @@ class Blocks:
                     own_columns = (columns * gain[k])[first:last]
                     out += (np.float32(nudge.amplitude) * (pre[k] @ rows))[:, None] * own_columns
 
-        together = max(1, PIECE * len(pieces) // max(1, samples * weights.size))
-        spread(work, cut(len(pieces), together))
+        together = max(1, CHUNK * len(pieces) // max(1, samples * weights.size))
+        map_chunks(work, chunks(len(pieces), together))
         return z
 
     def _nudged(

@@ -20,14 +20,14 @@ from mortalsim.devices import Device
 from mortalsim.kernels import Draw, apply_pulses, fill_normal, fold
 from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, Cells, G
 from mortalsim.kernels.counters import ROUND, VERIFY
-from mortalsim.parallel import cut, spread
+from mortalsim.parallel import chunks, map_chunks
 from mortalsim.streams import Streams
 
 #: Drift is folded anew once the clock has moved by this fraction of t0: it changes log G by at most nu times as much.
 DRIFT_TOLERANCE = 1e-3
 
-#: Pairs of one piece of work, enough for a thread to be woken.
-PIECE = 250_000
+#: Pairs of one chunk, enough for a thread to be woken.
+CHUNK = 250_000
 
 
 #: A change of weights, row by row: called with the first row and the one after the last, returns float32 (rows, n_out),
@@ -99,8 +99,8 @@ class Crossbar:
         self._row_pulses = np.zeros(rows, np.int64)
         #: What a request does not reach: grounded rows, and columns that feed nobody.
         self._unwired = None if parts.lines.all() and parts.feeding.all() else _unwired(parts)
-        #: Where rows are cut into pieces for threads; random bytes come in sixteens.
-        self._rows = cut(rows, max(16, PIECE // n_out), 16)
+        #: Where rows are cut into chunks for threads; random bytes come in sixteens.
+        self._rows = chunks(rows, max(16, CHUNK // n_out), 16)
         if self.device.drifts:
             self.cells.levels(WRITTEN)[...] = now
         #: Seconds for which the effective weights hold.
@@ -114,10 +114,10 @@ class Crossbar:
         relative = self.device.read_noise_relative
         t0, unit = self.device.drift_t0, self.technology.unit
 
-        def piece(first: int, last: int) -> None:
+        def chunk(first: int, last: int) -> None:
             fold(*self.cells.arrays, now, t0, unit, relative, first, last, self.weights, self.variance)
 
-        spread(piece, self._rows)
+        map_chunks(chunk, self._rows)
 
     def keep_up(self, now: float) -> None:
         """Fold anew if drift since the last folding could matter."""
@@ -167,7 +167,7 @@ class Crossbar:
         address = Draw(draw.key, ROUND, draw.turn, self.place, attempt=draw.attempt).address()
         pulses = []
 
-        def piece(first: int, last: int) -> None:
+        def chunk(first: int, last: int) -> None:
             sent = apply_pulses(
                 *self.cells.arrays,
                 self._wired(rows(first, last), first, last),
@@ -188,7 +188,7 @@ class Crossbar:
             )
             pulses.append(int(sent))
 
-        spread(piece, self._rows)
+        map_chunks(chunk, self._rows)
         return WriteCost(sum(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
 
     def program(self, target: FloatArray, now: float, draw: Draw) -> WriteCost:

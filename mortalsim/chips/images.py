@@ -30,7 +30,7 @@ class Images:
         self._plain = pre.reshape(times, -1, pre.shape[1]).copy()
         self._plain[:, :, lines] = 0
         #: Of each set of values, the first one with the same images.
-        self.twin = [
+        self.first_equal = [
             next(u for u in range(v + 1) if u == v or np.array_equal(self._plain[u], plain))
             for v, plain in enumerate(self._plain)
         ]
@@ -39,7 +39,7 @@ class Images:
         """Write the products of columns ``first`` to ``last`` - 1 to ``z`` (V * B, n_out)."""
         columns = weights[:, first:last]
         parts = z.reshape(len(self._plain), -1, z.shape[1])[:, :, first:last]
-        for v, u in enumerate(self.twin):
+        for v, u in enumerate(self.first_equal):
             if u == v:
                 np.matmul(self._plain[v], columns, out=parts[v])
             else:

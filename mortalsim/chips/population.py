@@ -14,7 +14,7 @@ from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
 from mortalsim.kernels import read_epilogue
 from mortalsim.kernels.counters import Key
-from mortalsim.parallel import spread
+from mortalsim.parallel import map_chunks
 from mortalsim.streams import Streams
 
 _NOTHING = np.zeros((0, 0), np.float32)
@@ -68,7 +68,7 @@ class Population:
         samples
             B.
         cuts
-            Where to cut the neurons into pieces of work; None: nowhere.
+            Where to cut the neurons into chunks; None: nowhere.
         address
             Of the noise.
         """
@@ -79,7 +79,7 @@ class Population:
         power = np.zeros(samples, np.float32) if power is None else power
         variance = _NOTHING if noise is None else np.empty_like(post)
 
-        def piece(first: int, last: int) -> None:
+        def chunk(first: int, last: int) -> None:
             z = products.take(first, last, post)
             own = variance if noise is None else noise.take(first, last, variance)
             read_epilogue(
@@ -88,9 +88,9 @@ class Population:
             )  # fmt: skip
 
         if cuts is None:
-            piece(0, self.size)
+            chunk(0, self.size)
         else:
-            spread(piece, cuts)
+            map_chunks(chunk, cuts)
         return post
 
 

@@ -17,22 +17,22 @@ from mortalsim.chips.images import Images
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import add_signs, sign_pattern
 from mortalsim.kernels.counters import SIGN_COLUMNS, SIGN_ROWS, SIGNS, Address, split_key, where
-from mortalsim.parallel import cut, workspace
+from mortalsim.parallel import chunks, workspace
 
-#: Columns of one piece of work, a whole number of vector registers wide; and multiplications below which a second thread
+#: Columns of one chunk, a whole number of vector registers wide; and multiplications below which a second thread
 #: costs more than it saves.
-PIECE, EDGE, WORTHWHILE = 1000, 16, 15_000_000
+CHUNK, EDGE, WORTHWHILE = 1000, 16, 15_000_000
 
-#: What fetching a weight costs, and the extra work of the first piece while other threads wake up, in multiplications.
+#: What fetching a weight costs, and the extra work of the first chunk while other threads wake up, in multiplications.
 FETCH, AHEAD = 4, 5_000_000
 
 
 def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
-    """Return where to cut the columns of an array into pieces of work, by the amount of work alone."""
+    """Return where to cut the columns of an array into chunks, by the amount of work alone."""
     line = (samples + FETCH) * n_in
     if line * n_out <= WORTHWHILE:
         return [0, n_out]
-    return cut(n_out, PIECE, EDGE, 1 + AHEAD / (line * PIECE))
+    return chunks(n_out, CHUNK, EDGE, 1 + AHEAD / (line * CHUNK))
 
 
 class Signs:

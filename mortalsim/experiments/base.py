@@ -45,7 +45,7 @@ class Experiment(BaseModel, ABC):
     def run(self) -> Results:
         """Do the work and return what was found; the same fields give the same results."""
 
-    def kept(self) -> str:
+    def what_remains(self) -> str:
         """Return what remains of a run that is stopped before its end, as a sentence for the user."""
         return "nothing was written"
 

@@ -118,10 +118,10 @@ class Train(Experiment):
 
         return Checkpoint(self.checkpoint, chip.snapshot, load)
 
-    def kept(self) -> str:
+    def what_remains(self) -> str:
         """Say that the checkpoint remains, if there is one."""
         if self.checkpoint is None or not self.checkpoint.is_file():
-            return super().kept()
+            return super().what_remains()
         return f"no run folder was written; {self.checkpoint} holds what was learned, add --resume to go on from it"
 
     def _row(self, found: Outcome) -> dict[str, Any]:

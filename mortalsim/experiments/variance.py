@@ -39,7 +39,7 @@ COLUMNS = (
     Column(key="cosine_all", heading="cosine, most probes", unit="number"),
     Column(key="p_measured", heading="P measured", unit="count"),
     Column(key="p_theory", heading="P theory", unit="count"),
-    Column(key="p_quiet", heading="P without read noise", unit="count"),
+    Column(key="p_noiseless", heading="P without read noise", unit="count"),
     Column(key="probes_15", heading="probes to 15°", unit="count"),
 )
 NOTES = (
@@ -175,7 +175,7 @@ def _work(task: _Task) -> dict[str, Any]:
         "cosine_all": float(groups[-1].mean()),
         "p_measured": measured,
         "p_theory": theory,
-        "p_quiet": quiet,
+        "p_noiseless": quiet,
         "probes_15": measured / math.tan(math.radians(15)) ** 2,
     }
 

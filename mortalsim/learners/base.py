@@ -11,7 +11,7 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, RangeError, ShapeError, check_between
 from mortalsim.hardware import ArraySpec, Chip, Datasheet, Delta, Outer, Port, Tap, Task, Trace
-from mortalsim.parallel import cut, one_blas_thread, spread, workspace
+from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
 
 #: What a learner remembers between steps: named arrays, nothing else, so that a checkpoint is data.
 State: TypeAlias = dict[str, np.ndarray]
@@ -233,8 +233,8 @@ def _joined(
     return np.concatenate([pre for pre, _ in rows], axis=-2), np.concatenate([post for _, post in rows], axis=-2)
 
 
-#: Entries of a running mean that make one piece of work for a thread.
-PIECE = 250_000
+#: Entries of a running mean that make one chunk for a thread.
+CHUNK = 250_000
 
 
 def remember(spec: ArraySpec, mean: FloatArray, memory: float, pre: FloatArray, post: FloatArray) -> None:
@@ -245,10 +245,10 @@ def remember(spec: ArraySpec, mean: FloatArray, memory: float, pre: FloatArray, 
         return
     n_in, n_out = mean.shape
 
-    def piece(first: int, last: int) -> None:
+    def chunk(first: int, last: int) -> None:
         rows = mean[first:last]
         rows *= np.float32(memory)
         rows += np.matmul(pre[:, first:last].T, post, out=workspace(last - first, n_out))
 
     with one_blas_thread:
-        spread(piece, cut(n_in, max(1, PIECE // n_out)))
+        map_chunks(chunk, chunks(n_in, max(1, CHUNK // n_out)))

@@ -112,7 +112,7 @@ class Twin:
 
     def _walked(self, x: Array) -> tuple[Trace, Slopes]:
         """Return a read, and what reached the curves of every population at every tick."""
-        drives: Slopes = {}
+        preactivations: Slopes = {}
         states = {(name, 0): x[:, slice(*self.sheet.span(name))] for name in self.sheet.inputs}
         pres: dict[tuple[int, int], Array] = {}
         taps = []
@@ -125,9 +125,10 @@ class Twin:
                     if (array, at) not in pres:
                         spec = self.sheet.arrays[int(array)]
                         pres[int(array), at] = rows_of(spec, self.arrays[int(array)], states[spec.source, at])
-                drive = self._drive(name, [(int(array), pres[int(array), at]) for array, at in answer.via])
-                drives[name, tick] = drive
-                new = np.asarray(self.populations[name].curve(drive), x.dtype)  # a tabulated curve may compute in float64
+                preactivation = self._preactivation(name, [(int(array), pres[int(array), at]) for array, at in answer.via])
+                preactivations[name, tick] = preactivation
+                # A tabulated curve may compute in float64.
+                new = np.asarray(self.populations[name].curve(preactivation), x.dtype)
             if answer.keep:
                 new = x.dtype.type(answer.keep) * states[name, answer.old] + x.dtype.type(1 - answer.keep) * new
             states[name, tick] = new
@@ -138,7 +139,7 @@ class Twin:
             if name not in self.sheet.inputs:
                 by_name.setdefault(name, {})[tick] = state
         output = None if self.sheet.output is None else by_name[self.sheet.output][max(by_name[self.sheet.output])]
-        return Trace(output, by_name, tuple(taps)), drives
+        return Trace(output, by_name, tuple(taps)), preactivations
 
     def backward(self, trace: Trace, slope: Array) -> Slopes:
         """Return the derivative of the loss by the current into every neuron, at every tick that the loss depends on.
@@ -152,8 +153,8 @@ class Twin:
         """
         return self._backward(trace, slope, {})
 
-    def _backward(self, trace: Trace, slope: Array, drives: Slopes) -> Slopes:
-        """Do `backward`; what reached the curves is worked out from the taps where ``drives`` do not hold it."""
+    def _backward(self, trace: Trace, slope: Array, preactivations: Slopes) -> Slopes:
+        """Do `backward`; what reached the curves is worked out from the taps where ``preactivations`` do not hold it."""
         output = self.sheet.output_of("a gradient")
         pres = {(tap.array, tap.tick): tap.pre for tap in trace.taps}
         back: Slopes = {(output, max(trace.states[output])): np.asarray(slope)}
@@ -172,7 +173,7 @@ class Twin:
                     _add(back, (source, at), self.stages[name].vjp(trace.states[source][at], error))
                 continue
             places = [(int(array), at) for array, at in answer.via]
-            error = np.asarray(error * self._gain(answer, pres, drives), pres[places[0][0], tick].dtype)
+            error = np.asarray(error * self._gain(answer, pres, preactivations), pres[places[0][0], tick].dtype)
             found[name, tick] = error
             for array, at in places:
                 source = self.sheet.arrays[array].source
@@ -187,14 +188,15 @@ class Twin:
         lines = [line for line in self.sheet.timetable if line.population not in self.stages]
         return {(line.population, line.tick): self._gain(line, pres, {}) for line in lines}
 
-    def _gain(self, line: Answer, pres: Mapping[tuple[int, int], FloatArray], drives: Slopes) -> Array:
-        drive = drives.get((line.population, line.tick))
-        if drive is None:
-            drive = self._drive(line.population, [(int(array), pres[int(array), line.tick]) for array, _ in line.via])
+    def _gain(self, line: Answer, pres: Mapping[tuple[int, int], FloatArray], preactivations: Slopes) -> Array:
+        preactivation = preactivations.get((line.population, line.tick))
+        if preactivation is None:
+            carried = [(int(array), pres[int(array), line.tick]) for array, _ in line.via]
+            preactivation = self._preactivation(line.population, carried)
         model = self.populations[line.population]
-        return np.asarray(affine(model.curve.derivative(drive), model.gain, 0.0))
+        return np.asarray(affine(model.curve.derivative(preactivation), model.gain, 0.0))
 
-    def _drive(self, name: str, carried: Sequence[tuple[int, FloatArray]]) -> Array:
+    def _preactivation(self, name: str, carried: Sequence[tuple[int, FloatArray]]) -> Array:
         """Return what reaches the curves of a population, (B, size), for what the rows of arrays carry."""
         (array, pre), *others = carried
         z = self._current(array, pre)
@@ -234,10 +236,10 @@ class Twin:
             One of each array's shape.
         """
         output = self.sheet.output_of("a gradient")
-        trace, drives = self._walked(x)
+        trace, preactivations = self._walked(x)
         states = trace.states[output]
         loss, slope = cross_entropy(states[max(states)], targets)
-        return float(loss.mean()), self.products(trace, self._backward(trace, slope / len(x), drives))
+        return float(loss.mean()), self.products(trace, self._backward(trace, slope / len(x), preactivations))
 
     def gradient(self, x: Array, targets: Array) -> list[Array]:
         """Return the derivative of the mean cross-entropy (nats) by every weight: one of each array's shape."""
