@@ -15,8 +15,8 @@ from benchmarks.chips import inputs, layer_chip
 from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, Work, compare
 from mortalsim import kernels
-from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP, Cells, G
 from mortalsim.kernels.counters import READ, ROUND, SIGNS, Address
+from mortalsim.kernels.devices import DOWN, HIGH, LOW, UP, Devices, G
 
 F = np.float32
 KEY = np.array([3, 4], np.uint32)
@@ -94,7 +94,7 @@ def epilogue() -> Arguments:
 
 def cells(side: int) -> tuple[np.ndarray, ...]:
     """Return equal devices at mid range, without drift."""
-    devices = Cells.blank(side, side, drift=False)
+    devices = Devices.blank(side, side, drift=False)
     devices.levels(G)[...] = 5e-6
     for trait, value in ((UP, 1e-8), (DOWN, 1e-8), (LOW, 1e-6), (HIGH, 9e-6)):
         devices.fix(trait, value)

@@ -7,8 +7,8 @@ whole arrays are handled at once where the kernels loop; only the polynomials' c
 import numpy as np
 
 from mortalsim.kernels import BY_BLOCK, BY_SOURCE, philox
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 from mortalsim.kernels.counters import CYCLE, ROUND, ROUND_REST
+from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 
 F = np.float32
 

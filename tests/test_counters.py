@@ -13,7 +13,6 @@ from mortalsim.checks import RangeError
 from mortalsim.chips.products import Signs
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import counters
-from mortalsim.kernels.cells import DOWN, HIGH, LOW, PLUS, UP, Cells, G
 from mortalsim.kernels.counters import (
     CYCLE,
     PARTIAL,
@@ -31,6 +30,7 @@ from mortalsim.kernels.counters import (
     turned,
     where,
 )
+from mortalsim.kernels.devices import DOWN, HIGH, LOW, PLUS, UP, Devices, G
 
 F = np.float32
 KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint32)
@@ -194,7 +194,7 @@ def test_reads_count_four_neurons_and_samples(purpose):
 
 def devices(rows, n_out, step=1e-7):
     """Equal devices at mid range."""
-    cells = Cells.blank(rows, n_out, drift=False)
+    cells = Devices.blank(rows, n_out, drift=False)
     for trait, value in ((UP, step), (DOWN, step), (LOW, 1e-6), (HIGH, 9e-6)):
         cells.fix(trait, F(value))
     cells.levels(G)[...] = 5e-6

@@ -8,8 +8,8 @@ from small import inputs, small
 
 from mortalsim.chips import Meter, SimulatedChip, blocks, crossbar, load_design, population
 from mortalsim.hardware import Delta, Outer, Program, Replay, Shrink, WeightNudge
-from mortalsim.kernels.cells import G
 from mortalsim.kernels.counters import PARTIAL, READ, ROUND, VERIFY, Draw
+from mortalsim.kernels.devices import G
 
 F = np.float32
 
@@ -84,7 +84,7 @@ def restless(**device):
 
 def conductances(chip):
     """A copy of what the devices of the first array conduct."""
-    return chip.arrays[0].crossbar.cells.levels(G).copy()
+    return chip.arrays[0].crossbar.devices.levels(G).copy()
 
 
 #: A pulse or two for each of the 208 devices of the first array.

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mortalsim import kernels
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, Cells, G
 from mortalsim.kernels.counters import CYCLE, READ, ROUND, Draw, where
+from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, WRITTEN, Devices, G
 
 F = np.float32
 NONE = np.empty((0, 0), F)
@@ -20,7 +20,7 @@ SOFT_UP, SOFT_DOWN = np.array([2, 0], F), np.array([0, 2], F)  # h = 1 at mid ra
 
 def fresh(n_in, n_out, seed=None, stuck=0.0, drift=0.0, **given):
     """Devices at mid range, or with ``seed`` devices that all differ; ``given`` traits by name."""
-    cells, shape = Cells.blank(n_in, n_out, drift=drift > 0), (2, n_in, n_out)
+    cells, shape = Devices.blank(n_in, n_out, drift=drift > 0), (2, n_in, n_out)
     cells.levels(G)[...] = MID
     traits = {"up": F(STEP), "down": F(STEP), "low": F(1e-6), "high": F(9e-6), "error": F(0), "nu": F(drift)}
     if seed is not None:
@@ -39,7 +39,7 @@ def fresh(n_in, n_out, seed=None, stuck=0.0, drift=0.0, **given):
 
 def copied(cells):
     """The same devices once more."""
-    return Cells(*(array.copy() for array in cells.arrays))
+    return Devices(*(array.copy() for array in cells.arrays))
 
 
 def assert_equal(cells, others):
@@ -242,7 +242,7 @@ def test_drift_is_a_power_law_of_age(drifted):
 @given(seed=st.integers(0, 99), base=st.sampled_from([None, 0.0]), spread=st.sampled_from([0.0, 1e-6, 0.3, 30.0]))
 def test_traits_are_kept_to_half_a_unit(seed, base, spread):
     values = np.abs(np.random.default_rng(seed).normal(3, spread, (2, 3, 4))).astype(F)
-    cells = Cells.blank(3, 4, drift=False)
+    cells = Devices.blank(3, 4, drift=False)
     cells.fix(HIGH, values, base=base)
     lowest = values.min() if base is None else base
     unit = (values.max() - lowest) / 65535
@@ -253,7 +253,7 @@ def test_traits_are_kept_to_half_a_unit(seed, base, spread):
 
 
 def test_a_small_step_is_not_taken_for_a_stuck_device():
-    cells = Cells.blank(1, 2, drift=False)
+    cells = Devices.blank(1, 2, drift=False)
     for trait in (UP, DOWN):
         cells.fix(trait, np.array([[[1e-8, 0]], [[1e-14, -1e-9]]], F), base=0.0)
     np.testing.assert_array_equal(cells.stuck(), [[[False, True]], [[False, True]]])

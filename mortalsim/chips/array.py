@@ -27,6 +27,7 @@ from mortalsim.chips.products import (
     column_cuts,
 )
 from mortalsim.circuits.converters import ConverterBank, fabricate_converters
+from mortalsim.devices.base import Moment
 from mortalsim.hardware import Nudge, WeightNudge
 from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
 from mortalsim.parallel import chunks, map_chunks
@@ -102,19 +103,18 @@ class Array:
         Sizes of the populations at its ends.
     streams
         The chip's streams.
-    now
-        Time of fabrication, seconds.
+    moment
+        Of fabrication.
     clamped
         Whether inputs drive it: then the next read may bring the same again, and its products are remembered.
     """
 
     def __init__(
-        self, parts: ArrayParts, place: int, n_source: int, n_target: int, streams: Streams, now: float, clamped: bool
+        self, parts: ArrayParts, place: int, n_source: int, n_target: int, streams: Streams, moment: Moment, clamped: bool
     ) -> None:
         spec, self.parts, self.place, self.n_source, self.n_target = parts.spec, parts, place, n_source, n_target
-        self.crossbar = Crossbar(parts, place, streams, now)
+        self.crossbar = Crossbar(parts, place, streams, moment)
         self.signs = Signs(place)
-        self.line_variance = parts.technology.line_variance
         #: Input converters, (n_in,) or (blocks, n_in); of a dense array without the bias line.
         self.dac = _input_converters(parts, n_source, streams.generator("dac", place))
         gains = streams.generator("weight ports", place).standard_normal(parts.feeding.shape)
@@ -126,8 +126,6 @@ class Array:
         self._memory = Memory() if clamped and spec.rows is None else None
         self._numbers = (parts.normaliser.epsilon, self.normaliser_gain, *parts.converters.dac)
         self._normalised = spec.normaliser != "none"
-        #: Whether devices make noise in proportion to what they conduct.
-        self.noisy = self.crossbar.variance.size > 0
         self._normaliser = {"none": NOT_NORMALISED, "source": BY_SOURCE, "block": BY_BLOCK}[spec.normaliser]
 
     def signal(self, v: FloatArray, overlay: Overlay | None, nudge: Nudge | None) -> Signal:
@@ -148,10 +146,12 @@ class Array:
 
     def _sent(self, products: Products, pre: FloatArray, power: FloatArray, times: int) -> Signal:
         noise: Products | None = None
-        if self.noisy:
+        if self.crossbar.variance.size:
             noise = Plain(np.square(pre), self.crossbar.variance)
             noise = Repeated(noise, times) if times > 1 else noise
-        return Signal(products, power if times == 1 else np.tile(power, times), self.line_variance, noise, pre, times)
+        return Signal(
+            products, power if times == 1 else np.tile(power, times), self.crossbar.line_variance, noise, pre, times
+        )
 
     def _block_signal(
         self, blocks: Blocks, v: FloatArray, lines: np.ndarray, times: int, nudge: WeightNudge | None
@@ -160,7 +160,7 @@ class Array:
             v, times = np.tile(v, (times, 1)), 1
         pre, power = self._drive_blocks(v, lines)
         z = blocks.products(pre, self.crossbar.weights, nudge, self.weight_gain)
-        variance = blocks.variance(pre, power, self.line_variance, self.crossbar.variance)
+        variance = blocks.variance(pre, power, self.crossbar.line_variance, self.crossbar.variance)
         if blocks.digital:
             return Signal(None, None, 0.0, None, pre, 1, (z, variance))
         parts: list[Products | None] = [

@@ -266,7 +266,8 @@ def _array(design: Design, wire: _Wires, size: int, fan_in: Mapping[str, np.ndar
     where = f"array {entry.source} to {entry.target}"
     device = overruled_device(where, design.device, entry.device)
     spread = design.initial_spread if entry.initial_spread is None else entry.initial_spread
-    technology = Technology(device, entry.weight_range or design.weight_range, spread, design.costs.read_seconds)
+    weight_range, pair = entry.weight_range or design.weight_range, entry.pair or design.pair
+    technology = Technology(device, pair, weight_range, spread, design.costs.read_seconds)
     digital = entry.partial_sums == "digital"
     place = {"present": True} if "place" in entry.normaliser else {}
     normaliser = overruled(where, "normaliser", design.normaliser, {**place, **entry.normaliser})

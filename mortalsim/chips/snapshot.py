@@ -37,7 +37,7 @@ def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
     for array in chip.arrays:
         own = array.crossbar.arrays()
         array.crossbar.take({name: np.asarray(state[f"{name}.{array.place}"]) for name in own})
-    chip.clock.now = float(state["clock"][0])
+    chip.clock.now, chip.clock.temperature = (float(part) for part in state["clock"])
     kinds = {name: type(value) for name, value in asdict(chip.meter).items()}
     chip.meter = Meter(**{name: kind(state[f"meter.{name}"][0]) for name, kind in kinds.items()})
     chip._turn = int(state["turn"][0])
@@ -46,7 +46,7 @@ def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
 def _present(chip: SimulatedChip) -> dict[str, np.ndarray]:
     """Return all that changes, by name; devices' arrays are not copied."""
     state = {f"meter.{field.name}": np.array([getattr(chip.meter, field.name)]) for field in fields(Meter)}
-    state |= {"clock": np.array([float(chip.clock.now)]), "turn": np.array([chip._turn], np.uint64)}
+    state |= {"clock": np.array(chip.clock.moment), "turn": np.array([chip._turn], np.uint64)}
     for array in chip.arrays:
         state |= {f"{name}.{array.place}": value for name, value in array.crossbar.arrays().items()}
     return state

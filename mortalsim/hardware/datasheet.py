@@ -117,7 +117,8 @@ class ArraySpec:
     shape
         (n_in, n_out) or (blocks, n_in, n_out): the shape of everything said about its weights. A bias line is a row.
     weight_range
-        Nominal weight of a device pair at its ends, in absolute value.
+        Weight of a nominal pair with one device at the top of its range and the other at the bottom, in absolute value.
+        Bounds differ from device to device, so a real pair may hold more or less.
     weight_step
         Nominal change of a weight by one pulse on one of its two devices, at mid range; 0 means continuous.
     input_range
