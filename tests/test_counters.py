@@ -205,9 +205,11 @@ def steps_of(change, ctoc, address, first):
     """Ask devices of rows ``first`` and on for so many pulses; return how far each has gone, (rows, n_out, 2), in steps."""
     cells = devices(first + len(change), change.shape[1])
     before, room = cells.state.astype(float), np.zeros((first + len(change), change.shape[1]), F)
-    flat, law = np.ones(2, F), (ctoc, 0.0, 1.0, 1e-5, 0.0)
-    into = first, room, np.zeros((0, 0), F), np.zeros(len(room), np.int64)
-    kernels.apply_pulses(*cells.arrays, change, 1.0, 0, flat, flat, *law, *address, *into)
+    asked = kernels.Asked(change, 1.0, np.full((2, 2), [1, -1], F), 0, first)
+    law, present = kernels.PulseLaw(np.ones((2, 2), F), ctoc), kernels.Present(0.0, 1.0, np.zeros((0, 0, 1, 2), F))
+    effective = kernels.Effective(room, np.zeros((0, 0), F), 1e-5, kernels.ReadNoise())
+    sent = kernels.Sent(np.zeros(len(room), np.int64), np.zeros((0, 0, 2), np.int32))
+    kernels.apply_pulses(cells, asked, law, present, effective, address, sent)
     return (cells.state.astype(float) - before)[first:, :, 0] / 1e-7
 
 

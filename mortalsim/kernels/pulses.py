@@ -153,6 +153,11 @@ def ask(change, per_unit, shares, asked):
     """Fill ``asked`` (2 n,) with the pulses for both devices of each pair, negative ones down."""
     plus_rising, minus_rising = per_unit * shares[0, 0], per_unit * shares[0, 1]
     plus_falling, minus_falling = per_unit * shares[1, 0], per_unit * shares[1, 1]
+    if plus_rising == plus_falling and minus_rising == minus_falling:  # a two-sided pair; most writes move few devices
+        for k in range(change.size):
+            asked[2 * k] = change[k] * plus_rising
+            asked[2 * k + 1] = change[k] * minus_rising
+        return
     turned = per_unit < ZERO
     for k in range(change.size):
         rising = (change[k] > ZERO) ^ turned
@@ -270,7 +275,8 @@ def weigh_moved(moved, readings, varied, weights, variance):
         new, old = pair_weight(readings[2 * k], readings[2 * k + 1]), weights[k]
         weights[k] = new if moved[k] > 0 else old
     for k in range(variance.size):
-        variance[k] = varied[k] if moved[k] > 0 else variance[k]
+        new, old = varied[k], variance[k]
+        variance[k] = new if moved[k] > 0 else old
 
 
 @loop
