@@ -42,6 +42,8 @@ def watch(monkeypatch):
 
         def call(*args, name=name, kernel=kernel, names=names):
             given = names.bind(*args).arguments
+            if name == "apply_pulses":
+                given |= given["address"]._asdict()
             turn, word = (given["c2"], given["c3"]) if name == "fill_normal" else (given["turn"], given["where"])
             noted.append((tuple(int(half) for half in given["key"]), turn, word, given.get("c1", 0)))
             return kernel(*args)
@@ -126,7 +128,7 @@ def test_verifying_reads_each_attempt_with_other_noise():
         key, turn, word = draw._replace(attempt=attempt).address()
         normals = np.empty((13, 8), F)
         naive.fill_normal(key, 0, turn, word, normals)
-        np.testing.assert_allclose(error, np.sqrt(part.technology.line_variance) * normals, rtol=1e-6)
+        np.testing.assert_allclose(error, np.sqrt(part.line_variance) * normals, rtol=1e-6)
 
 
 def test_an_emptied_meter_does_not_repeat_the_noise():

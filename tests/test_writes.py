@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from mortalsim.checks import RangeError
 from mortalsim.chips import SimulatedChip, crossbar, load_design, oracle
+from mortalsim.devices.base import Moment
 from mortalsim.hardware import CurrentNudge, Delta, Outer, Program, Replay, Shrink, WeightNudge
 from mortalsim.kernels.devices import DOWN, MINUS, PLUS, UP, G
 
@@ -195,7 +196,7 @@ def test_shrink_takes_weights_towards_zero_and_program_to_their_targets():
     target = RNG(2).normal(0, 0.2, (13, 8)).astype(np.float32)
     chip.write(Program(0, target))
     # Verified with noisy reads: a device stops once a read, noise included, is within a step of the target.
-    noise = np.sqrt(chip.design.technology.line_variance)
+    noise = np.sqrt(chip.arrays[0].crossbar.line_variance)
     assert np.abs(oracle.weights(chip)[0] - target).max() < 2 * chip.datasheet.arrays[0].weight_step + 4 * noise
     assert chip.meter.requests == 2
     assert chip.meter.pulses > 0
@@ -268,7 +269,7 @@ def test_pulses_of_a_verify_round_are_bounded():
     cells = chip.arrays[0].crossbar.devices
     cells.codes(UP)[...] = cells.codes(DOWN)[...] = 0  # stuck, so each round asks again for all
     cells.levels(G)[PLUS], cells.levels(G)[MINUS] = chip.design.device.g_min, 100 * chip.design.device.g_max  # far below
-    chip.arrays[0].crossbar.fold(0.0)
+    chip.arrays[0].crossbar.compute_weights(Moment())
     chip.write(Program(0, np.full((13, 8), 2.0, np.float32)))
     assert chip.meter.pulses == 3 * 2 * 20 * 13 * 8
 

@@ -189,7 +189,8 @@ class Crossbar:
         """Take back what `state` gave."""
         for name, array in self.arrays().items():
             array[...] = state[name]
-        self.epoch, self.writes = float(state["epoch"][0]), int(state["writes"][0])
+        self.epoch = float(state["epoch"][0]) if self._timed else 0.0
+        self.writes = int(state["writes"][0]) if self._needs_upkeep else 0
         self.computed_at = Moment(*(float(part) for part in state["computed_at"]))
         self._set_noise(self.computed_at)
         self.wear.stick()
@@ -197,12 +198,10 @@ class Crossbar:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `state` copies, not copied."""
-        small = {
-            "epoch": np.array([self.epoch]),
-            "writes": np.array([self.writes]),
-            "computed_at": np.array(self.computed_at),
-        }
-        return {"state": self.devices.state, "weights": self.weights, "variance": self.variance} | small | self.wear.arrays()
+        arrays = {"state": self.devices.state, "weights": self.weights, "variance": self.variance}
+        arrays |= {"computed_at": np.array(self.computed_at)} | self.wear.arrays()
+        arrays |= {"epoch": np.array([self.epoch])} if self._timed else {}
+        return arrays | ({"writes": np.array([self.writes], np.uint64)} if self._needs_upkeep else {})
 
     def change(self, rows: Rows, moment: Moment, draw: Draw, *, scale: float = 1.0) -> WriteCost:
         """Ask for weight changes, and do the pairs' upkeep.
