@@ -3,17 +3,14 @@
 The only room that imports numba. Every kernel has a plain twin in ``tests/naive.py`` that it must equal.
 """
 
-from mortalsim.kernels.jit import compiled_beside
-
-with compiled_beside("pulses", "apply_pulses"):
-    from mortalsim.kernels.dac import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
-    from mortalsim.kernels.epilogue import read_epilogue
-    from mortalsim.kernels.philox import fill_normal, philox4x32
-    from mortalsim.kernels.signs import add_signs, sign_pattern
-
+from mortalsim.kernels.compiling import compile_all
 from mortalsim.kernels.counters import Draw
+from mortalsim.kernels.dac import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
+from mortalsim.kernels.epilogue import read_epilogue
 from mortalsim.kernels.folding import drifted, fold
+from mortalsim.kernels.philox import fill_normal, philox4x32
 from mortalsim.kernels.pulses import apply_pulses
+from mortalsim.kernels.signs import add_signs, sign_pattern
 
 __all__ = [
     "BY_BLOCK",
@@ -22,6 +19,7 @@ __all__ = [
     "Draw",
     "add_signs",
     "apply_pulses",
+    "compile_all",
     "drifted",
     "drive_blocks",
     "drive_lines",
