@@ -1,22 +1,26 @@
-"""The hot loops, compiled: random numbers from a counter, sign patterns, converters, the read's epilogue and write pulses.
+"""The hot loops, compiled: random numbers from a counter, sign patterns, converters, the readout and write pulses.
 
 The only room that imports numba. Every kernel has a plain twin in ``tests/naive.py`` that it must equal.
 """
 
 from mortalsim.kernels.compiling import compile_all
 from mortalsim.kernels.counters import Draw
-from mortalsim.kernels.dac import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
-from mortalsim.kernels.epilogue import read_epilogue
+from mortalsim.kernels.dac import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Converter, Normaliser, drive_blocks, drive_lines
 from mortalsim.kernels.folding import drifted, fold
 from mortalsim.kernels.philox import fill_normal, philox4x32
 from mortalsim.kernels.pulses import apply_pulses
+from mortalsim.kernels.readout import NeuronCircuits, Noise, read_out
 from mortalsim.kernels.signs import add_signs, sign_pattern
 
 __all__ = [
     "BY_BLOCK",
     "BY_SOURCE",
     "NOT_NORMALISED",
+    "Converter",
     "Draw",
+    "NeuronCircuits",
+    "Noise",
+    "Normaliser",
     "add_signs",
     "apply_pulses",
     "compile_all",
@@ -26,6 +30,6 @@ __all__ = [
     "fill_normal",
     "fold",
     "philox4x32",
-    "read_epilogue",
+    "read_out",
     "sign_pattern",
 ]
