@@ -24,8 +24,7 @@ SAMPLES, WIDTH, BLOCKS = 8, 250, 5
 
 NO_LINES = np.zeros(0, np.int64)
 
-#: Ends, step and a level of the input converters.
-DAC = -4.0, 4.0, 0.03, 0.0
+NORMALISER = kernels.Normaliser(kernels.BY_BLOCK, epsilon=1e-6, gain=1.0)
 
 Arguments = tuple[Any, ...]
 
@@ -71,25 +70,28 @@ def added_signs() -> Arguments:
 def driven() -> Arguments:
     """Normaliser and 8-bit converter."""
     into = np.empty((SAMPLES, WIDTH + 1), F), np.empty(SAMPLES, F)
-    return _random(SAMPLES, WIDTH), NO_LINES, True, 1e-6, 1.0, *DAC, _flat(1), _flat(0), *into
+    return _random(SAMPLES, WIDTH), NO_LINES, NORMALISER, _input_converter(_flat(1), _flat(0)), *into
 
 
 def driven_blocks() -> Arguments:
     """Normaliser and 8-bit converter of five blocks that share the inputs."""
     rows = np.column_stack([np.arange(WIDTH).reshape(BLOCKS, -1), np.full(BLOCKS, WIDTH)])
-    bank = np.ones(rows.shape, F), np.zeros(rows.shape, F)
+    converter = _input_converter(np.ones(rows.shape, F), np.zeros(rows.shape, F))
     into = np.empty((BLOCKS, SAMPLES, rows.shape[1]), F), np.empty((BLOCKS, SAMPLES), F)
-    return _random(SAMPLES, WIDTH), NO_LINES, rows, kernels.BY_BLOCK, 1e-6, 1.0, *DAC, *bank, *into
+    return _random(SAMPLES, WIDTH), NO_LINES, rows, NORMALISER, converter, *into
 
 
-def epilogue() -> Arguments:
+def _input_converter(gain: np.ndarray, offset: np.ndarray) -> kernels.Converter:
+    return kernels.Converter(low=-4.0, high=4.0, step=0.03, level=0.0, gain=gain, offset=offset)
+
+
+def readout() -> Arguments:
     """Own noise of every product, rectifier, saturation, 8-bit converter."""
-    noise = np.ones((SAMPLES, WIDTH), F), _flat(1, SAMPLES), 0.1, 0.1
-    nudge = np.zeros((0, 0), F), _flat(1)
-    neurons = _flat(1), _flat(0), _flat(12), 0.0, 0.0, 1.0, np.zeros((1, 0), F), np.zeros((1, 0), F)
-    converter = -12.0, 12.0, 0.1, 0.0, _flat(1), _flat(0)
-    into = 0, WIDTH, np.empty((SAMPLES, WIDTH), F)
-    return _random(SAMPLES, WIDTH), *noise, *nudge, *neurons, *converter, *_address(READ), *into
+    noise = kernels.Noise(own=np.ones((SAMPLES, WIDTH), F), power=_flat(1, SAMPLES), line=0.1, neuron=0.1)
+    neurons = kernels.NeuronCircuits.plain(WIDTH)._replace(leak=0.0, saturation=_flat(12))
+    converter = kernels.Converter(low=-12.0, high=12.0, step=0.1, level=0.0, gain=_flat(1), offset=_flat(0))
+    into = (0, WIDTH), np.empty((SAMPLES, WIDTH), F)
+    return _random(SAMPLES, WIDTH), noise, np.zeros((0, 0), F), neurons, converter, _address(READ), *into
 
 
 #: Now, for devices that do not age.
@@ -131,7 +133,7 @@ KERNELS: dict[str, Callable[[], Arguments]] = {
     "add_signs": added_signs,
     "drive_lines": driven,
     "drive_blocks": driven_blocks,
-    "read_epilogue": epilogue,
+    "read_out": readout,
     "apply_pulses": pulses,
     "compute_weights": weighed,
 }

@@ -78,7 +78,7 @@ def bare_kernels(chip: SimulatedChip) -> Work:
     """Return the calls that one read of one sample makes, with the very arrays that it made them with.
 
     They are listened to during a read instead of being written down again here: the kernels' parameters are the chip's
-    business. The product goes into the array that the epilogue was given.
+    business. The product goes into the array that the readout was given.
     """
     heard: list[tuple[Callable[..., None], tuple[Any, ...], dict[str, Any]]] = []
 
@@ -92,19 +92,19 @@ def bare_kernels(chip: SimulatedChip) -> Work:
     x = inputs(1, chip.datasheet.n_inputs)
     with (
         mock.patch.object(array, "drive_lines", listening(array.drive_lines)),
-        mock.patch.object(population, "read_epilogue", listening(population.read_epilogue)),
+        mock.patch.object(population, "read_out", listening(population.read_out)),
     ):
         taps = chip.read(x).taps
     if len(heard) != 2 * len(taps):
-        raise RuntimeError(f"expected one drive_lines and one read_epilogue an array, heard {len(heard)} calls.")
+        raise RuntimeError(f"expected one drive_lines and one read_out an array, heard {len(heard)} calls.")
     ways = zip(heard[::2], heard[1::2], taps, chip.arrays, strict=True)
-    calls = [(drive, epilogue, tap.pre, part.crossbar.weights) for drive, epilogue, tap, part in ways]
+    calls = [(drive, readout, tap.pre, part.crossbar.weights) for drive, readout, tap, part in ways]
 
     def bare() -> None:
-        for (drive, into, names), (epilogue, given, more), pre, weights in calls:
+        for (drive, into, names), (readout, given, more), pre, weights in calls:
             drive(*into, **names)
             np.matmul(pre, weights, out=given[0])
-            epilogue(*given, **more)
+            readout(*given, **more)
 
     return bare
 

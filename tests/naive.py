@@ -6,7 +6,7 @@ whole arrays are handled at once where the kernels loop; only the polynomials' c
 
 import numpy as np
 
-from mortalsim.kernels import BY_BLOCK, BY_SOURCE, philox
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, philox
 from mortalsim.kernels.counters import CYCLE, ROUND, ROUND_REST
 from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 
@@ -104,15 +104,15 @@ def sum_of_squares(x):
     return lanes[:, 0]
 
 
-def converted(x, low, high, step, level):
-    """What a converter makes of ``x``."""
-    x = np.clip(x, F(low), F(high))
-    return np.rint((x - F(level)) / F(step)) * F(step) + F(level) if step else x
+def converted(x, converter):
+    """What ``x`` becomes between a converter's levels, its gain and offset left out."""
+    x, step, level = np.clip(x, F(converter.low), F(converter.high)), F(converter.step), F(converter.level)
+    return np.rint((x - level) / step) * step + level if step else x
 
 
-def normalised(total, count, eps, norm_gain):
+def normalised(total, count, normaliser):
     """Factor that a normaliser gives each row, a column of them, for sums of so many squares."""
-    return (F(norm_gain) / (F(eps) + np.sqrt(total / F(count))))[:, None]
+    return (F(normaliser.gain) / (F(normaliser.epsilon) + np.sqrt(total / F(count))))[:, None]
 
 
 def sum_with_overlay(v, lines):
@@ -125,30 +125,33 @@ def sum_with_overlay(v, lines):
     return total
 
 
-def drive_lines(v, lines, normalise, eps, norm_gain, low, high, step, level, gain, offset, pre, power):
+def drive_lines(v, lines, normaliser, converter, pre, power):
     """Normaliser and digital-to-analog converter."""
     n = v.shape[1]
-    x = v * normalised(sum_with_overlay(v, lines), n, eps, norm_gain) if normalise else v
-    pre[:, :n], pre[:, n:] = converted(x, low, high, step, level) * gain + offset, 1
+    x = v * normalised(sum_with_overlay(v, lines), n, normaliser) if normaliser.place != NOT_NORMALISED else v
+    pre[:, :n], pre[:, n:] = converted(x, converter) * converter.gain + converter.offset, 1
     power[:] = sum_of_squares(pre)
 
 
-def drive_blocks(v, lines, rows, place, eps, norm_gain, low, high, step, level, gain, offset, pre, power):
+def drive_blocks(v, lines, rows, normaliser, converter, pre, power):
     """The same, block after block."""
     n, x = v.shape[1], v
-    if place == BY_SOURCE:
-        x = v * normalised(sum_with_overlay(v, lines), n, eps, norm_gain)
+    if normaliser.place == BY_SOURCE:
+        x = v * normalised(sum_with_overlay(v, lines), n, normaliser)
     for k, own in enumerate(rows):
         seen = np.pad(x, ((0, 0), (0, 2)))[:, own]
-        if place == BY_BLOCK:
-            seen = seen * normalised(sum_of_squares(seen), max(1, (own < n).sum()), eps, norm_gain)
-        driven = converted(seen, low, high, step, level) * gain[k] + offset[k]
+        if normaliser.place == BY_BLOCK:
+            seen = seen * normalised(sum_of_squares(seen), max(1, (own < n).sum()), normaliser)
+        driven = converted(seen, converter) * converter.gain[k] + converter.offset[k]
         pre[k] = np.where(own < n, driven, own == n)
         power[k] = sum_of_squares(pre[k])
 
 
-def transfer(v, start, step, values, slopes):
-    """`TransferCurve` in float32, table (T, knots) and T = 1 or v.shape[1]."""
+def transfer(v, neurons):
+    """`TransferCurve` in float32, table (T, knots) and T = 1 or v.shape[1]; a rectifier without knots."""
+    start, step, values, slopes = neurons.start, neurons.step, neurons.values, neurons.slopes
+    if not values.shape[1]:
+        return np.where(v > 0, v, F(neurons.leak) * v)
     place = (v - F(start)) / F(step)
     k = np.clip(np.floor(np.nan_to_num(place)), 0, values.shape[1] - 2).astype(int)
     t = place - k.astype(F)
@@ -160,24 +163,19 @@ def transfer(v, start, step, values, slopes):
     return values[neuron, k] + F(step) * (left * inside + bend + beyond)
 
 
-def read_epilogue(
-    z, variance, power, line_var, neuron_var, nudge, nudge_gain, gain, offset, saturation,
-    leak, table_start, table_step, values, slopes, adc_low, adc_high, adc_step, adc_level, adc_gain, adc_offset,
-    key, turn, where, first, last, out,
-):  # fmt: skip
+def read_out(products, noise, nudge, neurons, converter, address, span, out):
     """Noise, nudge, curve, saturation, converter; all neurons are worked out, some written."""
-    z = z.copy()
-    if variance.size or line_var or neuron_var:
+    z, (first, last) = products.copy(), span
+    if noise.own.size or noise.line or noise.neuron:
         normals = np.empty_like(z)
-        fill_normal(key, 0, turn, where, normals)
-        common = (F(line_var) * power + F(neuron_var))[:, None]
-        z += np.sqrt(variance + common if variance.size else common) * normals
+        fill_normal(address.key, 0, address.turn, address.where, normals)
+        common = (F(noise.line) * noise.power + F(noise.neuron))[:, None]
+        z += np.sqrt(noise.own + common if noise.own.size else common) * normals
     if nudge.size:
-        z += nudge * nudge_gain
-    v = z * gain + offset
-    y = transfer(v, table_start, table_step, values, slopes) if values.shape[1] else np.where(v > 0, v, F(leak) * v)
-    y = np.clip(y, -saturation, saturation) * adc_gain + adc_offset
-    out[:, first:last] = converted(y, adc_low, adc_high, adc_step, adc_level)[:, first:last]
+        z += nudge * neurons.port
+    y = transfer(z * neurons.gain + neurons.offset, neurons)
+    y = np.clip(y, -neurons.saturation, neurons.saturation) * converter.gain + converter.offset
+    out[:, first:last] = converted(y, converter)[:, first:last]
 
 
 def decoded(devices):

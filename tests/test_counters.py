@@ -183,11 +183,10 @@ def sign_at(address, element):
 @pytest.mark.parametrize("purpose", TICKED)
 def test_reads_count_four_neurons_and_samples(purpose):
     samples, n, address = 3, 11, drawn(purpose, 2**35 + 3, 7, 5).address()
-    one, zero, nothing = np.ones(n, F), np.zeros(n, F), np.zeros((0, 0), F)
-    out, bent = np.zeros((samples, n), F), (0.0, 1.0, np.zeros((1, 0), F), np.zeros((1, 0), F))
-    free = (-np.inf, np.inf, 0.0, 0.0, one, zero)
-    neurons = (nothing, one, one, zero, np.full(n, np.inf, F), 1.0, *bent, *free)
-    kernels.read_epilogue(out, nothing, np.zeros(samples, F), 0.0, 1.0, *neurons, *address, 4, n, out)
+    out, none, neurons = np.zeros((samples, n), F), np.zeros((0, 0), F), kernels.NeuronCircuits.plain(n)
+    noise = kernels.Noise(own=none, power=np.zeros(samples, F), line=0.0, neuron=1.0)
+    free = kernels.Converter(-np.inf, np.inf, step=0.0, level=0.0, gain=neurons.gain, offset=neurons.offset)
+    kernels.read_out(out, noise, none, neurons, free, address, (4, n), out)
     wanted = [[normal_at(address, j, b) if j >= 4 else 0 for j in range(n)] for b in range(samples)]
     np.testing.assert_allclose(out, wanted, atol=2e-6)
 

@@ -32,8 +32,8 @@ def watch(monkeypatch):
     """Note under which address chips draw: kernel, key, turn, where, and the second word where the caller chooses it."""
     noted = []
     for module, name in (
-        (population, "read_epilogue"),
-        (blocks, "read_epilogue"),
+        (population, "read_out"),
+        (blocks, "read_out"),
         (crossbar, "apply_pulses"),
         (crossbar, "fill_normal"),
     ):
@@ -42,8 +42,7 @@ def watch(monkeypatch):
 
         def call(*args, name=name, kernel=kernel, names=names):
             given = names.bind(*args).arguments
-            if name == "apply_pulses":
-                given |= given["address"]._asdict()
+            given |= given["address"]._asdict() if "address" in given else {}
             turn, word = (given["c2"], given["c3"]) if name == "fill_normal" else (given["turn"], given["where"])
             noted.append((tuple(int(half) for half in given["key"]), turn, word, given.get("c1", 0)))
             return kernel(*args)

@@ -1,4 +1,4 @@
-"""Input converters and the read's epilogue: equality with the twins and the laws that they obey."""
+"""Input converters and the readout: equality with the twins and the laws that they obey."""
 
 import naive
 import numpy as np
@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mortalsim import kernels
+from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.circuits.converters import Scale
-from mortalsim.hardware import TransferCurve
-from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED
+from mortalsim.hardware import CurrentNudge, TransferCurve
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Converter, NeuronCircuits, Noise, Normaliser
 from mortalsim.kernels.counters import READ, Draw
 
 F = np.float32
@@ -25,11 +26,6 @@ SCALES = st.sampled_from([
     Scale.of(0, 1.5, unipolar=True), Scale.of(3, 1.5, unipolar=True), Scale.of(1, 1.5, unipolar=True),
     Scale(-0.7, 1.3, 0.25, 0.1),
 ])  # fmt: skip
-
-
-def levels(side, scale):
-    """The four numbers of a scale as arguments; ``side`` begins their names."""
-    return {f"{side}{name}": value for name, value in scale._asdict().items()}
 
 
 def both(kernel, inputs, outputs):
@@ -52,35 +48,37 @@ def assert_equal(kernel, inputs, outputs):
 # --- converters at the input ---
 
 
-def drive(v, gain=None, offset=None, *, bias=True, scale=FREE, **options):
-    """Arguments of an ideal input side, changed by ``options``."""
-    n = v.shape[1]
-    inputs = {"v": v, "lines": NO_LINES, "normalise": False, "eps": 1e-6, "norm_gain": 1.0, **levels("", scale)} | options
-    inputs["gain"] = np.ones(n, F) if gain is None else gain
-    inputs["offset"] = np.zeros(n, F) if offset is None else offset
+def converter(scale, shape, gain=None, offset=None):
+    """A bank of converters, ideal but for what is given."""
+    gain, offset = np.ones(shape, F) if gain is None else gain, np.zeros(shape, F) if offset is None else offset
+    return Converter(*scale, gain=gain, offset=offset)
+
+
+def drive(v, gain=None, offset=None, *, bias=True, scale=FREE, lines=NO_LINES, place=NOT_NORMALISED, norm_gain=1.0):
+    """Arguments of an input side, ideal but for what is given."""
+    n, bank = v.shape[1], converter(scale, v.shape[1], gain, offset)
+    inputs = {"v": v, "lines": lines, "normaliser": Normaliser(place, 1e-6, norm_gain), "converter": bank}
     return inputs, {"pre": np.empty((len(v), n + bias), F), "power": np.empty(len(v), F)}
 
 
 def drive_apart(v, rows, gain=None, offset=None, *, scale=FREE, **options):
     """The same for blocks."""
-    inputs = {"v": v, "lines": NO_LINES, "rows": rows, "place": NOT_NORMALISED, "eps": 1e-6, "norm_gain": 1.0}
-    inputs |= levels("", scale) | options
-    inputs["gain"] = np.ones(rows.shape, F) if gain is None else gain
-    inputs["offset"] = np.zeros(rows.shape, F) if offset is None else offset
+    inputs, _ = drive(v, scale=scale, **options)
+    inputs |= {"rows": rows, "converter": converter(scale, rows.shape, gain, offset)}
     blocks, n_in = rows.shape
     return inputs, {"pre": np.empty((blocks, len(v), n_in), F), "power": np.empty((blocks, len(v)), F)}
 
 
 @given(
-    samples=st.integers(0, 4), n=st.integers(1, 37), seed=st.integers(0, 99), normalise=st.booleans(), scale=SCALES,
-    plain=st.booleans(), k=st.integers(0, 3), bias=st.booleans(),
+    samples=st.integers(0, 4), n=st.integers(1, 37), seed=st.integers(0, 99), place=st.sampled_from(PLACES),
+    scale=SCALES, plain=st.booleans(), k=st.integers(0, 3), bias=st.booleans(),
 )  # fmt: skip
-def test_drive_lines_equals_its_twin(samples, n, seed, normalise, scale, plain, k, bias):
+def test_drive_lines_equals_its_twin(samples, n, seed, place, scale, plain, k, bias):
     rng = np.random.default_rng(seed)
     gain, offset = (None, None) if plain else (rng.normal(1, 0.1, n).astype(F), rng.normal(0, 0.1, n).astype(F))
     v = rng.normal(size=(samples, n)).astype(F)
     lines = rng.permutation(n)[:k]
-    options = {"normalise": normalise, "norm_gain": 1.1, "lines": lines, "bias": bias, "scale": scale}
+    options = {"place": place, "norm_gain": 1.1, "lines": lines, "bias": bias, "scale": scale}
     assert_equal("drive_lines", *drive(v, gain, offset, **options))
 
 
@@ -106,7 +104,7 @@ def test_one_block_that_carries_all_inputs_is_driven_as_they_are(shape, seed, pl
     # Lines written over an image belong to the source: only its squares are added in an order of their own.
     lines = rng.permutation(n)[: 0 if place == BY_BLOCK else k]
     common = {"scale": scale, "lines": lines, "norm_gain": 0.9}
-    dense = drive(v, gain, offset, bias=bias, normalise=place != NOT_NORMALISED, **common)
+    dense = drive(v, gain, offset, bias=bias, place=place, **common)
     kernels.drive_lines(**dense[0], **dense[1])
     bank = (np.append(values, [7] * bias).astype(F)[None] for values in (gain, offset))  # no converter drives the bias
     apart = drive_apart(v, np.arange(n + bias)[None], *bank, place=place, **common)
@@ -117,19 +115,19 @@ def test_one_block_that_carries_all_inputs_is_driven_as_they_are(shape, seed, pl
 
 def test_normaliser_gives_unit_mean_square_and_keeps_a_row_of_zeros():
     v = np.array([[3, -4, 0, 1], [0, 0, 0, 0]], F)
-    inputs, outputs = drive(v, normalise=True)
+    inputs, outputs = drive(v, place=BY_SOURCE)
     kernels.drive_lines(**inputs, **outputs)
     np.testing.assert_allclose((outputs["pre"][:, :-1] ** 2).mean(1), [1, 0], rtol=1e-5)
     np.testing.assert_allclose(outputs["power"], [5, 1], rtol=1e-5)
     np.testing.assert_array_equal(outputs["pre"][:, -1], 1)
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_without_a_bias_line_the_rows_are_the_same_and_the_power_is_less_by_1(normalise):
+@pytest.mark.parametrize("place", [NOT_NORMALISED, BY_SOURCE])
+def test_without_a_bias_line_the_rows_are_the_same_and_the_power_is_less_by_1(place):
     v = np.array([[3, -4, 0, 1]], F)
     (_, biased), (_, bare) = (drive(v, bias=bias) for bias in (True, False))
     for outputs, bias in ((biased, True), (bare, False)):
-        kernels.drive_lines(**drive(v, bias=bias, normalise=normalise)[0], **outputs)
+        kernels.drive_lines(**drive(v, bias=bias, place=place)[0], **outputs)
     assert bare["pre"].shape == (1, 4)
     np.testing.assert_array_equal(bare["pre"], biased["pre"][:, :-1])
     np.testing.assert_allclose(biased["power"] - bare["power"], 1, rtol=1e-5)
@@ -170,19 +168,19 @@ def test_converters_have_these_levels_and_take_the_nearest(side, bits, unipolar,
         inputs, outputs = drive(z, scale=scale, bias=False)
         kernels.drive_lines(**inputs, **outputs)
     else:
-        inputs, outputs = epilogue(z, scale=scale)
-        kernels.read_epilogue(**inputs, **outputs)
+        inputs, outputs = readout(z, scale=scale)
+        kernels.read_out(**inputs, **outputs)
     (got,) = outputs["pre" if side == "dac" else "out"]
     nearest = np.asarray(wanted, F)[np.abs(z[0, :, None] - np.asarray(wanted, F)).argmin(1)]
     np.testing.assert_allclose(got, nearest, atol=1e-6)
     assert got.min() == wanted[0] and got.max() == wanted[-1]  # the ends are exact
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_nan_at_the_input_comes_out_of_the_converter(normalise):
+@pytest.mark.parametrize("place", [NOT_NORMALISED, BY_SOURCE])
+def test_nan_at_the_input_comes_out_of_the_converter(place):
     v = np.ones((2, 3), F)
     v[0, 1] = np.nan
-    inputs, outputs = drive(v, normalise=normalise, scale=Scale(-1.0, 1.0, 0.25, 0.0))
+    inputs, outputs = drive(v, place=place, scale=Scale(-1.0, 1.0, 0.25, 0.0))
     kernels.drive_lines(**inputs, **outputs)
     assert np.isnan(outputs["pre"][0, 1]) and np.isnan(outputs["power"][0])
     assert np.isfinite(outputs["pre"][1]).all() and np.isfinite(outputs["power"][1])
@@ -197,7 +195,7 @@ def test_nan_reaches_the_blocks_that_see_it_or_are_normalised_with_it(place, rea
     np.testing.assert_array_equal(outputs["pre"][2, 0], [1, 0])  # bias and ground are never touched
 
 
-# --- epilogue ---
+# --- readout ---
 
 
 def tanh_curve(knots=9):
@@ -205,23 +203,24 @@ def tanh_curve(knots=9):
     return TransferCurve(-3.0, 6.0 / (knots - 1), np.tanh(x).astype(F), (1 / np.cosh(x) ** 2).astype(F))
 
 
-def epilogue(z, *, turn=2**33 + 7, place=1, tick=0, scale=FREE, **options):
-    """Arguments of an ideal neuron, changed by ``options``."""
+def readout(z, *, turn=2**33 + 7, place=1, tick=0, nudge=NONE, scale=FREE, adc_gain=None, adc_offset=None, **options):
+    """Arguments of ideal neurons, but for what is given: fields of the records by their names."""
     n, address = z.shape[1], Draw(np.array([5, 6], np.uint32), READ, turn, place, tick).address()
-    one, zero = np.ones(n, F), np.zeros(n, F)
+    span = options.pop("span", (0, n))
+    noise, neurons = Noise(own=NONE, power=np.ones(len(z), F), line=0.0, neuron=0.0), NeuronCircuits.plain(n)
+    noise = noise._replace(**{name: options.pop(name) for name in noise._fields if name in options})
+    neurons = neurons._replace(**options)
     inputs = {
-        "variance": NONE, "power": np.ones(len(z), F), "line_var": 0.0, "neuron_var": 0.0, "nudge": NONE, "nudge_gain": one,
-        "gain": one, "offset": zero, "saturation": np.full(n, np.inf, F), "leak": 1.0, "table_start": 0.0, "table_step": 1.0,
-        "values": np.empty((1, 0), F), "slopes": np.empty((1, 0), F), "adc_gain": one, "adc_offset": zero,
-        **levels("adc_", scale), **address._asdict(), "first": 0, "last": n,
-    } | options  # fmt: skip
-    return inputs | {"z": z}, {"out": np.zeros_like(z)}
+        "products": z, "noise": noise, "nudge": nudge, "neurons": neurons, "address": address, "span": span,
+        "converter": converter(scale, n, adc_gain, adc_offset),
+    }  # fmt: skip
+    return inputs, {"out": np.zeros_like(z)}
 
 
 def tables(curve, count, rng):
     spread = rng.normal(1, 0.1, (count, 1))
     return {
-        "table_start": curve.start, "table_step": curve.step,
+        "start": curve.start, "step": curve.step,
         "values": (curve.value * spread).astype(F), "slopes": (curve.slope * spread).astype(F),
     }  # fmt: skip
 
@@ -232,9 +231,7 @@ def tables(curve, count, rng):
     mismatch=st.booleans(), curve=st.sampled_from(["relu", "leaky", "linear", "shared", "own"]),
     scale=SCALES, saturation=st.sampled_from([np.inf, 0.7]),
 )  # fmt: skip
-def test_read_epilogue_equals_its_twin(
-    shape, seed, own, part, line_var, neuron_var, nudged, mismatch, curve, scale, saturation
-):
+def test_read_out_equals_its_twin(shape, seed, own, part, line_var, neuron_var, nudged, mismatch, curve, scale, saturation):
     rng = np.random.default_rng(seed)
     samples, n = shape
 
@@ -242,30 +239,30 @@ def test_read_epilogue_equals_its_twin(
         return rng.normal(mean, sigma, size).astype(F)
 
     options = {
-        "line_var": line_var, "neuron_var": neuron_var, "scale": scale,
+        "line": line_var, "neuron": neuron_var, "scale": scale,
         "saturation": np.full(n, saturation, F), "power": rng.uniform(0, 9, samples).astype(F),
         "leak": {"relu": 0.0, "leaky": 0.01}.get(curve, 1.0), "place": seed % 4, "turn": seed * 10**9, "tick": seed,
     }  # fmt: skip
     if part:
-        options |= {"first": 4 * (n // 8), "last": n - n // 5}
+        options["span"] = (4 * (n // 8), n - n // 5)
     if own:
-        options["variance"] = rng.uniform(0, 0.1, shape).astype(F)
+        options["own"] = rng.uniform(0, 0.1, shape).astype(F)
     if nudged:
-        options |= {"nudge": normal(0, 1, *shape), "nudge_gain": normal(1, 0.1, n)}
+        options |= {"nudge": normal(0, 1, *shape), "port": normal(1, 0.1, n)}
     if mismatch:
         options |= {"gain": normal(1, 0.1, n), "offset": normal(0, 0.1, n)}
         options |= {"adc_gain": normal(1, 0.1, n), "adc_offset": normal(0, 0.1, n)}
     if curve in ("shared", "own"):
         options |= tables(tanh_curve(), 1 if curve == "shared" else n, rng)
-    assert_equal("read_epilogue", *epilogue(normal(0, 2, *shape), **options))
+    assert_equal("read_out", *readout(normal(0, 2, *shape), **options))
 
 
 def test_table_is_the_datasheet_s_curve_within_and_beyond_the_knots():
     curve = tanh_curve()
     z = np.concatenate([np.linspace(-7, 7, 201), curve.start + curve.step * np.arange(9)]).astype(F)[None]
-    inputs, outputs = epilogue(z.copy(), **{"values": curve.value[None], "slopes": curve.slope[None]},
-                               table_start=curve.start, table_step=curve.step)  # fmt: skip
-    kernels.read_epilogue(**inputs, **outputs)
+    inputs, outputs = readout(z.copy(), **{"values": curve.value[None], "slopes": curve.slope[None]},
+                               start=curve.start, step=curve.step)  # fmt: skip
+    kernels.read_out(**inputs, **outputs)
     np.testing.assert_allclose(outputs["out"], curve(z.astype(float)), atol=5e-7)
 
 
@@ -274,10 +271,8 @@ def test_nan_comes_out_as_nan_and_touches_nobody_else(curve):
     z = np.zeros((3, 5), F)
     z[1, 2] = np.nan
     extra = {} if curve == "relu" else tables(tanh_curve(), 5 if curve == "own" else 1, np.random.default_rng(0))
-    inputs, outputs = epilogue(
-        z, leak=0.0, neuron_var=0.1, scale=Scale(-1.0, 1.0, 0.1, 0.0), saturation=np.ones(5, F), **extra
-    )
-    kernels.read_epilogue(**inputs, **outputs)
+    inputs, outputs = readout(z, leak=0.0, neuron=0.1, scale=Scale(-1.0, 1.0, 0.1, 0.0), saturation=np.ones(5, F), **extra)
+    kernels.read_out(**inputs, **outputs)
     np.testing.assert_array_equal(np.isnan(outputs["out"]), np.arange(15).reshape(3, 5) == 7)
 
 
@@ -285,17 +280,17 @@ def test_noise_has_the_variance_asked_for():
     # 4000 normals: the sample variance lies within the bound but for 1e-3 of seeds.
     samples, n = 40, 100
     power = np.full(samples, 3, F)
-    inputs, outputs = epilogue(
-        np.zeros((samples, n), F), variance=np.full((samples, n), 0.2, F), power=power, line_var=0.1, neuron_var=0.5
+    inputs, outputs = readout(
+        np.zeros((samples, n), F), own=np.full((samples, n), 0.2, F), power=power, line=0.1, neuron=0.5
     )
-    kernels.read_epilogue(**inputs, **outputs)
+    kernels.read_out(**inputs, **outputs)
     assert abs(outputs["out"].var() - 1) < stats.norm.isf(0.5e-3) * np.sqrt(2 / (samples * n))
 
 
 def test_noise_belongs_to_the_sample_s_place_the_turn_the_population_and_the_tick():
     def noise(samples, **options):
-        inputs, outputs = epilogue(np.zeros((samples, 6), F), neuron_var=1.0, **options)
-        kernels.read_epilogue(**inputs, **outputs)
+        inputs, outputs = readout(np.zeros((samples, 6), F), neuron=1.0, **options)
+        kernels.read_out(**inputs, **outputs)
         return outputs["out"]
 
     np.testing.assert_array_equal(noise(2), noise(5)[:2])
@@ -309,7 +304,65 @@ def test_noise_belongs_to_the_sample_s_place_the_turn_the_population_and_the_tic
 
 def test_nudges_reach_the_neuron_and_the_products_stay_as_they_were():
     z = np.array([[1.5, -2.0]], F)
-    inputs, outputs = epilogue(z, leak=0.0, nudge=np.array([[1, 0.5]], F), nudge_gain=np.array([2, 2], F))
-    kernels.read_epilogue(**inputs, **outputs)
+    inputs, outputs = readout(z, leak=0.0, nudge=np.array([[1, 0.5]], F), port=np.array([2, 2], F))
+    kernels.read_out(**inputs, **outputs)
     np.testing.assert_array_equal(outputs["out"], [[3.5, 0]])
     np.testing.assert_array_equal(z, [[1.5, -2]])
+
+
+# --- what a chip hands to the kernels ---
+
+
+def drawn(values):
+    """Numbers that fabrication drew: swapped with any others, they would be noticed."""
+    assert len(np.unique(values)) == values.size
+    return values
+
+
+@pytest.mark.parametrize("unipolar", [False, True])
+def test_every_field_of_the_records_that_a_chip_makes_is_the_one_of_its_name(unipolar):
+    """One read of an array with every spread, worked out by the twins from records that are put together here by name."""
+    design = load_design("wild").revised(
+        sizes=(6, 5),
+        neurons={
+            "output_curve": "wild", "gain_dtod": 0.2, "offset_dtod": 0.3, "saturation": 2.0, "saturation_dtod": 0.2,
+            "noise": 0.1,
+        },
+        converters={
+            "dac_bits": 5, "input_range": 1.5, "dac_unipolar": unipolar, "gain_dtod": 0.1, "offset_dtod": 0.05,
+            "adc_bits": 6, "output_range": 2.5, "adc_unipolar": unipolar,
+        },
+        normaliser={"epsilon": 0.2, "gain_dtod": 0.3},
+        nudges={"current_gain_dtod": 0.2},
+        device={"read_noise": 2e-7, "read_noise_relative": 0.0},
+    )  # fmt: skip
+    chip, rng = SimulatedChip(design, 3), np.random.default_rng(0)
+    x, current = rng.normal(size=(7, 6)).astype(F), rng.normal(size=(7, 5)).astype(F)
+    tap = chip.read(x, CurrentNudge({"out": current})).taps[0]
+    array, population, key = chip.arrays[0], chip.populations["out"], chip.streams.key("noise")
+
+    dac, lowest = array.dac, -1.5 * (not unipolar)
+    inputs = Converter(
+        low=lowest, high=1.5, step=1.5 / (31 if unipolar else 15), level=0.0, gain=drawn(dac.gain), offset=drawn(dac.offset)
+    )
+    pre, power, post = np.empty((7, 7), F), np.empty(7, F), np.empty((7, 5), F)
+    normaliser = Normaliser(place=BY_SOURCE, epsilon=0.2, gain=array.normaliser_gain)
+    naive.drive_lines(x, NO_LINES, normaliser, inputs, pre, power)
+    np.testing.assert_array_equal(tap.pre, pre)
+
+    bank, tables, adc = population.neurons, population.neurons.tables, population.adc
+    unit = design.device.g_max - design.device.g_min
+    neurons = NeuronCircuits(
+        port=drawn(population.current_gain), gain=drawn(bank.gain), offset=drawn(bank.offset),
+        saturation=drawn(bank.saturation), leak=0.0, start=tables.start, step=tables.step, values=tables.values,
+        slopes=tables.slopes,
+    )  # fmt: skip
+    outputs = Converter(
+        low=-2.5 * (not unipolar), high=2.5, step=2.5 / (63 if unipolar else 31), level=0.0,
+        gain=drawn(adc.gain), offset=drawn(adc.offset),
+    )  # fmt: skip
+    line = 2 * (2e-7 * array.parts.technology.weight_range / unit) ** 2
+    noise = Noise(own=NONE, power=power, line=line, neuron=0.1**2)
+    z = pre @ array.crossbar.weights
+    naive.read_out(z, noise, current, neurons, outputs, Draw(key, READ, 0, population.place).address(), (0, 5), post)
+    np.testing.assert_array_equal(tap.post, post)

@@ -152,7 +152,7 @@ def test_a_one_sided_pair_at_rest_costs_less_and_is_quieter_to_read():
 
 
 def test_thresholds_that_contradict_each_other_are_refused():
-    with pytest.raises(DesignError, match="lower must be below upper, found 0.8 and 0.7"):
+    with pytest.raises(DesignError, match=r"lower must be below upper, found 0\.8 and 0\.7"):
         load_design("ideal").revised(pair={"kind": "one_sided", "lower": 0.8, "upper": 0.7})
 
 

@@ -318,9 +318,7 @@ def test_own_parameters_of_another_shape_are_refused():
         def parameters(self, normal):
             return {"tau": np.ones(3)}
 
-    with pytest.raises(
-        DesignError, match=r"Odd.parameters: expected finite tau of shape .* = \(2, 7, 4\), found shape \(3,\)"
-    ):
+    with pytest.raises(DesignError, match=r"Odd.parameters: expected finite tau of shape .* = \(2, 7, 4\), found shape \(3"):
         chip_of(Odd())
 
 

@@ -29,7 +29,7 @@ from mortalsim.chips.products import (
 from mortalsim.circuits.converters import ConverterBank, fabricate_converters
 from mortalsim.devices.base import Moment
 from mortalsim.hardware import Nudge, WeightNudge
-from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, drive_blocks, drive_lines
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Normaliser, drive_blocks, drive_lines
 from mortalsim.parallel import chunks, map_chunks
 from mortalsim.streams import Streams
 
@@ -124,9 +124,9 @@ class Array:
         self.normaliser_gain = float(1 + parts.normaliser.gain_dtod * normals)
         self.blocks = None if spec.rows is None else Blocks(parts, place, n_target, streams)
         self._memory = Memory() if clamped and spec.rows is None else None
-        self._numbers = (parts.normaliser.epsilon, self.normaliser_gain, *parts.converters.dac)
-        self._normalised = spec.normaliser != "none"
-        self._normaliser = {"none": NOT_NORMALISED, "source": BY_SOURCE, "block": BY_BLOCK}[spec.normaliser]
+        where = {"none": NOT_NORMALISED, "source": BY_SOURCE, "block": BY_BLOCK}[spec.normaliser]
+        self._normaliser = Normaliser(where, epsilon=parts.normaliser.epsilon, gain=self.normaliser_gain)
+        self._converter = self.dac.with_levels(parts.converters.dac)
 
     def signal(self, v: FloatArray, overlay: Overlay | None, nudge: Nudge | None) -> Signal:
         """Return what the rows carry for the source's state ``v`` (B, n), and its products, nudged weights included."""
@@ -230,12 +230,11 @@ class Array:
     def _drive(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
         pre, power = np.empty((len(v), self.crossbar.shape[0]), np.float32), np.empty(len(v), np.float32)
         if v.size <= DRIVEN:
-            drive_lines(v, lines, self._normalised, *self._numbers, self.dac.gain, self.dac.offset, pre, power)
+            drive_lines(v, lines, self._normaliser, self._converter, pre, power)
             return pre, power
 
         def chunk(start: int, stop: int) -> None:
-            bank = self.dac.gain, self.dac.offset
-            drive_lines(v[start:stop], lines, self._normalised, *self._numbers, *bank, pre[start:stop], power[start:stop])
+            drive_lines(v[start:stop], lines, self._normaliser, self._converter, pre[start:stop], power[start:stop])
 
         map_chunks(chunk, chunks(len(v), max(1, DRIVEN // v.shape[1])))
         return pre, power
@@ -246,9 +245,8 @@ class Array:
         pre, power = np.empty((len(rows), len(v), rows.shape[1]), np.float32), np.empty((len(rows), len(v)), np.float32)
 
         def chunk(first: int, last: int) -> None:
-            some = slice(first, last)
-            bank = self.dac.gain[some], self.dac.offset[some]
-            drive_blocks(v, lines, rows[some], self._normaliser, *self._numbers, *bank, pre[some], power[some])
+            some, converter = slice(first, last), self._converter.of_blocks(first, last)
+            drive_blocks(v, lines, rows[some], self._normaliser, converter, pre[some], power[some])
 
         map_chunks(chunk, chunks(len(rows), max(1, DRIVEN // (rows.shape[1] * len(v)))))
         return pre, power

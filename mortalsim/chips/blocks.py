@@ -11,7 +11,7 @@ from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.products import Ready, Signs, column_cuts
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.hardware import WeightNudge
-from mortalsim.kernels import Draw, add_signs, read_epilogue
+from mortalsim.kernels import Draw, NeuronCircuits, Noise, add_signs, read_out
 from mortalsim.kernels.counters import PARTIAL, Key
 from mortalsim.parallel import chunks, map_chunks, workspace
 from mortalsim.streams import Streams
@@ -54,19 +54,8 @@ class Blocks:
     def _fabricate_partial(self, streams: Streams) -> None:
         width = self.count * self.n_out
         self.adc = fabricate_converters(self.parts.converters, width, streams.generator("partial sums", self.place))
-        one, zero, never = np.ones(width, np.float32), np.zeros(width, np.float32), np.full(width, np.inf, np.float32)
-        straight = (1.0, 0.0, 1.0, np.zeros((1, 0), np.float32), np.zeros((1, 0), np.float32))
-        self._circuits = (
-            _NOTHING,
-            one,
-            one,
-            zero,
-            never,
-            *straight,
-            *self.parts.converters.adc,
-            self.adc.gain,
-            self.adc.offset,
-        )
+        self._circuits = NeuronCircuits.plain(width)
+        self._converter = self.adc.with_levels(self.parts.converters.adc)
 
     def products(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge | None, gain: FloatArray) -> FloatArray:
         """Return the products of every block, (B, blocks * n_out).
@@ -134,10 +123,10 @@ class Blocks:
         """Return partial sums (B, blocks * n_out), each with noise through a converter, added up; when: key, turn, tick."""
         key, turn, tick = when
         out = np.empty_like(z)
-        noise = _NOTHING if variance is None else variance
-        power = np.zeros(len(z), np.float32)
+        own, power = _NOTHING if variance is None else variance, np.zeros(len(z), np.float32)
         address = Draw(key, PARTIAL, turn, self.place, tick).address()
-        read_epilogue(z, noise, power, 0.0, 0.0, *self._circuits, *address, 0, z.shape[1], out)
+        noise, span = Noise(own, power, line=0.0, neuron=0.0), (0, z.shape[1])
+        read_out(z, noise, _NOTHING, self._circuits, self._converter, address, span, out)
         return Ready(self.collect(out))
 
     def collect(self, z: FloatArray) -> FloatArray:

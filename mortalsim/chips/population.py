@@ -12,8 +12,8 @@ from mortalsim.chips.netlist import PopulationParts
 from mortalsim.chips.products import Sum
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
-from mortalsim.kernels import read_epilogue
-from mortalsim.kernels.counters import Key
+from mortalsim.kernels import Noise, read_out
+from mortalsim.kernels.counters import Address
 from mortalsim.parallel import map_chunks
 from mortalsim.streams import Streams
 
@@ -42,12 +42,8 @@ class Population:
         #: What each neuron's port really adds per unit of a current nudge, (n,).
         self.current_gain = (1 + parts.nudges.current_gain_dtod * gains).astype(np.float32)
         self._variance = parts.neurons.noise**2
-        neurons, tables = self.neurons, self.neurons.tables
-        self._circuits = (
-            *(neurons.gain, neurons.offset, neurons.saturation),
-            *(tables.leak, tables.start, tables.step, tables.values, tables.slopes),
-            *(*parts.converters.adc, self.adc.gain, self.adc.offset),
-        )
+        self._circuits = self.neurons.with_ports(self.current_gain)
+        self._converter = self.adc.with_levels(parts.converters.adc)
 
     def answer(
         self,
@@ -55,7 +51,7 @@ class Population:
         added: FloatArray | None,
         samples: int,
         cuts: Sequence[int] | None,
-        address: tuple[Key, int, int],
+        address: Address,
     ) -> FloatArray:
         """Return the new state (B, n) before damping.
 
@@ -82,10 +78,8 @@ class Population:
         def chunk(first: int, last: int) -> None:
             z = products.take(first, last, post)
             own = variance if noise is None else noise.take(first, last, variance)
-            read_epilogue(
-                z, own, power, line_variance, self._variance, nudge, self.current_gain, *self._circuits, *address,
-                first, last, post,
-            )  # fmt: skip
+            all_noise = Noise(own, power, line=line_variance, neuron=self._variance)
+            read_out(z, all_noise, nudge, self._circuits, self._converter, address, (first, last), post)
 
         if cuts is None:
             chunk(0, self.size)

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mortalsim.checks import FloatArray
+from mortalsim.kernels import Converter
 
 
 class Converters(BaseModel):
@@ -46,7 +47,7 @@ class Converters(BaseModel):
 
 
 class Scale(NamedTuple):
-    """The levels of a converter, as kernels take them.
+    """The levels of a converter.
 
     Parameters
     ----------
@@ -81,10 +82,14 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ConverterBank:
-    """One converter a row, (n_in,) or (blocks, n_in), or a neuron, (n,): gain and offset."""
+    """One converter a row, (n_in,) or (blocks, n_in), or a neuron, (n,): gain and offset, in units of its own signal."""
 
     gain: FloatArray
     offset: FloatArray
+
+    def with_levels(self, scale: Scale) -> Converter:
+        """Return the record that kernels take, with the levels that all share."""
+        return Converter(*scale, gain=self.gain, offset=self.offset)
 
 
 def fabricate_converters(spec: Converters, shape: int | tuple[int, ...], rng: np.random.Generator) -> ConverterBank:

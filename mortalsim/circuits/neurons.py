@@ -11,6 +11,7 @@ from mortalsim.checks import FloatArray
 from mortalsim.circuits.curves import AnyCurve, Curve, CurveTables
 from mortalsim.circuits.curves.linear import Straight
 from mortalsim.circuits.curves.relu import Relu
+from mortalsim.kernels import NeuronCircuits
 
 
 class Neurons(BaseModel):
@@ -35,6 +36,21 @@ class NeuronBank:
     offset: FloatArray
     saturation: FloatArray
     tables: CurveTables
+
+    def with_ports(self, gain: FloatArray) -> NeuronCircuits:
+        """Return the record that kernels take; ``gain`` (n,) is what each neuron's current port adds per unit."""
+        tables = self.tables
+        return NeuronCircuits(
+            port=gain,
+            gain=self.gain,
+            offset=self.offset,
+            saturation=self.saturation,
+            leak=tables.leak,
+            start=tables.start,
+            step=tables.step,
+            values=tables.values,
+            slopes=tables.slopes,
+        )
 
     def respond(self, v: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return outputs and slopes for ``v = gain z + offset`` (..., n), saturation included; for plots and oracles."""

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from threadpoolctl import threadpool_limits
 
 from mortalsim.checks import MortalsimError
+from mortalsim.kernels import compile_all
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,6 +40,8 @@ def run_tasks(function: Callable[[T], R], tasks: Sequence[T], jobs: int, label: 
         What the progress bar is called. It is shown on terminals only.
     """
     jobs = min(jobs or joblib.cpu_count(), len(tasks))
+    if jobs > 1:
+        compile_all()  # or each worker would do it, all at the same time
     results: list[Any] = [None] * len(tasks)
     with progress_bar() as bar:
         line = bar.add_task(label, total=len(tasks))

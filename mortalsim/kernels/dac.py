@@ -1,8 +1,14 @@
-"""What drives an array's input lines: length normaliser and digital-to-analog converter."""
+"""What drives an array's input lines: length normaliser and digital-to-analog converter.
+
+Shapes: B samples of n inputs; an array of K blocks of n_in rows each. Running sums of squares are `LANES` side by side.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 
 from mortalsim.kernels.jit import (
     LINES,
@@ -13,7 +19,6 @@ from mortalsim.kernels.jit import (
     ROWS,
     VECTOR,
     f8,
-    flag,
     i8,
     kernel,
     law,
@@ -25,9 +30,101 @@ BIAS = np.float32(1)  # hardware.BIAS, which stands above this room
 
 NOT_NORMALISED, BY_SOURCE, BY_BLOCK = 0, 1, 2
 
-#: Running sums kept side by side when squares are added, element i in sum i % LANES, and halved again and again at the end:
-#: a fixed order, in loops long enough for vector instructions to pay.
+#: Running sums of squares: element i is added to sum i % LANES, and the right half of the sums is added to the left half
+#: until one is left. The order is fixed, and the loops are long enough for vector instructions to pay.
 LANES = 128
+
+Vector = npt.NDArray[np.float32]
+
+
+class Normaliser(NamedTuple):
+    """A length normaliser: it gives gain / (epsilon + root mean square) times what it is given.
+
+    Parameters
+    ----------
+    place
+        `NOT_NORMALISED`, `BY_SOURCE` (the length of all inputs) or `BY_BLOCK` (the length of what each block sees).
+    epsilon
+        Above 0, so that a row of zeros stays zero.
+    gain
+        What this one really gives per unit.
+    """
+
+    place: int
+    epsilon: float
+    gain: float
+
+
+class Converter(NamedTuple):
+    """A bank of converters: levels that all share, and a gain and an offset of each.
+
+    Parameters
+    ----------
+    low, high
+        Ends of the range; infinite where there is none.
+    step, level
+        Distance between two levels, 0 without rounding; and one of the levels.
+    gain, offset
+        float32, one a line: (n,) at inputs or outputs, (K, n_in) at the rows of blocks.
+    """
+
+    low: float
+    high: float
+    step: float
+    level: float
+    gain: Vector
+    offset: Vector
+
+    def of_blocks(self, first: int, last: int) -> Converter:
+        """Return the bank of blocks ``first`` to ``last`` - 1."""
+        return self._replace(gain=self.gain[first:last], offset=self.offset[first:last])
+
+
+def drive_lines(
+    v: Vector, lines: npt.NDArray[np.int64], normaliser: Normaliser, converter: Converter, pre: Vector, power: Vector
+) -> None:
+    """Turn digital inputs into what the rows of an array carry: normalise, clip, round, then each row's own mismatch.
+
+    Parameters
+    ----------
+    v
+        float32 (B, n).
+    lines
+        int64 (k,): lines that are written over an image; their squares are added after all others.
+    normaliser
+        Used unless its place is `NOT_NORMALISED`.
+    converter
+        One for each input, (n,).
+    pre
+        float32 (B, n + 1) or (B, n), written; a column beyond the inputs is the bias line.
+    power
+        float32 (B,), written: sum of squares of each row of ``pre``.
+    """
+    compiled_drive_lines(v, lines, *normaliser, *converter, pre, power)
+
+
+def drive_blocks(
+    v: Vector, lines: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], normaliser: Normaliser, converter: Converter,
+    pre: Vector, power: Vector,
+) -> None:  # fmt: skip
+    """Turn digital inputs into what the rows of an array of blocks carry; each block sees some of the inputs.
+
+    Parameters
+    ----------
+    v, lines
+        As in `drive_lines`; lines matter for the length of all inputs alone.
+    rows
+        int64 (K, n_in): which input each row carries; n stands for the bias, n + 1 for ground.
+    normaliser
+        Of the array.
+    converter
+        One for each row, (K, n_in); those of bias and ground are not used.
+    pre
+        float32 (K, B, n_in), written.
+    power
+        float32 (K, B), written: sum of squares of each row of ``pre``.
+    """
+    compiled_drive_blocks(v, lines, rows, *normaliser, *converter, pre, power)
 
 
 @law
@@ -66,7 +163,10 @@ def sum_of_squares(row, lanes):
 
 @loop
 def sum_with_overlay(row, lines, plain, lanes):
-    """Return the sum of row^2 (n,), that of ``lines`` added last: it then matters which values these hold, not on which."""
+    """Return the sum of row^2 (n,), the squares of ``lines`` (k,) added last; ``plain`` (n,) and ``lanes`` are scratch.
+
+    Equal values on other lines then give the same bits.
+    """
     copy(row, plain)
     for i in lines:
         plain[i] = np.float32(0)
@@ -82,30 +182,37 @@ def round_to(y, step, level):
     return np.rint((y - level) / step) * step + level if step > 0 else y
 
 
+@law
+def single(low, high, step, level):
+    """Return a converter's levels in float32."""
+    return np.float32(low), np.float32(high), np.float32(step), np.float32(level)
+
+
 @loop
-def convert_all(row, factor, low, high, step, level, gain, offset, out):
-    """Write row * factor (n,), clipped and rounded, through each line's gain and offset to ``out``."""
+def convert_all(row, factor, levels, gain, offset, out):
+    """Write row * factor (n,), clipped and rounded to ``levels``, through each line's gain and offset to ``out``."""
+    low, high, step, level = levels
     for i in range(row.size):
         out[i] = round_to(clip(row[i] * factor, low, high), step, level) * gain[i] + offset[i]
 
 
 @loop
 def take_lines(v, rows, out):
-    """Write what the rows of a block see of ``v`` (n,) to ``out`` (n_in,): 0 where they carry the bias or ground."""
+    """Write the inputs ``v`` (n,) that the ``rows`` (n_in,) of a block see to ``out``; 0 for the bias and for ground."""
     for i in range(rows.size):
         out[i] = v[rows[i]] if rows[i] < v.size else np.float32(0)
 
 
 @loop
 def set_ends(rows, n, pre):
-    """Write what no converter drives: the bias where ``rows`` are ``n``, ground where they are more."""
+    """Write what no converter drives to ``pre`` (n_in,): the bias where ``rows`` are ``n``, ground where they are more."""
     for i in range(rows.size):
         pre[i] = BIAS if rows[i] == n else np.float32(0) if rows[i] > n else pre[i]
 
 
 @loop
 def count_below(rows, n):
-    """Return how many ``rows`` are below ``n``."""
+    """Return how many ``rows`` (n_in,) carry an input, and not the bias or ground."""
     total = 0
     for i in range(rows.size):
         total += rows[i] < n
@@ -113,81 +220,41 @@ def count_below(rows, n):
 
 
 @law
-def normalising(total, n, eps, norm_gain):
-    """Return what brings n numbers whose squares add up to ``total`` to unit mean square."""
-    return np.float32(norm_gain) / (np.float32(eps) + np.sqrt(total / np.float32(n)))
+def normalising(total, n, epsilon, gain):
+    """Return the normaliser's factor for ``n`` numbers whose squares add up to ``total``."""
+    return np.float32(gain) / (np.float32(epsilon) + np.sqrt(total / np.float32(n)))
 
 
-@kernel(MATRIX, LINES, flag, f8, f8, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
-def drive_lines(v, lines, normalise, eps, norm_gain, low, high, step, level, gain, offset, pre, power):
-    """Turn digital inputs into what the rows of an array carry: normalise, clip, round, then each row's own mismatch.
-
-    Parameters
-    ----------
-    v
-        float32 (B, n).
-    lines
-        int64 (k,): lines that are written over an image; their squares are added after all others.
-    normalise
-        Whether each row is divided by ``eps`` plus its root mean square; a row of zeros stays zero.
-    eps
-        Above 0.
-    norm_gain
-        What the normaliser really gives per unit; used only if ``normalise``.
-    low, high
-        Ends of the converters' range; infinite means no clipping.
-    step, level
-        Distance between two converter levels, 0 meaning no rounding; and one of the levels.
-    gain, offset
-        float32 (n,): the converters' mismatch, row by row.
-    pre
-        float32 (B, n + 1) or (B, n), written; a column beyond the inputs is the bias line.
-    power
-        float32 (B,), written: sum of squares of each row of ``pre``.
-    """
+@kernel(MATRIX, LINES, i8, f8, f8, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
+def compiled_drive_lines(v, lines, place, epsilon, norm_gain, low, high, step, level, gain, offset, pre, power):
+    """Do `drive_lines`, the records taken apart in the order of their fields."""
     n = v.shape[1]
     lanes, plain = np.empty(LANES, np.float32), np.empty(n, np.float32)
-    least, most, width, start = np.float32(low), np.float32(high), np.float32(step), np.float32(level)
+    levels = single(low, high, step, level)
     for b in range(v.shape[0]):
         factor = np.float32(1)
-        if normalise:
-            factor = normalising(sum_with_overlay(v[b], lines, plain, lanes), n, eps, norm_gain)
-        convert_all(v[b], factor, least, most, width, start, gain, offset, pre[b, :n])
+        if place != NOT_NORMALISED:
+            factor = normalising(sum_with_overlay(v[b], lines, plain, lanes), n, epsilon, norm_gain)
+        convert_all(v[b], factor, levels, gain, offset, pre[b, :n])
         for i in range(n, pre.shape[1]):
             pre[b, i] = BIAS
         power[b] = sum_of_squares(pre[b], lanes)
 
 
 @kernel(MATRIX, LINES, ROWS, i8, f8, f8, f8, f8, f8, f8, MATRIX, MATRIX, OUT_CUBE, OUT_MATRIX)
-def drive_blocks(v, lines, rows, place, eps, norm_gain, low, high, step, level, gain, offset, pre, power):
-    """Do `drive_lines` for an array of blocks, each of which sees some of the inputs.
-
-    Parameters
-    ----------
-    v, lines, eps, norm_gain, low, high, step, level
-        As in `drive_lines`; lines matter for the length of all inputs alone.
-    rows
-        int64 (blocks, n_in): which input each row carries; n stands for the bias, n + 1 for ground.
-    place
-        `NOT_NORMALISED`, `BY_SOURCE` (divided by the length of all inputs) or `BY_BLOCK` (by that of what the block sees).
-    gain, offset
-        float32 (blocks, n_in): the converters' mismatch.
-    pre
-        float32 (blocks, B, n_in), written.
-    power
-        float32 (blocks, B), written: sum of squares of each row of ``pre``.
-    """
+def compiled_drive_blocks(v, lines, rows, place, epsilon, norm_gain, low, high, step, level, gain, offset, pre, power):
+    """Do `drive_blocks`, the records taken apart in the order of their fields."""
     n, n_in = v.shape[1], rows.shape[1]
     lanes, plain, seen = np.empty(LANES, np.float32), np.empty(n, np.float32), np.empty(n_in, np.float32)
-    least, most, width, start = np.float32(low), np.float32(high), np.float32(step), np.float32(level)
+    levels = single(low, high, step, level)
     for b in range(v.shape[0]):
         factor = np.float32(1)
         if place == BY_SOURCE:
-            factor = normalising(sum_with_overlay(v[b], lines, plain, lanes), n, eps, norm_gain)
+            factor = normalising(sum_with_overlay(v[b], lines, plain, lanes), n, epsilon, norm_gain)
         for k in range(rows.shape[0]):
             take_lines(v[b], rows[k], seen)
             if place == BY_BLOCK:
-                factor = normalising(sum_of_squares(seen, lanes), max(1, count_below(rows[k], n)), eps, norm_gain)
-            convert_all(seen, factor, least, most, width, start, gain[k], offset[k], pre[k, b])
+                factor = normalising(sum_of_squares(seen, lanes), max(1, count_below(rows[k], n)), epsilon, norm_gain)
+            convert_all(seen, factor, levels, gain[k], offset[k], pre[k, b])
             set_ends(rows[k], n, pre[k, b])
             power[k, b] = sum_of_squares(pre[k, b], lanes)

@@ -12,22 +12,20 @@ vector written and another one that might overlap it.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba as nb
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.registry import CPUDispatcher
+
+from mortalsim.kernels.compiling import Inner, register
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": False, "error_model": "numpy"}
+FLAGS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
 
-#: For what only compiled code calls: no way in from Python or C is made.
+#: For what kernels alone call: no entry from Python or C is made, which would be half of what there is to compile.
 INSIDE: dict[str, Any] = {**FLAGS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 # Types for signatures. A read-only array type accepts writable arrays too, so inputs ask for no more than they need.
@@ -53,95 +51,28 @@ def law(function: F) -> F:
 
 
 def loop(function: F) -> F:
-    """Compile an inner loop, for the types that its callers bring."""
-    return cast(F, njit(**INSIDE)(function))
+    """Compile an inner loop, for the types that its callers bring. A call from Python raises a `TypeError`."""
+    return cast(F, _inner(njit(**INSIDE)(function)))
 
 
 def part(function: F) -> F:
-    """Put a function into the one or two places that call it before compiling: layers would each be compiled again."""
-    return cast(F, njit(inline="always", **INSIDE)(function))
+    """Inline a stretch of a kernel before types are inferred: as a function of its own it is compiled once per caller."""
+    return cast(F, _inner(njit(inline="always", **INSIDE)(function)))
+
+
+def _inner(code: Any) -> Any:
+    if isinstance(code, CPUDispatcher):  # with the jit off it is the plain function
+        code.__class__ = Inner
+    return code
 
 
 def kernel(*signature: Any, returns: Any = nb.void) -> Callable[[F], F]:
-    """Compile a public kernel for exactly one signature, so that a wrong type is refused instead of compiled anew."""
+    """Make a kernel, compiled at its first call for exactly one signature: a wrong type is refused, not compiled anew."""
 
-    def compiled(function: F) -> F:
-        say_if_new(function)
-        return cast(F, njit(returns(*signature), **FLAGS)(function))
+    def made(function: F) -> F:
+        code = njit(**FLAGS)(function)
+        if isinstance(code, CPUDispatcher):
+            register(code, returns(*signature))
+        return cast(F, code)
 
-    return compiled
-
-
-_said: list[str] = []
-
-#: Seconds after which a process that compiles beside this one is given up.
-PATIENCE = 120
-
-
-def is_new(name: str, neighbour: Callable[..., Any]) -> bool:
-    """Return whether the kernel of this name, in the folder of ``neighbour``, is still to be compiled."""
-    if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return False
-    folder: str = FunctionCache(neighbour).cache_path  # type: ignore[no-untyped-call]
-    return not any(Path(folder).glob(f"*.{name}-*.nbi"))
-
-
-def say_if_new(function: Callable[..., Any]) -> None:
-    """Tell whoever sits at a terminal, once, why the first import takes so long."""
-    if not _said and sys.stderr.isatty() and is_new(function.__qualname__, function):
-        _said.append("mortalsim: compiling its kernels for this machine, this once; it takes 15 to 20 seconds")
-        sys.stderr.write(_said[0] + "\n")
-        sys.stderr.flush()
-
-
-@contextmanager
-def compiled_beside(module: str, name: str) -> Iterator[None]:
-    """Have another process compile a module of this room into the cache while this one compiles what it imports inside.
-
-    Two cores then share the work, which numba's own lock keeps threads from doing. Nothing happens if the module's kernel
-    ``name`` is there already; what the other process does not do, or not in time, is done later by this one.
-    """
-    other = _compiling(module) if is_new(name, law) else None
-    try:
-        yield
-    finally:
-        if other is not None:
-            with suppress(subprocess.TimeoutExpired):
-                other.wait(timeout=PATIENCE)
-            other.kill()  # nothing happens to one that has ended
-            other.wait()
-
-
-def _compiling(module: str) -> subprocess.Popen[bytes] | None:
-    """Return a process that compiles a module, or None where there is no Python to begin one with."""
-    if "python" not in Path(sys.executable or "").name.lower() or getattr(sys, "frozen", False):
-        return None
-    # It looks where this process looks, and nowhere else. The room itself is not to be imported there, or all would be
-    # compiled twice.
-    script = (
-        f"import sys; sys.path[:] = {[entry for entry in sys.path if isinstance(entry, str)]!r}; "
-        f"room = type(sys)({__package__!r}); room.__path__ = [{str(Path(__file__).parent)!r}]; "
-        f"sys.modules[room.__name__] = room; import {__package__}.{module}"
-    )
-    nowhere = subprocess.DEVNULL
-    try:
-        return subprocess.Popen([sys.executable, "-c", script], stdin=nowhere, stdout=nowhere, stderr=nowhere)
-    except OSError:
-        return None
-
-
-def drop_stale_cache(folder: Path) -> None:
-    """Remove cached machine code older than any source in ``folder``.
-
-    numba looks at a kernel's own file alone, so after an edit of a law in another file the old law would go on running.
-    """
-    if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return
-    newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
-    for cached in Path(FunctionCache(law).cache_path).glob("*.nb[ic]"):  # type: ignore[no-untyped-call]
-        with suppress(OSError):  # another process may be doing the same, or the folder may be read-only
-            if cached.stat().st_mtime < newest:
-                cached.unlink()
-
-
-drop_stale_cache(Path(__file__).parent)
+    return made

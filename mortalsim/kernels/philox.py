@@ -5,8 +5,10 @@ stored to draw the same number again, and a plain-numpy twin gives the same bits
 R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, section 3.3 (constants in table 2). Seven
 rounds are the fewest that passed all of TestU01's BigCrush there; the usual ten cost two fifths more.
 
-The logarithm, sine and cosine are polynomials of our own in float32, made of + and * only: the machine's library would give
-other last bits on other machines, and compilers can turn these loops into vector instructions.
+The logarithm, sine and cosine are polynomials in float32, made of + and * only: the machine's library would give other last
+bits on other machines, and compilers can turn these loops into vector instructions.
+
+Shapes: m blocks of four 32-bit words, or the m words or normals at one place of each block; rows of n numbers.
 """
 
 from __future__ import annotations
@@ -71,6 +73,8 @@ def uniform(word):
 @law
 def natural_log(x):
     """Return ln x of a positive, normal float32."""
+    # The bits of a float32, taken as a whole number, give exponent and mantissa without a call of the library, which other
+    # machines would answer with other last bits and which would keep the loop from vector instructions.
     bits = np.float32(x).view(np.int32)
     exponent = np.int32(np.int32(bits - ROOT_HALF_BITS) >> np.int32(23))
     f = np.int32(bits - (exponent << np.int32(23))).view(np.float32) - ONE
@@ -86,13 +90,16 @@ def natural_exp(x):
     k = max(np.rint(x * ONE_BY_LN2), LEAST_EXPONENT)
     r = max((x - k * LN2_HIGH) - k * LN2_LOW, -ONE)
     value = ONE + (r + (r * r) * (E0 + r * (E1 + r * (E2 + r * (E3 + r * E4)))))
+    # 2^k by writing k into the exponent's bits: exact, and no call of the library.
     return value * np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
 @law
 def cos_sin(angle):
     """Return cosine and sine of ``angle`` / 2^32 turns, uint32."""
-    # The nearest quarter turn and what is left of the angle, -1/2 to 1/2 quarter turns; numba widens unless told not to.
+    # The top three bits give the nearest quarter turn; the others, shifted up and taken as signed, are the distance to it,
+    # -1/2 to 1/2 quarter turns. That saves a division and a rounding. The casts keep numba from widening to 64 bits, which
+    # would halve the vectors.
     octant = np.uint32(angle >> np.uint32(29))
     quarter = np.uint32(((octant + np.uint32(1)) >> np.uint32(1)) & np.uint32(3))
     t = np.float32(np.uint32(angle << np.uint32(2)).view(np.int32)) * TWO_TO_32
@@ -108,6 +115,7 @@ def cos_sin(angle):
 @law
 def normal_pair(word_a, word_b):
     """Return two independent standard normals (Box and Muller 1958); 31 bits of radius reach 6.7 standard deviations."""
+    # 31 bits and not 32: AVX2 turns signed whole numbers into float32 in one instruction, and has none for unsigned ones.
     u = (np.float32(np.int32(word_a >> np.uint64(1))) + HALF) * TWO_TO_31
     radius = np.sqrt(np.float32(-2) * natural_log(u))
     x, y = cos_sin(np.uint32(word_b))
@@ -125,8 +133,9 @@ def normals_of_halves(word):
 
 @loop
 def draw_words(w0, w1, w2, w3, c2, c3, key):
-    """Replace the counters in w0 and w1 (m,) by two words of (w0[i], w1[i], c2, c3); w2 and w3 (m,) get the others."""
-    # Contiguous vectors and as few as can be: with five, compilers give up proving them apart and the loop stays scalar.
+    """Write the words of the m counters (w0[i], w1[i], c2, c3) to w0, w1, w2 and w3, (m,) each."""
+    # Counters and words share vectors: with a fifth one the compiler gives up proving that they do not overlap, and the loop
+    # stays scalar.
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     for i in range(w0.size):
         a, b, c, d = philox4x32(w0[i], w1[i], c2, c3, k0, k1)
@@ -138,7 +147,7 @@ def draw_words(w0, w1, w2, w3, c2, c3, key):
 
 @loop
 def draw_blocks(m, c1, c2, c3, key, words):
-    """Replace the block counters in words[0, :m] by words 0 of those blocks; the next three rows get the other words."""
+    """Replace the block counters in words[0, :m] by words 0 of these blocks; rows 1 to 3 get words 1 to 3."""
     fill(words[1, :m], c1)
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c2, c3, key)
 
@@ -152,7 +161,7 @@ def pair_up(words_a, words_b, x, y):
 
 @loop
 def pair_up_halves(m, words, x, y):
-    """Turn m words into two vectors of normals of 16 bits each: enough for what repeats of one pulse differ by."""
+    """Turn m words into two vectors of normals, of 16 bits each: enough for cycle-to-cycle noise."""
     for i in range(m):
         x[i], y[i] = normals_of_halves(words[i])
 
@@ -165,7 +174,7 @@ def new_scratch(blocks):
 
 @loop
 def draw_normals(m, c2, c3, key, words, normals):
-    """Fill normals[:, :m] with the four normals of counters (words[0, i], words[1, i], c2, c3), i < m; uses up ``words``."""
+    """Fill normals[:, :m] with the four normals of each counter (words[0, i], words[1, i], c2, c3); overwrites ``words``."""
     draw_words(words[0, :m], words[1, :m], words[2, :m], words[3, :m], c2, c3, key)
     pair_up(words[0, :m], words[1, :m], normals[0, :m], normals[1, :m])
     pair_up(words[2, :m], words[3, :m], normals[2, :m], normals[3, :m])
@@ -204,10 +213,10 @@ def normal_row(key, first, c1, c2, c3, out, scratch):
 
 @loop
 def normal_rows(key, c1, c2, c3, first, out, scratch):
-    """Do `normal_row` for counters c1, c1 + 1, ... into the rows of ``out`` (rows, n): many narrow rows in one go."""
+    """Do `normal_row` for each row of ``out`` (rows, n), counters c1, c1 + 1, ...: many narrow rows fill one loop."""
     words, quads = scratch
     rows, blocks = out.shape[0], (out.shape[1] + 3) // 4
-    if blocks > words.shape[1]:  # wide rows come one by one
+    if blocks > words.shape[1]:  # a row wider than the scratch comes alone
         return normal_row(key, first, c1, c2, c3, out[0], scratch)
     for r in range(rows):
         count_from(first, words[0, r * blocks : (r + 1) * blocks])

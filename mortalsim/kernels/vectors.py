@@ -1,4 +1,4 @@
-"""Loops over plain vectors that several kernels need."""
+"""Loops over plain vectors, of m or n numbers, that several kernels need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mortalsim.kernels.jit import loop
 
 @loop
 def fill(values, value):
-    """Set all of ``values`` (m,); the same written as a slice takes numba long to compile."""
+    """Set all of ``values`` (m,); numba takes long to compile the assignment of a slice."""
     for i in range(values.size):
         values[i] = value
 
