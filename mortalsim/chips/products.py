@@ -14,9 +14,7 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.chips.images import Images
-from mortalsim.hardware import WeightNudge
-from mortalsim.kernels import add_signs, sign_pattern
-from mortalsim.kernels.counters import SIGN_COLUMNS, SIGN_ROWS, SIGNS, Address, split_key, where
+from mortalsim.circuits.patterns import Pattern
 from mortalsim.parallel import chunks, workspace
 
 #: Columns of one chunk, a whole number of vector registers wide; and multiplications below which a second thread
@@ -33,29 +31,6 @@ def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
     if line * n_out <= WORTHWHILE:
         return [0, n_out]
     return chunks(n_out, CHUNK, EDGE, 1 + AHEAD / (line * CHUNK))
-
-
-class Signs:
-    """Where the signs of weight nudges on one array are found.
-
-    Parameters
-    ----------
-    place
-        Of the array in the chip.
-    """
-
-    def __init__(self, place: int) -> None:
-        self._each, self._rows, self._columns = (where(part, place) for part in (SIGNS, SIGN_ROWS, SIGN_COLUMNS))
-
-    def each(self, nudge: WeightNudge) -> Address:
-        """Return the address of a pattern with one sign a weight."""
-        return Address(split_key(nudge.key), nudge.index, self._each)
-
-    def rank_one(self, nudge: WeightNudge, rows: int, columns: int) -> tuple[FloatArray, FloatArray]:
-        """Return the signs of rows and columns of a rank-1 pattern."""
-        key = split_key(nudge.key)
-        by_row = sign_pattern(Address(key, nudge.index, self._rows), rows)
-        return by_row, sign_pattern(Address(key, nudge.index, self._columns), columns)
 
 
 class Products(Protocol):
@@ -93,25 +68,25 @@ class OfImages:
 
 
 @dataclass(eq=False, slots=True)
-class WithSigns:
-    """pre @ (weights + amplitude * signs), each column's signs through its own gain; weights of one row stand for all."""
+class WithPattern:
+    """pre @ (weights + amplitude * gain * pattern), each column with its own gain; weights of one row stand for all."""
 
     pre: FloatArray
     weights: FloatArray
     amplitude: float
     gain: FloatArray
-    address: Address
+    pattern: Pattern
 
     def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
         nudged = workspace(self.pre.shape[1], last - first)
-        add_signs(self.weights, self.amplitude, self.gain, self.address, 0, first, nudged)
+        self.pattern.add(self.weights, self.amplitude, self.gain, 0, first, nudged)
         np.matmul(self.pre, nudged, out=room[:, first:last])
         return room
 
 
 @dataclass(eq=False, slots=True)
-class PlusRankOne:
-    """Others plus rows[:, None] * columns: what a rank-1 nudge adds."""
+class PlusFactors:
+    """Others plus rows[:, None] * columns: what a nudge whose pattern is one outer product adds."""
 
     others: Products
     rows: FloatArray
@@ -189,32 +164,33 @@ class Memory:
         (B, n_in) and (B, n_out): what the rows carried, and its products.
     version
         Of the weights with which the products were made; -1: of none.
-    address, turned
-        Of a nudge, and the products with its signs alone.
+    mark, pattern_products
+        Pattern, key and index of a nudge, and the products with its pattern alone, at amplitude 1.
     """
 
     pre: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     z: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    turned: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    pattern_products: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     version: int = -1
-    address: tuple[int, ...] = ()
+    mark: tuple[object, ...] = ()
 
     def holds(self, pre: FloatArray, n_out: int, version: int) -> bool:
         """Return whether ``z`` holds the products of ``pre`` and the weights of this version; if not, make room for them."""
         fits = self.pre.shape == pre.shape
         if fits and self.version == version and np.array_equal(self.pre[0], pre[0]) and np.array_equal(self.pre, pre):
             return True
-        self.version, self.address = -1, ()  # until all products are there
+        self.version, self.mark = -1, ()  # until all products are there
         if not fits:
-            self.pre, self.z, self.turned = np.empty_like(pre), np.empty((len(pre), n_out), np.float32), self.turned[:0]
+            self.pre, self.z = np.empty_like(pre), np.empty((len(pre), n_out), np.float32)
+            self.pattern_products = self.pattern_products[:0]
         np.copyto(self.pre, pre)
         return False
 
-    def holds_signs(self, address: tuple[int, ...]) -> bool:
-        """Return whether ``turned`` holds the products with these signs; if not, make room for them."""
-        if self.address == address:
+    def holds_pattern(self, mark: tuple[object, ...]) -> bool:
+        """Return whether ``pattern_products`` holds the products with this pattern; if not, make room for them."""
+        if self.mark == mark:
             return True
-        self.address = ()
-        if self.turned.shape != self.z.shape:
-            self.turned = np.empty_like(self.z)
+        self.mark = ()
+        if self.pattern_products.shape != self.z.shape:
+            self.pattern_products = np.empty_like(self.z)
         return False

@@ -257,6 +257,8 @@ class Datasheet:
         What the chip can do.
     patterns
         Names of the patterns that weight nudges may have.
+    families
+        Those patterns whose indices belong together under one key: a learner should walk through them, 0, 1, 2, ...
     seconds_per_read, joules_per_read
         Of one sample: waves times the read time; devices and output converters of every answer, and input converters once
         for every state that drives an array.
@@ -272,6 +274,7 @@ class Datasheet:
     patterns: frozenset[str]
     seconds_per_read: float
     joules_per_read: float
+    families: frozenset[str] = frozenset()
 
     @cached_property
     def n_inputs(self) -> int:
