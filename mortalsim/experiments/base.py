@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from threadpoolctl import threadpool_limits
 
-from mortalsim.chips import load_design
+from mortalsim import build
 from mortalsim.report.results import Results
 from mortalsim.report.runfolder import Record, new_folder, versions
 
@@ -52,7 +52,7 @@ class Experiment(BaseModel, ABC):
     def used_designs(self) -> dict[str, dict[str, Any]]:
         """Return all fields of each design that the fields ``design`` and ``designs`` name; a file may change later."""
         names = [*getattr(self, "designs", ()), *filter(None, [getattr(self, "design", None)])]
-        return {str(name): load_design(name).fields() for name in names}
+        return {str(name): build.find_design(name).fields() for name in names}
 
     @classmethod
     def name(cls) -> str:

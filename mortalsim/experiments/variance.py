@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from mortalsim import build
 from mortalsim.checks import DesignError, FloatArray
-from mortalsim.chips import SimulatedChip, load_design, oracle
+from mortalsim.chips import SimulatedChip, oracle
 from mortalsim.chips.writing import replayed
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
@@ -81,7 +81,7 @@ class Variance(Experiment):
     jobs: Jobs = 0
 
     def run(self) -> Results:
-        if load_design(self.design).long:
+        if build.find_design(self.design).long:
             raise DesignError(
                 f"design: expected one in short form, as `variance` varies its widths, found {self.design!r}, which lists "
                 "its populations. Choose a design with `sizes`."

@@ -10,7 +10,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, check_between
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
-from mortalsim.learners.base import Batch, Info, Learner, State, ask, half_linear, output_of
+from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy
 
 

@@ -110,14 +110,6 @@ class Learner(ABC):
         """Return scores (B, classes) for ``x`` (B, n_inputs); the largest is the prediction."""
 
 
-def half_linear(progress: float) -> float:
-    """Return the factor of the step size: 1 for the first half of training, then linearly to 0.
-
-    Source: Hinton's MATLAB for the Forward-Forward algorithm, ``ffnew.m`` lines 130-134, made continuous.
-    """
-    return min(1.0, 2.0 * (1.0 - progress))
-
-
 def output_of(trace: Trace) -> FloatArray:
     """Return the output of a chip that has one."""
     if trace.output is None:

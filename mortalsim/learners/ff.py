@@ -10,7 +10,8 @@ from scipy.special import expit, softmax
 
 from mortalsim.checks import FloatArray, ShapeError, check_between, check_name
 from mortalsim.hardware import Chip, Datasheet, Overlaid, Port, Samples, Shrink, Task, Trace
-from mortalsim.learners.base import Batch, Info, Learner, Pull, State, ask, half_linear, output_of
+from mortalsim.learners.base import Batch, Info, Learner, Pull, State, ask, output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy, goodness
 
 #: Samples of one read of a prediction, each image counted once for every label.

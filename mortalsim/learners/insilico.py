@@ -9,7 +9,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, output_of, random_weights
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of, random_weights
+from mortalsim.learners.schedules import half_linear
 from mortalsim.models import Twin
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, check_between, check_name
 from mortalsim.hardware import DEFAULT_PATTERN, Chip, Datasheet, Port, Replay, Task, WeightNudge
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, output_of
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy
 
 
