@@ -70,7 +70,9 @@ def build(arguments: list[str]) -> typer.Typer:
     for name, summary in Registry("mortalsim.experiments", object).summaries().items():
         body = _command(name) if name == chosen else _placeholder
         app.command(name, help=summary)(body)
-    app.command("list", help="Name the designs, devices, patterns, learners, data sets and whatever else is a file of its own.")(_list)
+    app.command(
+        "list", help="Name the designs, devices, patterns, learners, data sets and whatever else is a file of its own."
+    )(_list)
     app.command("show", help="Print the netlist of a design, its timetable and its costs, and draw a picture of it.")(_show)
     return app
 

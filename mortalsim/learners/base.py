@@ -16,7 +16,7 @@ from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
 #: What a learner remembers between steps: named arrays, nothing else, so that a checkpoint is data.
 State: TypeAlias = dict[str, np.ndarray]
 
-#: What a step reports: at least ``"loss"``.
+#: What a step reports, numbers by name: at least ``"loss"``.
 Info: TypeAlias = dict[str, float]
 
 
@@ -53,7 +53,9 @@ class Learner(ABC):
     """A learning rule that sees nothing of a chip but the seam.
 
     Subclasses are frozen dataclasses whose fields are the hyper-parameters. One instance serves any number of chips:
-    everything that changes lives in the state.
+    everything that changes lives in the state. A subclass's docstring describes its state in the section ``State``, by
+    ``key : type shape``, and what its steps report in the section ``Info``, by ``key : unit``. The reference page of the
+    learners is made from these, and a test compares them with what `init` and `step` return.
 
     Parameters
     ----------

@@ -59,6 +59,27 @@ class ForwardForward(Learner):
         is the only one). ``"softmax"``: one read with a neutral label, the head's output.
     learn_ticks, score_ticks
         Last ticks of each population whose goodness is learned, and is summed for a prediction; 0: all of them.
+
+    State
+    -----
+    steps : int64 (1,)
+        Steps taken.
+    due : float64 (1,)
+        Schedule factors summed up since the last request to shrink, steps.
+    mean {population} : float32 (size,)
+        Of each hidden population: running mean of its activities on positive data, a tenth of it from the last step.
+    threshold {population} : float32 (1,)
+        Of each hidden population: the goodness above which an image counts as right.
+    gradient{array} : float32 (array)
+        Of each array into a hidden population, where ``momentum`` is above 0: running mean of its products.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the head on neutral labels; on a chip without an output ``pair_errors``.
+    pair_errors : fraction
+        Share of the batch's images whose wrong label has more goodness than the right one, mean over hidden populations and
+        the ticks learned.
     """
 
     name: ClassVar[str] = "ff"

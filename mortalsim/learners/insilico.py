@@ -22,6 +22,22 @@ class InSilico(Learner):
     ----------
     rate
         Adam's step size, falling as `half_linear` says; its other constants are 0.9, 0.999 and 1e-8.
+
+    State
+    -----
+    steps : float64 (1,)
+        Steps taken.
+    weights{array} : float32 (array)
+        The twin's weights, clipped to the array's weight range.
+    mean{array} : float32 (array)
+        Adam's running mean of the gradient.
+    square{array} : float32 (array)
+        Adam's running mean of the squared gradient.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the twin's output before the step.
     """
 
     name: ClassVar[str] = "insilico"

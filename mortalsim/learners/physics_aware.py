@@ -28,6 +28,18 @@ class PhysicsAware(Learner):
     sync_every
         Steps between two times that the shadow is programmed onto the chip, to keep the two together; the first step
         always does it. 0 never does it again.
+
+    State
+    -----
+    steps : int64 (1,)
+        Steps taken.
+    weights{array} : float32 (array)
+        The digital shadow: weights that were asked for, clipped to the array's weight range.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the chip's output before the step.
     """
 
     name: ClassVar[str] = "physics_aware"

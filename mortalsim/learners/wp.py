@@ -37,6 +37,11 @@ class WeightPerturbation(Learner):
         probes of a step are the first ones under one key.
     temperature
         Of `objectives.cross_entropy`. Below 1 it suits outputs that the weights' range keeps small.
+
+    Info
+    ----
+    loss : nats
+        Mean over probes of the two losses that each compares, as `objectives.cross_entropy` has them at ``temperature``.
     """
 
     name: ClassVar[str] = "wp"
