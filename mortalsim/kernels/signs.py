@@ -5,9 +5,9 @@ the lowest of word 0; a set bit means +1. Signs of rows alone take row i from bi
 and signs of columns alone take column j from SIGN_COLUMNS in the same way. The blocks of an array stand one below the other
 as rows, side by side as columns.
 
-`add_signs` never makes a vector of +1 and -1. A float32 has its own sign in its highest bit, so a random bit is shifted there
-and XORed into the step. With the bit of each weight looked up by `sign` instead, the kernel takes 0.63 ns a weight instead of
-0.42, the drawing of the bits included (600 x 600 weights, one core).
+`add_signs` never makes a vector of +1 and -1. A float32 has its own sign in its highest bit, so a random bit is shifted
+there and XORed into the step. With the bit of each weight looked up by `sign` instead, the kernel takes 0.63 ns a weight
+instead of 0.42, the drawing of the bits included (600 x 600 weights, one core).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def draw_signs(key, turn, where, first, signs, scratch):
 
 @loop
 def shift_words(words, low, out):
-    """Write words (m,) of 32 bits each to ``out``: the bits of blocks of words (4, blocks), from bit ``low`` of the first on.
+    """Write words of 32 bits to ``out`` (m,): the bits of blocks of words (4, blocks), from bit ``low`` of the first on.
 
     A row begins at any bit of a block. Once its bits begin at bit 0 of a word, every word is unpacked by the same 32 shifts.
     """
