@@ -222,7 +222,7 @@ def _guarded(body: Callable[[], None]) -> None:
         body()
     except (KeyboardInterrupt, _Terminated) as error:
         _stop_early(error)
-    except BrokenPipeError:  # whoever reads our output has read enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         raise
     except json.JSONDecodeError as error:
         _stop(f"a file that should hold JSON does not ({error}); was it cut off?", BAD_INPUT)

@@ -43,7 +43,7 @@ MEMO_LIMIT = 8_000_000
 
 
 class Overlay(NamedTuple):
-    """How the samples of an input population hang together.
+    """How the samples of an input population share images.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Array:
     now
         Time of fabrication, seconds.
     clamped
-        Whether inputs drive it: then the next read may bring the same again, and its products are remembered.
+        Whether inputs drive it. Then the next read may bring the same input again, so the products are remembered.
     before
         Number of weights in the arrays at lower places.
     """
@@ -247,7 +247,7 @@ class Array:
 
     def _drive_blocks(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
         rows = self.parts.spec.rows
-        assert rows is not None  # noqa: S101 - who has blocks has tables
+        assert rows is not None  # noqa: S101 - an array of blocks has tables
         pre, power = np.empty((len(rows), len(v), rows.shape[1]), np.float32), np.empty((len(rows), len(v)), np.float32)
 
         def chunk(first: int, last: int) -> None:

@@ -39,7 +39,7 @@ class Blocks:
 
     def __init__(self, parts: ArrayParts, place: int, size: int, streams: Streams) -> None:
         table = parts.spec.columns
-        assert table is not None  # noqa: S101 - who has blocks has tables
+        assert table is not None  # noqa: S101 - an array of blocks has tables
         self.parts, self.place, self.size, self.digital = parts, place, size, parts.digital
         self.count, self.n_out = table.shape
         self._table = table

@@ -1,4 +1,4 @@
-"""Products of rows and weights, nudges included: one short class for each way to come by them.
+"""Products of rows and weights, nudges included: one short class for each way of working them out.
 
 Each has one method, ``take(first, last, room)``: the array (B, n_out) in whose columns ``first`` to ``last`` - 1 the
 products stand, ``room`` or one of its own.
@@ -26,7 +26,10 @@ FETCH, AHEAD = 4, 5_000_000
 
 
 def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
-    """Return where to cut the columns of an array into chunks, by the amount of work alone."""
+    """Return where to cut the ``n_out`` columns of an array into chunks for threads: 0, the cuts and ``n_out``.
+
+    The cuts depend on the amount of work alone, ``samples * n_in`` multiplications a column, never on the number of threads.
+    """
     line = (samples + FETCH) * n_in
     if line * n_out <= WORTHWHILE:
         return [0, n_out]
@@ -57,7 +60,7 @@ class Plain:
 
 @dataclass(eq=False, slots=True)
 class OfImages:
-    """The same for samples that share images."""
+    """pre @ weights for samples that share images."""
 
     images: Images
     weights: FloatArray
@@ -86,7 +89,7 @@ class WithPattern:
 
 @dataclass(eq=False, slots=True)
 class PlusFactors:
-    """Others plus rows[:, None] * columns: what a nudge whose pattern is one outer product adds."""
+    """The products of ``others`` plus rows[:, None] * columns: a nudge whose pattern is one outer product."""
 
     others: Products
     rows: FloatArray
@@ -101,7 +104,7 @@ class PlusFactors:
 
 @dataclass(eq=False, slots=True)
 class PlusScaled:
-    """Others plus a factor times further ones."""
+    """The products of ``others`` plus ``factor`` times those of ``further``."""
 
     others: Products
     further: Products
@@ -117,7 +120,7 @@ class PlusScaled:
 
 @dataclass(eq=False, slots=True)
 class Ready:
-    """Products that are there already."""
+    """Products ``z`` (B, n_out) that have been worked out before."""
 
     z: FloatArray
 
@@ -127,7 +130,7 @@ class Ready:
 
 @dataclass(eq=False, slots=True)
 class Repeated:
-    """Others (B, n_out), so many times one below the other: samples that share all their images."""
+    """The products of ``others`` (B, n_out), ``times`` times one below the other: samples that share all their images."""
 
     others: Products
     times: int
@@ -141,7 +144,7 @@ class Repeated:
 
 @dataclass(eq=False, slots=True)
 class Sum:
-    """Several arrays' products, added up."""
+    """The sum of several arrays' products."""
 
     parts: Sequence[Products]
 
@@ -156,7 +159,7 @@ class Sum:
 
 @dataclass(eq=False)
 class Memory:
-    """Products of an array's last read, and what they are of; empty to begin with.
+    """The products of an array's last read, with the input and the nudge that they belong to; empty at first.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -91,7 +92,7 @@ class Term(NamedTuple):
 
 
 def replayed(terms: Sequence[tuple[WeightNudge, Scale]], arrays: Sequence[Array]) -> dict[int, Rows]:
-    """Return the change that each array is asked for, by its place; arrays that are not meant are left out."""
+    """Return the change that each array is asked for, by its place; arrays that no nudge changes are left out."""
     changes: dict[int, list[Term]] = {}
     for nudge, scale in terms:
         targets = scale if isinstance(scale, Mapping) else None
@@ -115,9 +116,16 @@ def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
 def _term(nudge: WeightNudge, scale: Scale, array: Array) -> Term:
     spec, pattern, columns = array.parts.spec, pattern_of(nudge, array.site), array.weight_gain.shape
     if not isinstance(scale, Mapping):
-        return Term(pattern, scale * nudge.amplitude, np.ones(columns, np.float32))
+        return Term(pattern, scale * nudge.amplitude, _ones(columns))
     own = check_array(f"scale[{spec.target}]", scale[spec.target], {"size": array.n_target})
     return Term(pattern, nudge.amplitude, np.ascontiguousarray(np.reshape(spec.spread(own[None]), columns)))
+
+
+@lru_cache(64)
+def _ones(shape: tuple[int, ...]) -> FloatArray:
+    ones = np.ones(shape, np.float32)
+    ones.flags.writeable = False  # all terms share it
+    return ones
 
 
 def _sum(terms: Sequence[Term], array: Array) -> Rows:

@@ -115,9 +115,9 @@ def trial(
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
-    Reads for validation cost the learner nothing here: their number is known exactly, because every read of one sample costs
-    the same, and is taken off. Of epochs before a resumption only the validation error is on record; reads are laid to them
-    in proportion, which is exact for every learner that reads equally much in every epoch.
+    Reads for validation are not counted as costs of the learner. Their number is known exactly, because every read of one
+    sample costs the same. For epochs before a resumption only the validation error is on record. Each is given an equal
+    share of the reads, which is exact for every learner that reads equally much in every epoch.
 
     Parameters
     ----------

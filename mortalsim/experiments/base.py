@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mortalsim import build
 from mortalsim.report.results import Results
-from mortalsim.report.runfolder import Record, new_folder, versions
+from mortalsim.report.runfolder import RunRecord, new_folder, versions
 
 
 class Experiment(BaseModel, ABC):
@@ -81,7 +81,7 @@ def execute(experiment: Experiment) -> tuple[Results, Path]:
         clock, designs = time.perf_counter(), experiment.used_designs()
         with threadpool_limits(1):
             results = experiment.run()
-        record = Record(
+        record = RunRecord(
             experiment=experiment.name(),
             question=experiment.question(),
             expected=experiment.expected,

@@ -104,7 +104,18 @@ class Learner(ABC):
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         """Learn from one batch; return the new state and what happened.
 
-        The state given is used up: the new one may share its arrays, changed in place. Who needs it again copies it first.
+        The state given is used up: the new one may share its arrays, changed in place. A caller that needs it again must
+        copy it first.
+
+        Returns
+        -------
+        state, info
+            As the docstring's sections ``State`` and ``Info`` describe them; ``info`` has at least ``"loss"``.
+
+        Raises
+        ------
+        ShapeError
+            The batch lacks labels that this rule needs.
         """
 
     @abstractmethod
@@ -145,7 +156,7 @@ def _source_lines(spec: ArraySpec, size: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Pull:
-    """What all samples of a tick share in an update: ``weights`` (B,) of the samples, and one ``row`` (size,) for them."""
+    """A term of an update whose factors are ``weights[b] * row``: one row (size,) for all samples, weighted (B,)."""
 
     weights: FloatArray
     row: FloatArray
@@ -179,9 +190,9 @@ def ask(
         A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
         and asked for as `Delta`. None: the products are asked for as `Outer`.
     heard
-        By tick, (B,): which samples count; their factors are 0 elsewhere. None: all.
+        By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
     pulls
-        Further terms by tick, each of one row for all samples: worked out as one sample more.
+        Further terms by tick. Each is worked out as one sample more.
     """
     for array in chip.datasheet.into(population):
         pre, post = _joined(trace.of(array), factors, heard, pulls or {})

@@ -51,9 +51,9 @@ class ForwardForward(Learner):
         Of the logistic that turns goodness into a probability, in units of goodness (1 in ``ffnew.m``; higher suits
         noisy narrow arrays).
     skip
-        Samples whose coefficient in the gradient, 1 less the probability of being told right, is below it are left out; late
-        in training they are most. 0 keeps all; up to 0.3 the error changed by less than its spread
-        (``benchmarks/skipping.md``).
+        Samples are left out whose coefficient in the gradient, 1 minus the probability of the right answer, is below it.
+        Late in training these are most samples. 0 keeps all. Up to 0.3 the error changed by less than its spread over
+        chips (``benchmarks/skipping.md``).
     predict_by
         ``"goodness"``: one read per class with its label, goodness summed over hidden populations but the first (unless it
         is the only one). ``"softmax"``: one read with a neutral label, the head's output.
@@ -190,7 +190,7 @@ class ForwardForward(Learner):
         mean = state[f"mean {name}"] = np.asarray(0.9 * state[f"mean {name}"] + 0.1 * level)
         threshold = self._threshold(name, state, float(np.mean(list(each.values()))))
         factors, pulls, heard, mistakes = {}, {}, {}, 0.0
-        # The pull towards the mean is the same for every sample: all together make one row of it.
+        # The pull towards the mean is the same for every sample, so one row stands for all of them.
         weights = np.repeat(np.array([1 / (size * ticks), 0], np.float32), size)
         pull = Pull(weights, np.float32(self.peer) * (mean.mean() - mean))
         for tick, post in states.items():

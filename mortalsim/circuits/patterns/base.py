@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -37,7 +36,6 @@ class Site(NamedTuple):
     n_out: int
 
 
-@dataclass(frozen=True, eq=False)
 class Pattern(ABC):
     """One nudge's pattern on one array: a pure function of the nudge's key and index and of the array's site.
 
@@ -46,7 +44,7 @@ class Pattern(ABC):
     Parameters
     ----------
     nudge
-        Its key and its index are used here. Its amplitude is not: whoever adds the pattern gives one.
+        Its key and its index are used here, but not its amplitude: `add` is given one.
     site
         The array.
 
@@ -59,8 +57,8 @@ class Pattern(ABC):
 
     family: ClassVar[bool] = False
 
-    nudge: WeightNudge
-    site: Site
+    def __init__(self, nudge: WeightNudge, site: Site) -> None:
+        self.nudge, self.site = nudge, site
 
     @abstractmethod
     def values(self, start: int, stop: int, first: int, last: int) -> FloatArray:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache
 
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.circuits.patterns.base import Pattern
-from mortalsim.kernels import Draw, add_signs
-from mortalsim.kernels.counters import SIGNS, Address, split_key
+from mortalsim.circuits.patterns.base import Pattern, Site
+from mortalsim.hardware import WeightNudge
+from mortalsim.kernels import add_signs
+from mortalsim.kernels.counters import SIGNS, Address, split_key, where
 
 
 class Signs(Pattern):
     """Row i and column j have the sign number ``i * n_out + j`` of the key's and the index's stream for this array."""
 
-    @cached_property
-    def _address(self) -> Address:
-        return Draw(split_key(self.nudge.key), SIGNS, self.nudge.index, self.site.place).address()
+    def __init__(self, nudge: WeightNudge, site: Site) -> None:
+        super().__init__(nudge, site)
+        self._address = Address(split_key(nudge.key), nudge.index, _counter_word(site.place))
 
     def values(self, start: int, stop: int, first: int, last: int) -> FloatArray:
         out = np.empty((stop - start, last - first), np.float32)
@@ -27,3 +28,8 @@ class Signs(Pattern):
 
     def add(self, weights: FloatArray, amplitude: float, gain: FloatArray, start: int, first: int, out: FloatArray) -> None:
         add_signs(weights, amplitude, gain, self._address, start, first, out)
+
+
+@cache  # a step of a small chip lays so many patterns that working this out each time shows
+def _counter_word(place: int) -> int:
+    return where(SIGNS, place)
