@@ -95,11 +95,11 @@ def replayed(terms: Sequence[tuple[WeightNudge, Scale]], arrays: Sequence[Array]
     """Return the change that each array is asked for, by its place; arrays that no nudge changes are left out."""
     changes: dict[int, list[Term]] = {}
     for nudge, scale in terms:
-        targets = scale if isinstance(scale, Mapping) else None
+        targets, factor = (scale, 1.0) if isinstance(scale, Mapping) else (None, scale)
         _check_scale(scale, arrays)
         for array in arrays:
             if nudge.disturbs(array.place) and (targets is None or array.parts.spec.target in targets):
-                changes.setdefault(array.place, []).append(_term(nudge, scale, array))
+                changes.setdefault(array.place, []).append(_term(nudge, targets, factor, array))
     return {place: _sum(own, arrays[place]) for place, own in changes.items()}
 
 
@@ -113,12 +113,13 @@ def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
         check_name("scale: population", str(name), {array.parts.spec.target for array in arrays})
 
 
-def _term(nudge: WeightNudge, scale: Scale, array: Array) -> Term:
-    spec, pattern, columns = array.parts.spec, pattern_of(nudge, array.site), array.weight_gain.shape
-    if not isinstance(scale, Mapping):
-        return Term(pattern, scale * nudge.amplitude, _ones(columns))
-    own = check_array(f"scale[{spec.target}]", scale[spec.target], {"size": array.n_target})
-    return Term(pattern, nudge.amplitude, np.ascontiguousarray(np.reshape(spec.spread(own[None]), columns)))
+def _term(nudge: WeightNudge, targets: Mapping[str, FloatArray] | None, factor: float, array: Array) -> Term:
+    pattern, amplitude, columns = pattern_of(nudge, array.site), factor * nudge.amplitude, array.weight_gain.shape
+    if targets is None:
+        return Term(pattern, amplitude, _ones(columns))
+    spec = array.parts.spec
+    own = check_array(f"scale[{spec.target}]", targets[spec.target], {"size": array.n_target})
+    return Term(pattern, amplitude, np.ascontiguousarray(np.reshape(spec.spread(own[None]), columns)))
 
 
 @lru_cache(64)
