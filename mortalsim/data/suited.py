@@ -18,7 +18,7 @@ def suited(data: Dataset, sheet: Datasheet) -> Dataset:
     - A chip with as many inputs as a sample has numbers takes the data as they are.
     - A chip with one input population more, of one line for each class, holds a neutral label there, 1 / classes on every
       line, until a learner writes over it. The other populations take the sample in order.
-    - If nothing is labelled, the last population that the others can do without is held neutral.
+    - If nothing is labelled, that population is the last one whose size is the number of inputs that a sample lacks.
 
     Parameters
     ----------

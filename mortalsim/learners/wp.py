@@ -16,7 +16,7 @@ from mortalsim.objectives import cross_entropy
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPerturbation(Learner):
-    """Weight perturbation by keyed sign patterns (simultaneous perturbation, Spall 1992; seed replay as in MeZO, 2023).
+    """Weight perturbation by keyed patterns (simultaneous perturbation, Spall 1992; seed replay as in MeZO, 2023).
 
     Nothing is kept but the probes' keys and what each did to the loss: the chip works the patterns out again and adds them
     up as it writes. Several probes a step therefore save pulses, because most of what they ask of a weight cancels.
