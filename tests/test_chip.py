@@ -152,7 +152,9 @@ def test_requests_of_the_shapes_of_a_dense_array_are_refused_by_blocks(name):
 
 def test_a_pattern_that_does_not_exist_is_refused():
     chip = SimulatedChip(small("mild"), 3)
-    with pytest.raises(UnknownName, match=r"pattern: expected one of rank1, signs; found 'sign'\. Did you mean 'signs'"):
+    with pytest.raises(
+        UnknownName, match=r"pattern: expected one of hadamard, rank1, signs; found 'sign'\. Did you mean 'signs'"
+    ):
         chip.read(inputs(2), WeightNudge(1, 0.1, pattern="sign"))
     with pytest.raises(RangeError, match="pattern: expected a name"):
         WeightNudge(1, 0.1, pattern=2)

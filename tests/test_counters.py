@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mortalsim import kernels
 from mortalsim.checks import RangeError
-from mortalsim.chips.products import Signs
+from mortalsim.circuits.patterns import Site, pattern_of
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import counters
 from mortalsim.kernels.counters import (
@@ -246,8 +246,8 @@ def test_cycles_count_devices_as_the_trains_say_and_two_pulses():
 
 def test_signs_count_128_weights_rows_or_columns():
     nudge, place, rows, columns = WeightNudge(2**63 + 5, 0.1, "rank1", index=2**31), 6, 300, 130
-    by_row, by_column = Signs(place).rank_one(nudge, rows, columns)
-    for purpose, found in ((SIGN_ROWS, by_row), (SIGN_COLUMNS, by_column)):
+    by_row, by_column = pattern_of(nudge, Site(place, 0, 1, rows, columns)).factors
+    for purpose, (found,) in ((SIGN_ROWS, by_row), (SIGN_COLUMNS, by_column)):
         address = Draw(split_key(nudge.key), purpose, nudge.index, place).address()
         np.testing.assert_array_equal(found, [sign_at(address, e) for e in range(found.size)])
     address = Draw(split_key(nudge.key), SIGNS, nudge.index, place).address()

@@ -59,13 +59,9 @@ def test_one_sided_devices_move_up_alone():
     change = np.where(np.arange(28).reshape(7, 4) % 2, 0.1, -0.1).astype(F)
     for _ in range(3):
         chip.write(Delta(0, change))
-    moved = places(chip) - before
-    np.testing.assert_allclose(
-        moved[0], np.where(change > 0, 0.15, 0) * 2 / chip.datasheet.arrays[0].weight_range, atol=0.02
-    )
-    np.testing.assert_allclose(
-        moved[1], np.where(change < 0, 0.15, 0) * 2 / chip.datasheet.arrays[0].weight_range, atol=0.02
-    )
+    moved, wanted = places(chip) - before, 0.3 / chip.datasheet.arrays[0].weight_range
+    np.testing.assert_allclose(moved[0], np.where(change > 0, wanted, 0), atol=0.02)
+    np.testing.assert_allclose(moved[1], np.where(change < 0, wanted, 0), atol=0.02)
 
 
 def test_two_sided_devices_move_in_opposite_directions():

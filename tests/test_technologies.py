@@ -294,9 +294,7 @@ def test_pulses_may_be_a_fraction_the_mean_of_counts_up_and_down():
 
 
 def test_steps_finer_than_float32_can_hold_are_refused():
-    with pytest.raises(
-        ValueError, match="pulses: expected at most 8.25e\\+05, .* found 1e\\+06; write 0 for a continuous device"
-    ):
+    with pytest.raises(ValueError, match=r"pulses: expected at most 8\.25e\+05, .* found 1e\+06; write 0 for a continuous"):
         Linear(pulses=1_000_000)
     with pytest.raises(ValueError, match="pulses: expected at most"):
         Linear(g_min=24.99e-6, pulses=1000)

@@ -28,7 +28,11 @@ def conductances(chip: SimulatedChip) -> list[np.ndarray]:
 
 
 def transfer_curves(chip: SimulatedChip, population: str, z: FloatArray) -> np.ndarray:
-    """Return what each neuron of a population gives for the currents ``z`` (Z,), shape (Z, size); converters left out."""
+    """Return the outputs (Z, size) of a population's neurons for currents ``z`` (Z,); output converters left out.
+
+    Currents have the unit of weight times input. Each of ``z`` is given to all neurons; ``population`` names one that arrays
+    feed.
+    """
     check_name("population", population, chip.populations)
     bank = chip.populations[population].neurons
     return bank.respond(bank.gain * np.asarray(z, np.float64)[:, None] + bank.offset)[0]

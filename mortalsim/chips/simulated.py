@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
 from numbers import Integral
 
 import numpy as np
@@ -21,6 +24,7 @@ from mortalsim.chips.array import Array
 from mortalsim.chips.crossbar import WriteCost
 from mortalsim.chips.design import Design
 from mortalsim.chips.meter import Clock, Meter
+from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.population import Population
 from mortalsim.chips.reading import Reading, lines_of
 from mortalsim.chips.writing import change_of, replayed, target_of
@@ -88,9 +92,9 @@ class SimulatedChip:
         self.arrays = [
             Array(
                 own, place, sizes[own.spec.source], sizes[own.spec.target], streams, self.clock.moment,
-                own.spec.source in sheet.inputs,
+                own.spec.source in sheet.inputs, before,
             )
-            for place, own in enumerate(parts.arrays)
+            for place, (own, before) in enumerate(zip(parts.arrays, _weights_before(parts.arrays), strict=True))
         ]  # fmt: skip
         places = {name: place for place, name in enumerate(sheet.populations)}
         self.populations = {name: Population(parts.populations[name], places[name], streams) for name in sheet.fed}
@@ -289,6 +293,11 @@ class SimulatedChip:
         if isinstance(place, bool) or not isinstance(place, Integral) or not 0 <= place < len(self.arrays):
             raise RangeError(f"array: expected 0 to {len(self.arrays) - 1}, the arrays of this chip, found {place!r}.")
         return self.arrays[place]
+
+
+def _weights_before(arrays: Sequence[ArrayParts]) -> list[int]:
+    """Return for each array how many weights the arrays at lower places have."""
+    return [0, *accumulate(prod(parts.spec.shape) for parts in arrays)][: len(arrays)]
 
 
 def chip_streams(run: Streams, number: int = 0) -> Streams:
