@@ -226,7 +226,7 @@ class Connection:
         self.received, self._midway = number, ""
         return frame
 
-    def complain(self, frame: Frame, seconds: float = 1.0) -> None:
+    def complain(self, frame: Frame, seconds: float = 0.5) -> None:
         """Send a last frame, whatever state the stream is in, and close the connection when it is likely to be read."""
         with suppress(OSError):  # whoever sent garbage need not be there to hear so
             self._stream.settimeout(seconds)
