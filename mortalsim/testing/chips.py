@@ -231,7 +231,7 @@ def _check_direction(chip: Chip, x: FloatArray, reads: int) -> None:
             _ask_biases(chip, biased[0], 1.0)
             asked += 1
             after = _means(chip, x, reads)
-            if _told_apart(before, after):
+            if told_apart(before, after):
                 break
         else:
             expect(
@@ -254,7 +254,7 @@ def _means(chip: Chip, x: FloatArray, reads: int) -> FloatArray:
     return np.array([_last(chip, x).mean(dtype=np.float64) for _ in range(reads)])
 
 
-def _told_apart(before: FloatArray, after: FloatArray) -> bool:
+def told_apart(before: FloatArray, after: FloatArray) -> bool:
     """Return whether two means differ by Student's t test, at a level that allows for a look after every request."""
     error = np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / len(before))
     limit = -stdtrit(2 * len(before) - 2, FALSE_ALARM / (2 * ASKS))
