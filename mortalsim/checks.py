@@ -8,7 +8,7 @@
     ├── UnknownName     (ValueError)    a name that nothing here bears
     ├── DesignError     (ValueError)    a design file or configuration that cannot be built
     ├── MissingPort     (RuntimeError)  a learner asks for a port that the chip lacks
-    ├── ChipFault       (RuntimeError)  a chip gave NaN or infinity
+    ├── ChipFault       (RuntimeError)  a chip gave NaN or infinity, or no answer at all
     ├── DataError       (OSError)       a data set that cannot be found, fetched or read
     └── OutputError     (OSError)       a folder or file that cannot be written
 
@@ -58,7 +58,7 @@ class MissingPort(MortalsimError, RuntimeError):
 
 
 class ChipFault(MortalsimError, RuntimeError):
-    """A chip gave NaN or infinity."""
+    """A chip gave NaN or infinity, or gave no answer at all."""
 
 
 class DataError(MortalsimError, OSError):

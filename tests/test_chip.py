@@ -14,18 +14,18 @@ from mortalsim.testing import check_chip
 
 @pytest.mark.parametrize("name", design_names())
 def test_every_design_conforms(name):
-    check_chip(lambda: SimulatedChip(small(name), seed=3))
+    check_chip(lambda: SimulatedChip(small(name), seed=3), erase=True)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_every_structure_conforms(name):
-    check_chip(lambda: SimulatedChip(structured(name), seed=3))
+    check_chip(lambda: SimulatedChip(structured(name), seed=3), erase=True)
 
 
 @pytest.mark.parametrize("port", list(Port))
 def test_a_design_without_a_port_conforms_and_refuses(port):
     design = small("mild", ports=sorted(set(Port) - {port}))
-    check_chip(lambda: SimulatedChip(design, seed=3))
+    check_chip(lambda: SimulatedChip(design, seed=3), erase=True)
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------
