@@ -15,8 +15,8 @@ from benchmarks.chips import inputs, layer_chip
 from benchmarks.reads import read_work
 from benchmarks.timing import Case, Row, Setting, Work, compare
 from mortalsim import kernels
-from mortalsim.kernels.cells import DOWN, HIGH, LOW, UP, Cells, G
 from mortalsim.kernels.counters import READ, ROUND, SIGNS, Address
+from mortalsim.kernels.devices import DOWN, HIGH, LOW, UP, Devices, G
 
 F = np.float32
 KEY = np.array([3, 4], np.uint32)
@@ -94,31 +94,36 @@ def readout() -> Arguments:
     return _random(SAMPLES, WIDTH), noise, np.zeros((0, 0), F), neurons, converter, _address(READ), *into
 
 
-def cells(side: int) -> tuple[np.ndarray, ...]:
+#: Now, for devices that do not age.
+PRESENT = kernels.Present(1.0, 1.0, np.zeros((0, 0, 1, 2), F))
+
+
+def made(side: int) -> Devices:
     """Return equal devices at mid range, without drift."""
-    devices = Cells.blank(side, side, drift=False)
+    devices = Devices.blank(side, side, drift=False)
     devices.levels(G)[...] = 5e-6
-    for trait, value in ((UP, 1e-8), (DOWN, 1e-8), (LOW, 1e-6), (HIGH, 9e-6)):
-        devices.fix(trait, value)
-    return devices.arrays
+    for parameter, value in ((UP, 1e-8), (DOWN, 1e-8), (LOW, 1e-6), (HIGH, 9e-6)):
+        devices.fix(parameter, value)
+    return devices
 
 
 def pulses() -> Arguments:
     """Half a pulse for each device of a small array, with cycle-to-cycle noise."""
     side, unit = 20, 8e-6
     change = np.full((side, side), 0.5 * 1e-8 / unit, F)
-    table = _flat(1, 2)
-    law = unit / 1e-8, 0, table, table, 0.3, 0.0, 1.0, unit, 0.1
-    return *cells(side), change, *law, *_address(ROUND), 0, *_weights(side), np.zeros(side, np.int64)
+    asked = kernels.Asked(change, 2 * unit / 1e-8, np.full((2, 2), [0.5, -0.5], F), 0, 0)
+    sent = kernels.Sent(np.zeros(side, np.int64), np.zeros((0, 0, 2), np.int32))
+    law = kernels.PulseLaw(np.ones((2, 2), F), 0.3)
+    return made(side), asked, law, PRESENT, _effective(side), _address(ROUND), sent
 
 
-def folded() -> Arguments:
+def weighed() -> Arguments:
     """Weights and noise variances of an array."""
-    return *cells(WIDTH), 1.0, 1.0, 8e-6, 0.1, 0, WIDTH, *_weights(WIDTH)
+    return made(WIDTH), PRESENT, _effective(WIDTH), 0, WIDTH
 
 
-def _weights(side: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.empty((side, side), F), np.empty((side, side), F)
+def _effective(side: int) -> kernels.Effective:
+    return kernels.Effective(np.empty((side, side), F), np.empty((side, side), F), 8e-6, kernels.ReadNoise(0.1))
 
 
 #: Kernels that run for long enough to be timed, with arguments for them.
@@ -130,7 +135,7 @@ KERNELS: dict[str, Callable[[], Arguments]] = {
     "drive_blocks": driven_blocks,
     "read_out": readout,
     "apply_pulses": pulses,
-    "fold": folded,
+    "compute_weights": weighed,
 }
 
 

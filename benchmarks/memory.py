@@ -42,7 +42,7 @@ def device_bytes(setting: Setting) -> Iterable[Row]:
         "memory_per_device",
         made,
         against="bytes; no time",
-        ratio=sum(array.nbytes for array in array.crossbar.cells.arrays) / devices,
+        ratio=sum(array.nbytes for array in array.crossbar.devices.arrays) / devices,
         reach=judged(32.0, setting),
         note=f"{what}: conductance, steps, bounds, error, drift, time of the last write; the seconds are of fabrication",
     )

@@ -5,6 +5,7 @@ Run it as ``python docs/make_reference.py`` after a field was added or changed; 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from mortalsim.circuits.nudges import NudgePorts
 from mortalsim.circuits.stages import STAGES, Stage
 from mortalsim.devices import DEVICES, Device
 from mortalsim.experiments import EXPERIMENTS, Experiment
+from mortalsim.learners import LEARNERS, Learner
 from mortalsim.registry import Functions
 from mortalsim.settings import Chosen
 
@@ -38,7 +40,7 @@ SYMBOLS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min
 
 
 def main() -> None:
-    """Write both pages anew."""
+    """Write all pages anew."""
     for name in PAGES:
         path = REFERENCE / name
         path.write_text(renewed(name, path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -83,7 +85,31 @@ def command_tables() -> str:
     return "".join(parts)
 
 
-PAGES = {"design-file.md": design_tables, "cli.md": command_tables}
+def learner_tables() -> str:
+    """Return for every learner a table of its hyper-parameters, one of its state and one of what its steps report."""
+    parts = []
+    for name in LEARNERS.names():
+        kind = LEARNERS.get(name)
+        doc = inspect.getdoc(kind) or ""
+        meanings = _meanings(inspect.getdoc(Learner) or "") | _meanings(doc)
+        rows = _shared_rows({field.name: f"`{field.default}`" for field in dataclasses.fields(kind)}, meanings)
+        parts.append(_table(f"`{name}`", LEARNERS.summary(name), rows, "hyper-parameter"))
+        for section, what in (("State", "type and shape"), ("Info", "unit")):
+            rows = [f"| `{key}` | {kind} | {text} |" for key, kind, text in typed_entries(doc, section)]
+            head = [f"| {section.lower()} | {what} | meaning |", "|---|---|---|"]
+            parts.append("\n".join([*(head + rows if rows else [f"{section}: nothing."]), "", ""]))
+    return "".join(parts)
+
+
+def typed_entries(doc: str, section: str) -> list[tuple[str, str, str]]:
+    """Return what a section of a docstring lists, ``key : type`` and an indented text each: key, type, text."""
+    _, _, rest = doc.partition(f"{section}\n{'-' * len(section)}\n")
+    own = re.split(r"^\w+\n-+$", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    entries = re.findall(r"^(\S.*?) : (.*)\n((?:    .*\n?)+)", own, re.MULTILINE)
+    return [(key, kind, " ".join(text.split())) for key, kind, text in entries]
+
+
+PAGES = {"design-file.md": design_tables, "cli.md": command_tables, "learners.md": learner_tables}
 
 
 def _own(kind: type[BaseModel], base: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
@@ -97,17 +123,21 @@ def _functions(field: str, family: Functions) -> list[str]:
         function = family.get(name)
         meanings = _meanings(inspect.getdoc(function) or "")
         settings = [p for p in inspect.signature(function).parameters.values() if p.name not in GIVEN[field]]
-        lines = []
-        for meaning, several in groupby(settings, lambda p, meanings=meanings: meanings.get(p.name, "")):
-            own = list(several)  # settings that one entry describes share a row
-            names, defaults = (", ".join(words) for words in ([f"`{p.name}`" for p in own], map(_plain_default, own)))
-            lines.append(f"| {names} | {defaults} | {meaning} |")
+        defaults = {p.name: "none" if p.default is inspect.Parameter.empty else f"`{p.default}`" for p in settings}
+        lines = _shared_rows(defaults, meanings)
         parts.append(_table(f'`{field}` with `kind = "{name}"`', family.summary(name), lines, "setting"))
     return parts
 
 
-def _plain_default(parameter: inspect.Parameter) -> str:
-    return "none" if parameter.default is inspect.Parameter.empty else f"`{parameter.default}`"
+def _shared_rows(defaults: dict[str, str], meanings: dict[str, str]) -> list[str]:
+    """Return a row for each name with its default; neighbours that one entry of the docstring describes share a row."""
+    lines = []
+    for meaning, several in groupby(defaults, lambda name: meanings.get(name, "")):
+        own = list(several)
+        lines.append(
+            f"| {', '.join(f'`{name}`' for name in own)} | {', '.join(defaults[name] for name in own)} | {meaning} |"
+        )
+    return lines
 
 
 def _meanings(doc: str) -> dict[str, str]:

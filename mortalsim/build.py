@@ -1,102 +1,196 @@
-"""From names to objects: designs that fit data, chips of a run, learners with settings; one door for all who build."""
+"""From names to objects: data, a design that fits them, a chip of a run, a learner; one door for all who build.
+
+Notebooks, experiments and the command line all come in here. Each argument may be a name, or the object itself where there
+is one already:
+
+>>> from mortalsim import build
+>>> from mortalsim.training import train
+>>> run = build.streams(0)
+>>> design, digits = build.fitted("mild", build.load_data("digits", run), hidden=(32,))
+>>> chip = build.make_chip(design, run, number=3)
+>>> learner = build.make_learner("ap", scale=0.1, settings={"rate": 0.1})
+>>> train(chip, learner, digits, run.child("train")).history[-1].valid_error < 0.9
+True
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_type_hints
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints, overload
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mortalsim import data as datasets
-from mortalsim.checks import DataError, DesignError, check_name
+from mortalsim.checks import DataError, DesignError, check_name, check_whole
 from mortalsim.chips import Design, SimulatedChip, chip_streams, load_design
 from mortalsim.data import Dataset, suited
-from mortalsim.learners import Learner
+from mortalsim.learners import LEARNERS, Learner
 from mortalsim.streams import Streams
 
 L = TypeVar("L", bound=Learner)
 
 
-def load_data(name: str, run: Streams, *, labelled: bool = False) -> Dataset:
-    """Return the data set called ``name``, as a run splits it; raise `DataError` where needed labels are missing."""
-    found = datasets.load(name, run)
+def streams(run: Streams | int) -> Streams:
+    """Return the streams of a run, which a whole number of at least 0, its seed, may stand for.
+
+    Raises
+    ------
+    RangeError
+        ``run`` is something else.
+    """
+    return run if isinstance(run, Streams) else Streams(check_whole("run", run, 0))
+
+
+def load_data(data: str | Dataset, run: Streams | int = 0, *, labelled: bool = False) -> Dataset:
+    """Return a data set.
+
+    Parameters
+    ----------
+    data
+        Its name, one of `mortalsim.data.DATASETS`; or one that is loaded already, which stays as it is split.
+    run
+        The run that splits it, or its seed.
+    labelled
+        Whether all three parts must have labels.
+
+    Raises
+    ------
+    UnknownName
+        No data set bears this name.
+    DataError
+        The files cannot be found, fetched or read; or needed labels are missing; or ``data`` is something else.
+    """
+    if not isinstance(data, str | Dataset):
+        raise DataError(_refusal("data", "a name or a Dataset", data, "digits"))
+    found = data if isinstance(data, Dataset) else datasets.load(data, streams(run))
     if labelled and (found.train_y is None or found.valid_y is None or found.test_y is None):
-        raise DataError(f"dataset: expected labels for training, validation and test, found none in {name!r}.")
+        raise DataError(f"dataset: expected labels for training, validation and test, found none in {found.name!r}.")
     return found
 
 
-def design_for(name: str, data: Dataset, hidden: tuple[int, ...] = ()) -> Design:
-    """Return the design of this name or path, made to fit.
+def find_design(design: str | Path | Design) -> Design:
+    """Return a design by its shipped name or by the path of its file, or as it was handed in.
+
+    Raises
+    ------
+    UnknownName
+        It is neither a shipped name nor a path that ends in ``.toml``.
+    DesignError
+        Its file cannot be read or built; or ``design`` is something else.
+    """
+    if isinstance(design, Design):
+        return design
+    if not isinstance(design, str | Path):
+        raise DesignError(_refusal("design", "a name, the path of a .toml file or a Design", design, "mild"))
+    return load_design(design)
+
+
+def design_for(design: str | Path | Design, data: Dataset, hidden: tuple[int, ...] = ()) -> Design:
+    """Return a design, made to fit.
 
     The short form gets as many inputs and outputs as the data need, and other ``hidden`` populations if any are given; the
     long form is taken as it is.
 
+    Parameters
+    ----------
+    design
+        As `find_design` takes it.
+    data
+        The data that it is to fit.
+    hidden
+        Neurons of each hidden population; empty: as many as the design has.
+
     Raises
     ------
-    DesignError
-        ``hidden`` is given for a design that lists its populations.
+    UnknownName, DesignError
+        As `find_design`; or ``hidden`` is given for a design that lists its populations.
     """
-    design = load_design(name)
-    if design.long:
+    found = find_design(design)
+    if found.long:
         if hidden:
             raise DesignError(
-                f"hidden: the design {design.name!r} lists its populations, found {hidden}. Change their shapes in its file."
+                f"hidden: the design {found.name!r} lists its populations, found {hidden}. Change their shapes in its file."
             )
-        return design
-    return design.with_sizes((data.train_x.shape[1], *(hidden or design.sizes[1:-1]), data.classes or design.sizes[-1]))
+        return found
+    return found.with_sizes((data.train_x.shape[1], *(hidden or found.sizes[1:-1]), data.classes or found.sizes[-1]))
 
 
-def fitted(name: str, data: Dataset, hidden: tuple[int, ...] = ()) -> tuple[Design, Dataset]:
-    """Return the design and the data, each made to fit the other."""
-    design = design_for(name, data, hidden)
-    return design, suited(data, design.datasheet())
+def fitted(design: str | Path | Design, data: Dataset, hidden: tuple[int, ...] = ()) -> tuple[Design, Dataset]:
+    """Return the design and the data, each made to fit the other; arguments and errors as `design_for` has them."""
+    found = design_for(design, data, hidden)
+    return found, suited(data, found.datasheet())
 
 
-def make_chip(design: Design, run: Streams, number: int) -> SimulatedChip:
-    """Return chip ``number`` of a run: the same individual for every learner and experiment."""
-    return SimulatedChip(design, chip_streams(run, number))
-
-
-def make_learner(kind: type[L], scale: float = 1.0, settings: Mapping[str, Any] | None = None) -> L:
-    """Return a learner with its defaults but for what is said.
+def make_chip(design: str | Path | Design, run: Streams | int, number: int = 0) -> SimulatedChip:
+    """Return a chip: the same individual for every learner and experiment.
 
     Parameters
     ----------
-    kind
-        Its class.
+    design
+        As `find_design` takes it.
+    run
+        The run that the chip is of, or its seed.
+    number
+        Which chip of the run, from 0.
+
+    Raises
+    ------
+    UnknownName, DesignError
+        As `find_design`.
+    RangeError
+        ``run`` or ``number`` is no whole number of at least 0.
+    """
+    return SimulatedChip(find_design(design), chip_streams(streams(run), number))
+
+
+@overload
+def make_learner(learner: str, scale: float = 1.0, settings: Mapping[str, Any] | None = None) -> Learner: ...
+@overload
+def make_learner(learner: type[L] | L, scale: float = 1.0, settings: Mapping[str, Any] | None = None) -> L: ...
+def make_learner(
+    learner: str | type[Learner] | Learner, scale: float = 1.0, settings: Mapping[str, Any] | None = None
+) -> Learner:
+    """Return a learner, its hyper-parameters as they are but for what is said.
+
+    Parameters
+    ----------
+    learner
+        Its name, one of `mortalsim.learners.LEARNERS`, or its class: the defaults hold. Or a learner: its own hold.
     scale
-        Factor of the learner's own number of epochs.
+        Factor of the number of epochs that hold.
     settings
         Hyper-parameters by name; values may be text, as from a command line, lists as ``[1,2,3]``.
 
     Raises
     ------
     UnknownName
-        There is no such hyper-parameter.
+        There is no such learner or no such hyper-parameter.
     DesignError
-        A value does not fit its hyper-parameter.
+        A value does not fit its hyper-parameter; or ``learner`` is something else.
     """
-    known: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
+    if isinstance(learner, str):
+        learner = LEARNERS.get(learner)
+    kind = learner if isinstance(learner, type) else type(learner)
+    if not issubclass(kind, Learner):
+        raise DesignError(_refusal("learner", "a name, a subclass of Learner or a Learner", learner, "ap"))
+    known: dict[str, Any] = {
+        field.name: field.default if isinstance(learner, type) else getattr(learner, field.name)
+        for field in dataclasses.fields(kind)
+    }
     chosen: dict[str, Any] = {}
     if scale != 1:
         chosen["epochs"] = max(1, round(scale * known["epochs"]))
     types = get_type_hints(kind)
     for key, value in (settings or {}).items():
         check_name(f"hyper-parameter of {kind.name}", key, known)
-        try:
-            adapter: TypeAdapter[Any] = TypeAdapter(types[key], config=ConfigDict(arbitrary_types_allowed=True))
-            listed = isinstance(value, str) and value.startswith("[")
-            chosen[key] = adapter.validate_json(value) if listed else adapter.validate_python(value)
-        except ValidationError as error:
-            raise DesignError(
-                f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {known[key]!r}."
-            ) from error
-    return kind(**chosen)
+        chosen[key] = _fitting(key, value, types[key], known[key])
+    return kind(**chosen) if isinstance(learner, type) else dataclasses.replace(learner, **chosen)
 
 
-def check_served(design: Design, data: Dataset, learners: Iterable[Learner]) -> None:
+def check_served(design: Design, data: Dataset, learners: Iterable[str | type[Learner] | Learner]) -> None:
     """Let each learner look at the data sheet and the task, so that it refuses before anything is trained.
 
     Raises
@@ -105,4 +199,18 @@ def check_served(design: Design, data: Dataset, learners: Iterable[Learner]) -> 
         The chip lacks a port or a population that the learner needs, or the task lacks something.
     """
     for learner in learners:
-        learner.init(design.datasheet(), data.task, np.random.Generator(np.random.Philox(0)))
+        make_learner(learner).init(design.datasheet(), data.task, np.random.Generator(np.random.Philox(0)))
+
+
+def _fitting(key: str, value: Any, kind: Any, usual: Any) -> Any:
+    """Return a hyper-parameter's value in its own type, which text may stand for."""
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+        listed = isinstance(value, str) and value.startswith("[")
+        return adapter.validate_json(value) if listed else adapter.validate_python(value)
+    except ValidationError as error:
+        raise DesignError(f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {usual!r}.") from error
+
+
+def _refusal(name: str, expected: str, found: Any, example: str) -> str:
+    return f"{name}: expected {expected}, found {type(found).__name__} {found!r}. Write {example!r}, say."

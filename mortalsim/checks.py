@@ -8,7 +8,7 @@
     ├── UnknownName     (ValueError)    a name that nothing here bears
     ├── DesignError     (ValueError)    a design file or configuration that cannot be built
     ├── MissingPort     (RuntimeError)  a learner asks for a port that the chip lacks
-    ├── ChipFault       (RuntimeError)  a chip gave NaN or infinity
+    ├── ChipFault       (RuntimeError)  a chip gave NaN or infinity, or no answer at all
     ├── DataError       (OSError)       a data set that cannot be found, fetched or read
     └── OutputError     (OSError)       a folder or file that cannot be written
 
@@ -29,7 +29,7 @@ import numpy.typing as npt
 #: Real numbers; float32 in the hot path, float64 in oracles.
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
-#: Numbers so few that a look at each costs less than the way there.
+#: Size up to which one dot product is cheaper than the call overhead of `np.isfinite`.
 FEW = 4096
 
 
@@ -58,7 +58,7 @@ class MissingPort(MortalsimError, RuntimeError):
 
 
 class ChipFault(MortalsimError, RuntimeError):
-    """A chip gave NaN or infinity."""
+    """A chip gave NaN or infinity, or gave no answer at all."""
 
 
 class DataError(MortalsimError, OSError):
@@ -115,7 +115,7 @@ def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 def all_finite(array: FloatArray) -> bool:
     """Return whether an array holds neither NaN nor infinity."""
-    # A sum of squares that is finite says so sooner where numpy's own overhead is most of the work.
+    # A finite sum of squares proves that every number is finite. An infinite one proves nothing: the squares may overflow.
     few = array.size <= FEW and array.flags.c_contiguous
     return bool((few and math.isfinite(np.vdot(array, array))) or np.isfinite(array).all())
 

@@ -70,7 +70,9 @@ def build(arguments: list[str]) -> typer.Typer:
     for name, summary in Registry("mortalsim.experiments", object).summaries().items():
         body = _command(name) if name == chosen else _placeholder
         app.command(name, help=summary)(body)
-    app.command("list", help="Name the designs, devices, learners, data sets and experiments that there are.")(_list)
+    app.command(
+        "list", help="Name the designs, devices, patterns, learners, data sets and whatever else is a file of its own."
+    )(_list)
     app.command("show", help="Print the netlist of a design, its timetable and its costs, and draw a picture of it.")(_show)
     return app
 
@@ -170,13 +172,14 @@ def _print_lists() -> None:
     from rich.table import Table
 
     from mortalsim.data import DATASETS
+    from mortalsim.learners import LEARNERS
 
     files = sorted((Path(__file__).parent / "chips" / "designs").glob("*.toml"))
     groups = {"designs": {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("summary", "") for file in files}}
     rooms = {"devices": "devices", "wirings": "chips.wiring", "dynamics": "chips.dynamics", "stages": "circuits.stages"}
-    rooms |= {"learners": "learners", "experiments": "experiments"}
+    rooms |= {"patterns": "circuits.patterns", "experiments": "experiments"}
     groups |= {name: Registry(f"mortalsim.{room}", object).summaries() for name, room in rooms.items()}
-    groups["data sets"] = DATASETS.summaries()
+    groups |= {"learners": LEARNERS.summaries(), "data sets": DATASETS.summaries()}
     table = Table(show_header=False, box=None, pad_edge=False)
     for group, members in groups.items():
         table.add_row(f"[bold]{group}[/bold]", "")
@@ -219,7 +222,7 @@ def _guarded(body: Callable[[], None]) -> None:
         body()
     except (KeyboardInterrupt, _Terminated) as error:
         _stop_early(error)
-    except BrokenPipeError:  # whoever reads our output has read enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         raise
     except json.JSONDecodeError as error:
         _stop(f"a file that should hold JSON does not ({error}); was it cut off?", BAD_INPUT)

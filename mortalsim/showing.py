@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mortalsim import build
 from mortalsim.checks import OutputError
-from mortalsim.chips import Design, load_design
+from mortalsim.chips import Design
 from mortalsim.chips.netlist import ArrayParts, PopulationParts
 from mortalsim.hardware import Datasheet, Port
 from mortalsim.report.netlist import FORMATS, Notes, draw_netlist, role
@@ -50,7 +51,7 @@ def show(name: str, out: str | None, force: bool, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    design = load_design(name)
+    design = build.find_design(name)
     path = _checked(Path(out or f"{Path(name).stem}.png"), force)
     for listing in (populations(design), arrays(design), timetable(design.datasheet()), costs(design)):
         table = Table(title=listing.title, title_justify="left", title_style="bold", box=None, pad_edge=False)

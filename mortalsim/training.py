@@ -75,7 +75,7 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What training leaves: the task, the learner's state (the weights are in the chip) and one `Record` per epoch."""
+    """What training returns: the task, the learner's state (the weights are in the chip) and one `Record` per epoch."""
 
     task: Task
     state: State
@@ -131,7 +131,7 @@ def train(
         The rule and its hyper-parameters.
     data
         Training and validation data that span the chip's inputs; ``train_y`` may hold labels or target distributions, or be
-        None. Whether the chip needs an output, of how many neurons, and what the error is, is the learner's affair.
+        None. The learner decides whether the chip needs an output, of how many neurons, and what the loss is.
     streams
         Source of the shuffles and of the learner's draws; each epoch has streams of its own, so that training resumed at
         an epoch's end goes on exactly as it would have.
@@ -139,7 +139,7 @@ def train(
         Epochs between two validations, which cost reads on the chip. None: about ten in all; 0: none. The last epoch is
         always validated unless 0.
     validate_samples
-        At most so many validation samples, the first ones, are read each time; 0 means all.
+        Most validation samples to read each time, the first ones of all; 0: all.
     on_epoch
         Called after every epoch, for progress bars and ledgers.
     checkpoint

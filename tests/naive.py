@@ -7,8 +7,8 @@ whole arrays are handled at once where the kernels loop; only the polynomials' c
 import numpy as np
 
 from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, philox
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 from mortalsim.kernels.counters import CYCLE, ROUND, ROUND_REST
+from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 
 F = np.float32
 
@@ -178,9 +178,9 @@ def read_out(products, noise, nudge, neurons, converter, address, span, out):
     out[:, first:last] = converted(y, converter)[:, first:last]
 
 
-def decoded(scales, traits):
-    """What codes (..., traits, 2) mean."""
-    return scales[:, :1] + scales[:, 1:] * traits.astype(F)
+def decoded(devices):
+    """The numbers that codes stand for, (n_in, n_out, parameters, 2)."""
+    return devices.scales[:, :1] + devices.scales[:, 1:] * devices.parameters.astype(F)
 
 
 def drifted(g, nu, written, now, t0):
@@ -189,79 +189,104 @@ def drifted(g, nu, written, now, t0):
     return np.where(nu == 0, g, g * natural_exp(-nu * natural_log(F(1) + age / F(t0))))
 
 
-def conducting(state, values, now, t0):
-    """What devices conduct now: state (..., fields, 2), traits' values (..., traits, 2)."""
+def conducting(devices, present):
+    """What devices conduct now, (n_in, n_out, 2)."""
+    if present.conductance.size:
+        return present.conductance[:, :, 0]
+    values = decoded(devices)
     if values.shape[-2] <= NU:
-        return state[..., G, :]
-    return drifted(state[..., G, :], values[..., NU, :], state[..., WRITTEN, :], now, t0)
+        return devices.state[..., G, :]
+    return drifted(devices.state[..., G, :], values[..., NU, :], devices.state[..., WRITTEN, :], present.now, present.t0)
 
 
-def apply_pulses(
-    state, traits, scales, change, per_weight, cap, up_table, down_table, ctoc, now, t0, unit, read_rel, key, turn, where,
-    first, weights, variance, row_pulses,
-):  # fmt: skip
+def asked_of(asked, device):
+    """Pulses, with their sign, that a change asks of one device of each pair."""
+    change, (rising, falling) = asked.change, asked.shares[:, device]
+    per_unit = F(asked.pulses_per_unit)
+    return np.where(change * per_unit > 0, change * (per_unit * rising), change * (per_unit * falling))
+
+
+def apply_pulses(devices, asked, pulse_law, present, effective, address, sent):
     """Pulse after pulse, device after device."""
-    rows, n_out = change.shape
-    values, g = decoded(scales, traits), conducting(state, decoded(scales, traits), now, t0)
-    sent, moves = np.zeros((rows, n_out, 2), np.int64), np.zeros(weights.shape, bool)
+    (rows, n_out), first, ctoc = asked.change.shape, asked.first, pulse_law.ctoc
+    values, g = decoded(devices), conducting(devices, present)
+    counts, moves = np.zeros((rows, n_out, 2), np.int64), np.zeros(effective.weights.shape, bool)
+    wanted, now = np.stack([asked_of(asked, device) for device in range(2)], axis=-1), conducting(devices, present).copy()
     for i, j, device in np.ndindex(rows, n_out, 2):
-        asked, place = change[i, j] * F(per_weight), (first + i, j, slice(None), device)
-        d, size = 2 * ((first + i) * n_out + j) + device, float(abs(asked))
-        count = int(size) + int(landing_place(key, d, turn, where) < size - int(size))
-        sent[i, j, device] = min(count, cap) if cap else count
-        trait = values[place]
-        if sent[i, j, device] and (trait[UP] or trait[DOWN]):
+        q, place = wanted[i, j, device], (first + i, j, slice(None), device)
+        d, size = 2 * ((first + i) * n_out + j) + device, float(abs(q))
+        count = int(size) + int(landing_place(address, d) < size - int(size))
+        counts[i, j, device] = min(count, asked.limit) if asked.limit else count
+        own = values[place]
+        if counts[i, j, device] and (own[UP] or own[DOWN]):
             moves[first + i, j] = True
-            up = (asked > 0) == (device == 0)
-            normals = [noise(key, d, p, turn, where) if ctoc else F(0) for p in range(sent[i, j, device])]
-            state[place][G] = pulse(g[first + i, j, device], trait, normals, up, up_table if up else down_table, ctoc)
-            state[place][WRITTEN:] = now
-    all_weights, all_variance = np.empty_like(weights), np.empty_like(variance)
-    fold(state, traits, scales, now, t0, unit, read_rel, 0, len(weights), all_weights, all_variance)
-    weights[moves] = all_weights[moves]
-    if variance.size:
-        variance[moves] = all_variance[moves]
-    row_pulses[first : first + rows] = sent.max(axis=(1, 2), initial=0)
-    return int(sent.sum())
+            normals = [noise(address, d, p) if ctoc else F(0) for p in range(counts[i, j, device])]
+            table = pulse_law.responses[0 if q > 0 else 1]
+            new = pulse(g[first + i, j, device], own, normals, q > 0, table, ctoc)
+            devices.state[place][G] = now[first + i, j, device] = new
+            devices.state[place][WRITTEN:] = present.now
+    update(devices, now, effective, moves)
+    sent.row_pulses[first : first + rows] = counts.max(axis=(1, 2), initial=0)
+    if sent.by_device.size:
+        sent.by_device[first : first + rows] = counts
+    return int(counts.sum())
 
 
-def block(key, c0, c1, turn, where, purpose):
+def block(address, c0, c1, purpose):
     """Four words for a purpose, which stands in the uppermost four bits."""
+    key, turn, where = address
     return philox4x32(c0, c1, turn, where % 2**28 + purpose * 2**28, int(key[0]), int(key[1]))
 
 
-def landing_place(key, e, turn, where):
+def landing_place(address, e):
     """One uniform number of 31 bits, the first eight from a block shared by sixteen elements."""
-    byte = b"".join(word.to_bytes(4, "little") for word in block(key, e // 16, 0, turn, where, ROUND))[e % 16]
-    word = block(key, e, 0, turn, where, ROUND_REST)[0]
+    byte = b"".join(word.to_bytes(4, "little") for word in block(address, e // 16, 0, ROUND))[e % 16]
+    word = block(address, e, 0, ROUND_REST)[0]
     return (byte + (word // 512 + 0.5) / 2**23) / 256
 
 
-def noise(key, d, p, turn, where):
+def noise(address, d, p):
     """What pulse p of device d differs by: 16 bits of radius and of angle from a word, the angle's cosine or sine."""
-    word = block(key, d // 512 * 128 + d % 128, p // 2, turn, where, CYCLE)[d // 128 % 4]
+    word = block(address, d // 512 * 128 + d % 128, p // 2, CYCLE)[d // 128 % 4]
     radius = np.sqrt(F(-2) * natural_log((F(word // 2**16) + F(0.5)) / F(2**16)))
     return radius * cos_sin(np.uint64(word % 2**16 * 2**16))[p % 2]
 
 
-def pulse(g, trait, normals, up, table, ctoc):
-    """Send one device with these traits, conducting ``g``, one pulse for each normal; return what it conducts then."""
+def pulse(g, own, normals, up, table, ctoc):
+    """Send one device with these parameters, conducting ``g``, one pulse for each normal; return what it conducts then."""
     for normal in normals:
-        per_range = F(1) / (trait[HIGH] - trait[LOW]) if trait[HIGH] > trait[LOW] else F(0)
-        u = np.clip((g - trait[LOW]) * per_range, F(0), F(1))
+        per_range = F(1) / (own[HIGH] - own[LOW]) if own[HIGH] > own[LOW] else F(0)
+        u = np.clip((g - own[LOW]) * per_range, F(0), F(1))
         place = u * F(len(table) - 1)
         k = min(int(place), len(table) - 2)
         h = table[k] + (table[k + 1] - table[k]) * (place - F(k))
         wobble = F(1) + F(ctoc) * normal
-        g = np.clip(g + (trait[UP] if up else -trait[DOWN]) * h * wobble, trait[LOW], trait[HIGH])
+        g = np.clip(g + (own[UP] if up else -own[DOWN]) * h * wobble, own[LOW], own[HIGH])
     return g
 
 
-def fold(state, traits, scales, now, t0, unit, read_rel, first, last, weights, variance):
-    """Weights and variances from conductances."""
-    values = decoded(scales, traits)
-    readings = conducting(state, values, now, t0) * (F(1) + values[..., ERROR, :]) / F(unit)
+def update(devices, g, effective, moves):
+    """Weights, and variances if wanted, of the pairs that move, from conductances (n_in, n_out, 2)."""
+    noise, unit = effective.noise, F(effective.unit)
+    readings = g * (F(1) + decoded(devices)[..., ERROR, :]) / unit
     plus, minus = readings[..., 0], readings[..., 1]
-    weights[first:last] = (plus - minus)[first:last]
-    if variance.size:
-        variance[first:last] = (F(read_rel) * F(read_rel) * (plus * plus + minus * minus))[first:last]
+    effective.weights[moves] = (plus - minus)[moves]
+    if not effective.variance.size:
+        return
+    relative = F(noise.relative)
+    variance = relative * relative * (plus * plus + minus * minus)
+    if noise.table.size:
+        last = len(noise.table) - 1
+        place = np.clip((readings - F(noise.start)) * (F(last) / F(noise.width)), F(0), F(last))
+        knot = np.minimum(place.astype(int), last - 1)
+        low, high = noise.table[knot], noise.table[knot + 1]
+        sd = low + (high - low) * (place - knot.astype(F))
+        variance = sd[..., 0] * sd[..., 0] + sd[..., 1] * sd[..., 1]
+    effective.variance[moves] = variance[moves]
+
+
+def compute_weights(devices, present, effective, first, last):
+    """Weights and variances from conductances."""
+    rows = np.zeros(effective.weights.shape, bool)
+    rows[first:last] = True
+    update(devices, conducting(devices, present), effective, rows)

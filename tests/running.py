@@ -11,6 +11,9 @@ import mortalsim
 #: Where a process in any folder finds the package.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mortalsim.__file__).parents[1])}
 
+#: Where such a process finds the files beside this one as well.
+BESIDE = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), ENVIRONMENT["PYTHONPATH"]))}
+
 
 def hear_signals() -> None:
     """Undo what a background shell or nohup has its children ignore; to be called in the new process."""

@@ -14,18 +14,18 @@ from mortalsim.testing import check_chip
 
 @pytest.mark.parametrize("name", design_names())
 def test_every_design_conforms(name):
-    check_chip(lambda: SimulatedChip(small(name), seed=3))
+    check_chip(lambda: SimulatedChip(small(name), seed=3), erase=True)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_every_structure_conforms(name):
-    check_chip(lambda: SimulatedChip(structured(name), seed=3))
+    check_chip(lambda: SimulatedChip(structured(name), seed=3), erase=True)
 
 
 @pytest.mark.parametrize("port", list(Port))
 def test_a_design_without_a_port_conforms_and_refuses(port):
     design = small("mild", ports=sorted(set(Port) - {port}))
-    check_chip(lambda: SimulatedChip(design, seed=3))
+    check_chip(lambda: SimulatedChip(design, seed=3), erase=True)
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------
@@ -152,7 +152,9 @@ def test_requests_of_the_shapes_of_a_dense_array_are_refused_by_blocks(name):
 
 def test_a_pattern_that_does_not_exist_is_refused():
     chip = SimulatedChip(small("mild"), 3)
-    with pytest.raises(UnknownName, match=r"pattern: expected one of rank1, signs; found 'sign'\. Did you mean 'signs'"):
+    with pytest.raises(
+        UnknownName, match=r"pattern: expected one of hadamard, rank1, signs; found 'sign'\. Did you mean 'signs'"
+    ):
         chip.read(inputs(2), WeightNudge(1, 0.1, pattern="sign"))
     with pytest.raises(RangeError, match="pattern: expected a name"):
         WeightNudge(1, 0.1, pattern=2)

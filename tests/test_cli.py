@@ -19,6 +19,7 @@ from mortalsim import cli
 from mortalsim.chips import design_names
 from mortalsim.chips.dynamics import DYNAMICS
 from mortalsim.chips.wiring import WIRINGS
+from mortalsim.circuits.patterns import PATTERNS
 from mortalsim.circuits.stages import STAGES
 from mortalsim.data import DATASETS
 from mortalsim.devices import DEVICES
@@ -62,7 +63,7 @@ def test_list_names_everything_with_one_line_each():
     lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     assert all(len(line) == 2 and len(line[1].strip()) > 10 for line in lines)
     names = {line[0] for line in lines}
-    families = (DEVICES, WIRINGS, DYNAMICS, STAGES, LEARNERS, DATASETS, EXPERIMENTS)
+    families = (DEVICES, WIRINGS, DYNAMICS, STAGES, PATTERNS, LEARNERS, DATASETS, EXPERIMENTS)
     assert {*design_names(), *(name for family in families for name in family.names())} == names
 
 

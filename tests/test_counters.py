@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from mortalsim import kernels
 from mortalsim.checks import RangeError
-from mortalsim.chips.products import Signs
+from mortalsim.circuits.patterns import Site, pattern_of
 from mortalsim.hardware import WeightNudge
 from mortalsim.kernels import counters
-from mortalsim.kernels.cells import DOWN, HIGH, LOW, PLUS, UP, Cells, G
 from mortalsim.kernels.counters import (
     CYCLE,
     PARTIAL,
@@ -31,6 +30,7 @@ from mortalsim.kernels.counters import (
     turned,
     where,
 )
+from mortalsim.kernels.devices import DOWN, HIGH, LOW, PLUS, UP, Devices, G
 
 F = np.float32
 KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint32)
@@ -193,7 +193,7 @@ def test_reads_count_four_neurons_and_samples(purpose):
 
 def devices(rows, n_out, step=1e-7):
     """Equal devices at mid range."""
-    cells = Cells.blank(rows, n_out, drift=False)
+    cells = Devices.blank(rows, n_out, drift=False)
     for trait, value in ((UP, step), (DOWN, step), (LOW, 1e-6), (HIGH, 9e-6)):
         cells.fix(trait, F(value))
     cells.levels(G)[...] = 5e-6
@@ -204,9 +204,11 @@ def steps_of(change, ctoc, address, first):
     """Ask devices of rows ``first`` and on for so many pulses; return how far each has gone, (rows, n_out, 2), in steps."""
     cells = devices(first + len(change), change.shape[1])
     before, room = cells.state.astype(float), np.zeros((first + len(change), change.shape[1]), F)
-    flat, law = np.ones(2, F), (ctoc, 0.0, 1.0, 1e-5, 0.0)
-    into = first, room, np.zeros((0, 0), F), np.zeros(len(room), np.int64)
-    kernels.apply_pulses(*cells.arrays, change, 1.0, 0, flat, flat, *law, *address, *into)
+    asked = kernels.Asked(change, 1.0, np.full((2, 2), [1, -1], F), 0, first)
+    law, present = kernels.PulseLaw(np.ones((2, 2), F), ctoc), kernels.Present(0.0, 1.0, np.zeros((0, 0, 1, 2), F))
+    effective = kernels.Effective(room, np.zeros((0, 0), F), 1e-5, kernels.ReadNoise())
+    sent = kernels.Sent(np.zeros(len(room), np.int64), np.zeros((0, 0, 2), np.int32))
+    kernels.apply_pulses(cells, asked, law, present, effective, address, sent)
     return (cells.state.astype(float) - before)[first:, :, 0] / 1e-7
 
 
@@ -244,8 +246,8 @@ def test_cycles_count_devices_as_the_trains_say_and_two_pulses():
 
 def test_signs_count_128_weights_rows_or_columns():
     nudge, place, rows, columns = WeightNudge(2**63 + 5, 0.1, "rank1", index=2**31), 6, 300, 130
-    by_row, by_column = Signs(place).rank_one(nudge, rows, columns)
-    for purpose, found in ((SIGN_ROWS, by_row), (SIGN_COLUMNS, by_column)):
+    by_row, by_column = pattern_of(nudge, Site(place, 0, 1, rows, columns)).factors
+    for purpose, (found,) in ((SIGN_ROWS, by_row), (SIGN_COLUMNS, by_column)):
         address = Draw(split_key(nudge.key), purpose, nudge.index, place).address()
         np.testing.assert_array_equal(found, [sign_at(address, e) for e in range(found.size)])
     address = Draw(split_key(nudge.key), SIGNS, nudge.index, place).address()

@@ -8,8 +8,8 @@ from small import inputs, small
 
 from mortalsim.chips import Meter, SimulatedChip, blocks, crossbar, load_design, population
 from mortalsim.hardware import Delta, Outer, Program, Replay, Shrink, WeightNudge
-from mortalsim.kernels.cells import G
 from mortalsim.kernels.counters import PARTIAL, READ, ROUND, VERIFY, Address, Draw
+from mortalsim.kernels.devices import G
 
 F = np.float32
 
@@ -85,7 +85,7 @@ def restless(**device):
 
 def conductances(chip):
     """A copy of what the devices of the first array conduct."""
-    return chip.arrays[0].crossbar.cells.levels(G).copy()
+    return chip.arrays[0].crossbar.devices.levels(G).copy()
 
 
 #: A pulse or two for each of the 208 devices of the first array.
@@ -127,7 +127,7 @@ def test_verifying_reads_each_attempt_with_other_noise():
         key, turn, word = draw._replace(attempt=attempt).address()
         normals = np.empty((13, 8), F)
         naive.fill_normal(key, 0, turn, word, normals)
-        np.testing.assert_allclose(error, np.sqrt(part.technology.line_variance) * normals, rtol=1e-6)
+        np.testing.assert_allclose(error, np.sqrt(part.line_variance) * normals, rtol=1e-6)
 
 
 def test_an_emptied_meter_does_not_repeat_the_noise():

@@ -57,9 +57,27 @@ def test_unknown_dataset_suggests_the_nearest():
 
 
 def test_every_data_set_is_a_file_found_by_its_name():
-    assert DATASETS.names() == ["digits", "fashion-mnist", "mnist"]
+    assert {"digits", "fashion-mnist", "mnist"} <= set(DATASETS.names())
     for name in DATASETS.names():
         assert issubclass(DATASETS.get(name), Source) and len(DATASETS.summary(name)) > 20
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS.names() if name not in published.URLS])  # these have tests below
+def test_every_data_set_keeps_the_contract(name: str):
+    one, same, other = (data.load(name, Streams(seed)) for seed in (0, 0, 1))
+    assert one.name == name
+    pixels = one.train_x.shape[1]
+    for part in ("train", "valid", "test"):
+        x, y = getattr(one, f"{part}_x"), getattr(one, f"{part}_y")
+        assert x.dtype == np.float32 and x.shape == (len(x), pixels) and len(x) and np.isfinite(x).all()
+        assert x.min() >= 0 and x.max() <= 1
+        np.testing.assert_array_equal(x, getattr(same, f"{part}_x"))
+        if y is not None:
+            assert y.dtype == np.int64 and y.shape == (len(x),) and set(np.unique(y)) <= set(range(one.classes))
+            np.testing.assert_array_equal(y, getattr(same, f"{part}_y"))
+    assert not all(np.array_equal(getattr(one, f"{part}_x"), getattr(other, f"{part}_x")) for part in ("train", "test"))
+    assert one.task.classes == one.classes
+    assert one.image_shape is None or np.prod(one.image_shape) == len(one.image_lines or range(pixels))
 
 
 def test_a_file_put_there_is_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

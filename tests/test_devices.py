@@ -10,7 +10,7 @@ from mortalsim.devices import DEVICES
 from mortalsim.devices.exponential import Exponential
 from mortalsim.devices.soft_bounds import SoftBounds
 from mortalsim.hardware import Delta
-from mortalsim.kernels.cells import PLUS, G
+from mortalsim.kernels.devices import PLUS, G
 from mortalsim.testing import check_device
 
 
@@ -39,7 +39,7 @@ def walk(chip, pulses, sign):
 @given(pulses=st.integers(20, 60), sign=st.sampled_from([-1, 1]))
 def test_soft_bounds_follow_the_closed_form(pulses, sign):
     """G(n) = bound - (bound - G(0)) r^n with r = 1 - 2 D / (high - low) (NeuroSim's exponential, devices of equal steps)."""
-    chip = one_pair("soft_bounds", pulses=pulses, max_train=0)
+    chip = one_pair("soft_bounds", pulses=pulses, max_pulses=0)
     start = (oracle.conductances(chip)[0][0, 0, 0] - 1e-6) / 24e-6
     found = walk(chip, 12, sign)
     bound = 1.0 if sign > 0 else 0.0
@@ -67,8 +67,8 @@ def test_exponential_reproduces_the_resistive_ram_trace():
 
 def test_the_default_exponential_device_is_the_fit():
     """The same trace with the technology's own defaults, on a chip, pulse by pulse through the kernel."""
-    chip = one_pair("exponential", max_train=0)
-    g, device = chip.arrays[0].crossbar.cells.levels(G), chip.design.device
+    chip = one_pair("exponential", max_pulses=0)
+    g, device = chip.arrays[0].crossbar.devices.levels(G), chip.design.device
     g[PLUS] = device.g_min
     train, trace = np.full((2, 1), 50 / chip.design.technology.pulses_per_weight, np.float32), []
     for sign in (1, -1):
@@ -84,7 +84,7 @@ def test_the_default_exponential_device_is_the_fit():
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_kernel_walks_as_the_law_says(name, sign):
     """Tables and kernel together follow each technology's own formula pulse by pulse."""
-    chip = one_pair(name, pulses=40, max_train=0, g_min=1e-6, g_max=25e-6)
+    chip = one_pair(name, pulses=40, max_pulses=0, g_min=1e-6, g_max=25e-6)
     device = chip.design.device
     law = device.up if sign > 0 else device.down
     u = (oracle.conductances(chip)[0][0, 0, 0] - device.g_min) / (device.g_max - device.g_min)

@@ -153,7 +153,7 @@ def test_commands_on_pages_exist(page):
                 assert [option for option in options if option not in fields] == [], words
 
 
-@pytest.mark.parametrize("name", ["cli.md", "design-file.md"])
+@pytest.mark.parametrize("name", ["cli.md", "design-file.md", "learners.md"])
 def test_reference_pages_are_fresh(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
     text = (ROOT / "docs/reference" / name).read_text(encoding="utf-8")

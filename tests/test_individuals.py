@@ -11,7 +11,7 @@ from structures import STRUCTURES, structured
 from mortalsim.checks import RangeError
 from mortalsim.chips import Clock, Meter, SimulatedChip, chip_streams, load_design, oracle
 from mortalsim.hardware import Delta, Program
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, G
+from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, MINUS, NU, PLUS, UP, G
 from mortalsim.streams import Streams
 
 
@@ -19,7 +19,7 @@ def frozen(chip):
     """Return everything that fabrication draws, by name, each in its own array."""
     found = {}
     for array in chip.arrays:
-        cells = array.crossbar.cells
+        cells = array.crossbar.devices
         found |= {f"devices {array.place} {k}": values for k, values in enumerate(cells.arrays)}
         found |= {f"dac gain {array.place}": array.dac.gain, f"dac offset {array.place}": array.dac.offset}
         found |= {f"port {array.place}": array.weight_gain, f"normaliser {array.place}": np.array(array.normaliser_gain)}
@@ -42,7 +42,7 @@ def last(trace):
 def test_one_seed_is_one_chip_and_another_seed_another():
     design = small("mild")
     alike, twin, other = SimulatedChip(design, 7), SimulatedChip(design, 7), SimulatedChip(design, 8)
-    for a, b, c in zip(*(chip.arrays[0].crossbar.cells.arrays for chip in (alike, twin, other)), strict=True):
+    for a, b, c in zip(*(chip.arrays[0].crossbar.devices.arrays for chip in (alike, twin, other)), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, c)
     assert not np.array_equal(alike.populations["h1"].neurons.gain, other.populations["h1"].neurons.gain)
@@ -118,11 +118,11 @@ def test_designs_of_equal_shapes_scale_the_same_draws_of_one_individual():
             lambda array: array.dac.offset / array.parts.converters.offset_dtod,
         ):
             np.testing.assert_allclose(draw(a), draw(b), atol=1e-4)
-        normals = [array.crossbar.cells.values(ERROR) / array.crossbar.device.conductance_dtod for array in (a, b)]
-        moves = b.crossbar.cells.codes(UP) > 0
+        normals = [array.crossbar.devices.values(ERROR) / array.crossbar.device.conductance_dtod for array in (a, b)]
+        moves = b.crossbar.devices.codes(UP) > 0
         np.testing.assert_allclose(normals[0][moves], normals[1][moves], atol=0.01)  # of each, 16 bits are kept
         # Where the better chip has a stuck device, the worse one has it too.
-        assert b.crossbar.cells.stuck()[a.crossbar.cells.stuck()].all()
+        assert b.crossbar.devices.stuck()[a.crossbar.devices.stuck()].all()
 
 
 def test_no_two_places_and_no_two_properties_of_a_chip_share_their_draws():
@@ -143,7 +143,7 @@ def test_no_two_places_and_no_two_properties_of_a_chip_share_their_draws():
         draws += [np.log(neurons.gain), neurons.offset, np.log(neurons.saturation / 12)]
         draws += [adc.gain - 1, adc.offset, population.current_gain - 1]
     for array in chip.arrays:
-        cells = array.crossbar.cells
+        cells = array.crossbar.devices
         draws += [array.dac.gain - 1, array.dac.offset, array.weight_gain[0] - 1]
         for device in (PLUS, MINUS):
             draws += [
@@ -198,9 +198,9 @@ def test_switching_one_effect_leaves_the_others_as_they_were(change):
         if "converters" not in change:
             np.testing.assert_array_equal(a.adc.gain, b.adc.gain)
     for a, b in zip(one.arrays, two.arrays, strict=True):
-        moves = b.crossbar.cells.codes(UP) > 0
+        moves = b.crossbar.devices.codes(UP) > 0
         for trait in (UP, ERROR, NU):
-            np.testing.assert_array_equal(*(part.crossbar.cells.values(trait)[moves] for part in (a, b)))
+            np.testing.assert_array_equal(*(part.crossbar.devices.values(trait)[moves] for part in (a, b)))
         if "converters" not in change:
             np.testing.assert_array_equal(a.dac.gain, b.dac.gain)
         np.testing.assert_array_equal(a.weight_gain, b.weight_gain)
@@ -222,7 +222,7 @@ def test_mismatch_has_the_spread_that_the_design_states():
     )
     chip = SimulatedChip(design, 11)
     array, population = chip.arrays[0], chip.populations["out"]
-    cells = array.crossbar.cells
+    cells = array.crossbar.devices
     steps = np.mean([cells.values(trait) for trait in (UP, DOWN)], axis=0) / design.device.step
     found = {
         "conductance": (cells.values(ERROR), 0.02),
@@ -242,7 +242,7 @@ def test_bounds_asymmetry_and_saturation_have_the_spread_that_the_design_states(
     device = {"bound_dtod": 0.05, "asymmetry": 0.2, "asymmetry_dtod": 0.03, "step_dtod": 0.0, "stuck": 0.0}
     neurons = {"saturation": 3.0, "saturation_dtod": 0.1}
     chip = SimulatedChip(load_design("mild").revised(sizes=(50, 400), device=device, neurons=neurons), 12)
-    spec, cells = chip.design.device, chip.arrays[0].crossbar.cells
+    spec, cells = chip.design.device, chip.arrays[0].crossbar.devices
     up, down, low, high = (cells.values(trait).astype(float) for trait in (UP, DOWN, LOW, HIGH))
     found = {
         "low": (low / spec.g_min - 1, 0.05),
@@ -273,14 +273,14 @@ def test_weights_as_fabricated_divide_by_the_lines_that_reach_the_neuron_over_al
 
 def test_stuck_devices_sit_anywhere_between_their_bounds():
     """KS test against the uniform law, false alarm 0.1 %."""
-    cells = SimulatedChip(small("mild", device={"stuck": 1.0}).with_sizes((50, 40)), 5).arrays[0].crossbar.cells
+    cells = SimulatedChip(small("mild", device={"stuck": 1.0}).with_sizes((50, 40)), 5).arrays[0].crossbar.devices
     g, low, high = cells.levels(G).astype(float), cells.values(LOW), cells.values(HIGH)
     assert stats.kstest(((g - low) / (high - low)).ravel(), "uniform").pvalue > 0.001
 
 
 def test_no_static_error_turns_a_conductance_negative():
     chip = SimulatedChip(small("mild", device={"conductance_dtod": 3.0}), 5)
-    errors = chip.arrays[0].crossbar.cells.values(ERROR)
+    errors = chip.arrays[0].crossbar.devices.values(ERROR)
     assert errors.min() == -1
     assert errors.max() > 3
 
@@ -353,6 +353,6 @@ def test_a_meter_that_is_set_back_changes_no_later_read_or_write():
         np.testing.assert_array_equal(kept.read(inputs(2)).output, reset.read(inputs(2)).output)
         reset.meter.requests = reset.meter.reads = 0
     for one, two in zip(kept.arrays, reset.arrays, strict=True):
-        np.testing.assert_array_equal(one.crossbar.cells.state, two.crossbar.cells.state)
+        np.testing.assert_array_equal(one.crossbar.devices.state, two.crossbar.devices.state)
     assert np.mean((changes[0] != 0) == (changes[1] != 0)) < 0.9  # another write, other pulses
     assert kept.meter != reset.meter

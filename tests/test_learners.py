@@ -12,7 +12,8 @@ from nets import NETS, net
 from mortalsim.checks import MissingPort, RangeError, ShapeError, UnknownName
 from mortalsim.hardware import Outer, Port, Program, Task
 from mortalsim.learners import LEARNERS, Batch
-from mortalsim.learners.base import half_linear, random_weights
+from mortalsim.learners.base import random_weights
+from mortalsim.learners.schedules import half_linear
 from mortalsim.models import Twin
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train

@@ -58,8 +58,8 @@ def test_one_array_has_another_technology():
 def test_one_array_has_some_other_fields_of_the_design_s_technology():
     design = long_form("mild", CHAIN, with_entry(ARRAYS, 1, device={"stuck": 1.0}))
     chip = SimulatedChip(design, 0)
-    assert [array.crossbar.cells.stuck().mean() for array in chip.arrays][1] == 1.0
-    assert chip.arrays[0].crossbar.cells.stuck().mean() < 0.05
+    assert [array.crossbar.devices.stuck().mean() for array in chip.arrays][1] == 1.0
+    assert chip.arrays[0].crossbar.devices.stuck().mean() < 0.05
     assert chip.arrays[1].crossbar.device.pulses == 1000
 
 

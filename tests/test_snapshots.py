@@ -171,9 +171,10 @@ def spoiled(before, name, values):
 
 
 def test_a_snapshot_has_the_entries_that_are_spoiled_below():
-    """So that none is left out: clock, turn, five of the meter, four an array."""
-    wanted = {"clock", "turn", *(f"meter.{name}" for name in ("reads", "requests", "pulses", "seconds", "joules"))}
-    wanted |= {f"{name}.{place}" for name in ("state", "weights", "variance", "folded_at") for place in range(3)}
+    """So that none is left out: clock, temperature, turn, five of the meter, five an array."""
+    meter = ("reads", "requests", "pulses", "seconds", "joules")
+    wanted = {"clock", "temperature", "turn", *(f"meter.{name}" for name in meter)}
+    wanted |= {f"{name}.{place}" for name in ("state", "weights", "variance", "computed_at", "epoch") for place in range(3)}
     assert set(NAMES) == wanted
 
 
@@ -223,7 +224,7 @@ def test_an_entry_that_is_not_finite_is_refused_and_nothing_is_taken(name, value
     assert_unchanged(chip, before)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("meter", "clock"))])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("meter", "clock", "temperature"))])
 def test_a_negative_clock_or_meter_is_refused_and_nothing_is_taken(name):
     chip = used(small("harsh"))
     before = chip.snapshot()

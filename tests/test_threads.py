@@ -162,7 +162,7 @@ def test_writes_cut_into_pieces_give_the_bits_of_one_piece():
             chip.write(Delta(0, np.random.default_rng(2).normal(0, 0.01, (41, 30)).astype(np.float32)))
             chip.wait(1e4)
             chip.read(np.ones((1, 40), np.float32))  # folds the drift
-            return [*oracle.weights(chip), *chip.arrays[0].crossbar.cells.arrays, chip.meter.pulses, chip.clock.now]
+            return [*oracle.weights(chip), *chip.arrays[0].crossbar.devices.arrays, chip.meter.pulses, chip.clock.now]
 
     for one, two in zip(written(10**9), written(100), strict=True):
         np.testing.assert_array_equal(one, two)

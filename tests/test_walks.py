@@ -115,7 +115,7 @@ def test_with_converters_nearly_all_codes_of_the_first_ticks_are_equal_and_the_r
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="thousands of devices in plain Python take minutes")
 @pytest.mark.parametrize("name", [*NAMES, "headless", "fields28"])
 def test_every_new_design_conforms(name):
-    check_chip(lambda: SimulatedChip(load_design(name), 3))
+    check_chip(lambda: SimulatedChip(load_design(name), 3), erase=True)
 
 
 # --- noise -----------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from mortalsim.checks import RangeError
 from mortalsim.chips import SimulatedChip, crossbar, load_design, oracle
+from mortalsim.devices.base import Moment
 from mortalsim.hardware import CurrentNudge, Delta, Outer, Program, Replay, Shrink, WeightNudge
-from mortalsim.kernels.cells import DOWN, MINUS, PLUS, UP, G
+from mortalsim.kernels.devices import DOWN, MINUS, PLUS, UP, G
 
 
 def test_current_nudges_pass_through_the_ports_own_gain():
@@ -150,7 +151,7 @@ def test_grounded_rows_and_idle_columns_are_never_written():
     spec, crossbar = chip.datasheet.arrays[0], chip.arrays[0].crossbar
     wired = (spec.rows <= 8)[:, :, None] & (spec.columns < 6)[:, None, :]
     assert wired.sum() == 9 * 6 and wired.size == 12 * 8
-    before = crossbar.cells.levels(G).reshape(2, *spec.shape).copy()
+    before = crossbar.devices.levels(G).reshape(2, *spec.shape).copy()
     ones, post = np.ones((spec.shape[0], 1, 4), np.float32), np.ones((1, 6), np.float32)
     requests = [
         Delta(0, np.full(spec.shape, 0.3, np.float32)),
@@ -161,7 +162,7 @@ def test_grounded_rows_and_idle_columns_are_never_written():
     ]
     for request in requests:
         chip.write(request)
-        moved = (crossbar.cells.levels(G).reshape(before.shape) != before).any(axis=0)
+        moved = (crossbar.devices.levels(G).reshape(before.shape) != before).any(axis=0)
         assert not moved[~wired].any()
         assert moved[wired].mean() > 0.9
 
@@ -195,7 +196,7 @@ def test_shrink_takes_weights_towards_zero_and_program_to_their_targets():
     target = RNG(2).normal(0, 0.2, (13, 8)).astype(np.float32)
     chip.write(Program(0, target))
     # Verified with noisy reads: a device stops once a read, noise included, is within a step of the target.
-    noise = np.sqrt(chip.design.technology.line_variance)
+    noise = np.sqrt(chip.arrays[0].crossbar.line_variance)
     assert np.abs(oracle.weights(chip)[0] - target).max() < 2 * chip.datasheet.arrays[0].weight_step + 4 * noise
     assert chip.meter.requests == 2
     assert chip.meter.pulses > 0
@@ -203,7 +204,7 @@ def test_shrink_takes_weights_towards_zero_and_program_to_their_targets():
 
 def test_stuck_devices_never_move():
     chip = SimulatedChip(small("mild", device={"stuck": 0.5}), 3)
-    cells = chip.arrays[0].crossbar.cells
+    cells = chip.arrays[0].crossbar.devices
     stuck = cells.stuck()
     before = cells.levels(G)[stuck].copy()
     chip.write(Delta(0, np.full((13, 8), 0.3, np.float32)))
@@ -220,7 +221,7 @@ def test_drift_follows_the_law_on_one_clock():
 
 def test_writes_see_what_drift_has_done():
     """After a long wait the same target costs pulses again and is reached; half of a weight is half of what is left."""
-    design = small("ideal", device={"pulses": 2000, "drift": 0.02, "max_train": 0})
+    design = small("ideal", device={"pulses": 2000, "drift": 0.02, "max_pulses": 0})
     chip, target = SimulatedChip(design, 3), RNG(2).normal(0, 0.3, (13, 8)).astype(np.float32)
     chip.write(Program(0, target))
     chip.write(Program(0, target))
@@ -265,10 +266,10 @@ def test_a_target_beyond_the_range_ends_at_the_ranges_end():
 def test_pulses_of_a_verify_round_are_bounded():
     """Devices with a hundredth of their nominal step would be sent thousands of pulses each round and more in all."""
     chip = SimulatedChip(small("ideal", device={"pulses": 10, "verify_steps": 3}), 3)
-    cells = chip.arrays[0].crossbar.cells
+    cells = chip.arrays[0].crossbar.devices
     cells.codes(UP)[...] = cells.codes(DOWN)[...] = 0  # stuck, so each round asks again for all
     cells.levels(G)[PLUS], cells.levels(G)[MINUS] = chip.design.device.g_min, 100 * chip.design.device.g_max  # far below
-    chip.arrays[0].crossbar.fold(0.0)
+    chip.arrays[0].crossbar.compute_weights(Moment())
     chip.write(Program(0, np.full((13, 8), 2.0, np.float32)))
     assert chip.meter.pulses == 3 * 2 * 20 * 13 * 8
 

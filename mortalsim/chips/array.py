@@ -17,16 +17,17 @@ from mortalsim.chips.products import (
     Memory,
     OfImages,
     Plain,
-    PlusRankOne,
+    PlusFactors,
     PlusScaled,
     Products,
     Ready,
     Repeated,
-    Signs,
-    WithSigns,
+    WithPattern,
     column_cuts,
 )
 from mortalsim.circuits.converters import ConverterBank, fabricate_converters
+from mortalsim.circuits.patterns import Pattern, Site, pattern_of
+from mortalsim.devices.base import Moment
 from mortalsim.hardware import Nudge, WeightNudge
 from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Normaliser, drive_blocks, drive_lines
 from mortalsim.parallel import chunks, map_chunks
@@ -43,7 +44,7 @@ MEMO_LIMIT = 8_000_000
 
 
 class Overlay(NamedTuple):
-    """How the samples of an input population hang together.
+    """How the samples of an input population share images.
 
     Parameters
     ----------
@@ -102,19 +103,22 @@ class Array:
         Sizes of the populations at its ends.
     streams
         The chip's streams.
-    now
-        Time of fabrication, seconds.
+    moment
+        Of fabrication.
     clamped
-        Whether inputs drive it: then the next read may bring the same again, and its products are remembered.
+        Whether inputs drive it. Then the next read may bring the same input again, so the products are remembered.
+    before
+        Number of weights in the arrays at lower places.
     """
 
     def __init__(
-        self, parts: ArrayParts, place: int, n_source: int, n_target: int, streams: Streams, now: float, clamped: bool
-    ) -> None:
+        self, parts: ArrayParts, place: int, n_source: int, n_target: int, streams: Streams, moment: Moment, clamped: bool,
+        before: int,
+    ) -> None:  # fmt: skip
         spec, self.parts, self.place, self.n_source, self.n_target = parts.spec, parts, place, n_source, n_target
-        self.crossbar = Crossbar(parts, place, streams, now)
-        self.signs = Signs(place)
-        self.line_variance = parts.technology.line_variance
+        self.crossbar = Crossbar(parts, place, streams, moment)
+        #: Where patterns of weight nudges lie.
+        self.site = Site(place, before, len(parts.feeding), spec.n_in, spec.n_out)
         #: Input converters, (n_in,) or (blocks, n_in); of a dense array without the bias line.
         self.dac = _input_converters(parts, n_source, streams.generator("dac", place))
         gains = streams.generator("weight ports", place).standard_normal(parts.feeding.shape)
@@ -124,8 +128,6 @@ class Array:
         self.normaliser_gain = float(1 + parts.normaliser.gain_dtod * normals)
         self.blocks = None if spec.rows is None else Blocks(parts, place, n_target, streams)
         self._memory = Memory() if clamped and spec.rows is None else None
-        #: Whether devices make noise in proportion to what they conduct.
-        self.noisy = self.crossbar.variance.size > 0
         where = {"none": NOT_NORMALISED, "source": BY_SOURCE, "block": BY_BLOCK}[spec.normaliser]
         self._normaliser = Normaliser(where, epsilon=parts.normaliser.epsilon, gain=self.normaliser_gain)
         self._converter = self.dac.with_levels(parts.converters.dac)
@@ -133,34 +135,35 @@ class Array:
     def signal(self, v: FloatArray, overlay: Overlay | None, nudge: Nudge | None) -> Signal:
         """Return what the rows carry for the source's state ``v`` (B, n), and its products, nudged weights included."""
         nudge = nudge if isinstance(nudge, WeightNudge) and nudge.disturbs(self.place) else None
+        pattern = None if nudge is None else pattern_of(nudge, self.site)
         lines, times = (_NO_LINES, 1) if overlay is None else overlay
         if self.blocks is not None:
-            return self._block_signal(self.blocks, v, lines, 1 if len(lines) else times, nudge)
+            return self._block_signal(self.blocks, v, lines, 1 if len(lines) else times, pattern)
         pre, power = self._drive(v, lines)
         if times == 1:
-            return self._sent(self._products(pre, nudge), pre, power, 1)
+            return self._sent(self._products(pre, pattern), pre, power, 1)
         if not len(lines):
-            return self._sent(Repeated(self._products(pre, nudge), times), pre, power, times)
-        if nudge is not None and nudge.pattern == "signs":
-            return self._sent(self._signs(pre, self.crossbar.weights, nudge, nudge.amplitude), pre, power, 1)
+            return self._sent(Repeated(self._products(pre, pattern), times), pre, power, times)
+        if pattern is not None and pattern.factors is None:
+            return self._sent(self._nudged(pre, pattern), pre, power, 1)
         shared = OfImages(Images(pre, lines, times), self.crossbar.weights)
-        return self._sent(self._with_rank1(shared, pre, nudge), pre, power, 1)
+        return self._sent(self._with_factors(shared, pre, pattern), pre, power, 1)
 
     def _sent(self, products: Products, pre: FloatArray, power: FloatArray, times: int) -> Signal:
         noise: Products | None = None
-        if self.noisy:
+        if self.crossbar.variance.size:
             noise = Plain(np.square(pre), self.crossbar.variance)
             noise = Repeated(noise, times) if times > 1 else noise
-        return Signal(products, power if times == 1 else np.tile(power, times), self.line_variance, noise, pre, times)
+        return Signal(
+            products, power if times == 1 else np.tile(power, times), self.crossbar.line_variance, noise, pre, times
+        )
 
-    def _block_signal(
-        self, blocks: Blocks, v: FloatArray, lines: np.ndarray, times: int, nudge: WeightNudge | None
-    ) -> Signal:
+    def _block_signal(self, blocks: Blocks, v: FloatArray, lines: np.ndarray, times: int, pattern: Pattern | None) -> Signal:
         if blocks.digital and times > 1:  # converters of partial sums make noise of their own in every sample
             v, times = np.tile(v, (times, 1)), 1
         pre, power = self._drive_blocks(v, lines)
-        z = blocks.products(pre, self.crossbar.weights, nudge, self.weight_gain)
-        variance = blocks.variance(pre, power, self.line_variance, self.crossbar.variance)
+        z = blocks.products(pre, self.crossbar.weights, pattern, self.weight_gain)
+        variance = blocks.variance(pre, power, self.crossbar.line_variance, self.crossbar.variance)
         if blocks.digital:
             return Signal(None, None, 0.0, None, pre, 1, (z, variance))
         parts: list[Products | None] = [
@@ -184,29 +187,31 @@ class Array:
             return None
         return column_cuts(samples, *self.crossbar.shape)
 
-    def _products(self, pre: FloatArray, nudge: WeightNudge | None) -> Products:
+    def _products(self, pre: FloatArray, pattern: Pattern | None) -> Products:
         weights, memory = self.crossbar.weights, self._memory
-        if nudge is None and memory is None:
+        if pattern is None and memory is None:
             return Plain(pre, weights)
-        by_signs = nudge is not None and nudge.pattern == "signs"
+        factored = pattern is None or pattern.factors is not None
         # A product that is cheap to redo is not worth the copy.
         worth = len(pre) * weights.size > WORTHWHILE and pre.size + len(pre) * self.n_target < MEMO_LIMIT
         if memory is None or not worth:
-            if nudge is not None and by_signs:
-                return self._signs(pre, weights, nudge, nudge.amplitude)
-            return self._with_rank1(Plain(pre, weights), pre, nudge)
+            if pattern is not None and not factored:
+                return self._nudged(pre, pattern)
+            return self._with_factors(Plain(pre, weights), pre, pattern)
         if not memory.holds(pre, self.n_target, self.crossbar.version):
             self._work_out(Plain(pre, weights), memory.z)
             memory.version = self.crossbar.version
-        if nudge is None or not by_signs:
-            return self._with_rank1(Ready(memory.z), pre, nudge)
-        # The two reads of an antithetic probe differ in the amplitude alone, so the products with the signs are kept as
+        if pattern is None or factored:
+            return self._with_factors(Ready(memory.z), pre, pattern)
+        # The two reads of an antithetic probe differ in the amplitude alone, so the products with the pattern are kept as
         # well. A single read then takes two products instead of one, but what it gives does not depend on what was kept.
-        mark = (nudge.key, nudge.index)
-        if not memory.holds_signs(mark):
-            self._work_out(self._signs(pre, np.zeros((1, self.n_target), np.float32), nudge, 1.0), memory.turned)
-            memory.address = mark
-        return PlusScaled(Ready(memory.z), Ready(memory.turned), nudge.amplitude)
+        nudge = pattern.nudge
+        mark = (nudge.pattern, nudge.key, nudge.index)
+        if not memory.holds_pattern(mark):
+            nothing = np.zeros((1, self.n_target), np.float32)
+            self._work_out(WithPattern(pre, nothing, 1.0, self.weight_gain[0], pattern), memory.pattern_products)
+            memory.mark = mark
+        return PlusScaled(Ready(memory.z), Ready(memory.pattern_products), nudge.amplitude)
 
     def _work_out(self, products: Products, z: FloatArray) -> None:
         """Write products of all columns to ``z``."""
@@ -218,14 +223,14 @@ class Array:
 
         map_chunks(chunk, self.columns(len(z)) or [0, self.n_target])
 
-    def _signs(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge, amplitude: float) -> WithSigns:
-        return WithSigns(pre, weights, amplitude, self.weight_gain[0], self.signs.each(nudge))
+    def _nudged(self, pre: FloatArray, pattern: Pattern) -> WithPattern:
+        return WithPattern(pre, self.crossbar.weights, pattern.nudge.amplitude, self.weight_gain[0], pattern)
 
-    def _with_rank1(self, products: Products, pre: FloatArray, nudge: WeightNudge | None) -> Products:
-        if nudge is None:
+    def _with_factors(self, products: Products, pre: FloatArray, pattern: Pattern | None) -> Products:
+        if pattern is None or pattern.factors is None:
             return products
-        rows, columns = self.signs.rank_one(nudge, *self.crossbar.shape)
-        return PlusRankOne(products, np.float32(nudge.amplitude) * (pre @ rows), columns * self.weight_gain[0])
+        (rows,), (columns,) = pattern.factors
+        return PlusFactors(products, np.float32(pattern.nudge.amplitude) * (pre @ rows), columns * self.weight_gain[0])
 
     def _drive(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
         pre, power = np.empty((len(v), self.crossbar.shape[0]), np.float32), np.empty(len(v), np.float32)
@@ -241,7 +246,7 @@ class Array:
 
     def _drive_blocks(self, v: FloatArray, lines: np.ndarray) -> tuple[FloatArray, FloatArray]:
         rows = self.parts.spec.rows
-        assert rows is not None  # noqa: S101 - who has blocks has tables
+        assert rows is not None  # noqa: S101 - an array of blocks has tables
         pre, power = np.empty((len(rows), len(v), rows.shape[1]), np.float32), np.empty((len(rows), len(v)), np.float32)
 
         def chunk(first: int, last: int) -> None:

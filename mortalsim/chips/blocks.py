@@ -8,10 +8,10 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.chips.netlist import ArrayParts
-from mortalsim.chips.products import Ready, Signs, column_cuts
+from mortalsim.chips.products import Ready, column_cuts
 from mortalsim.circuits.converters import fabricate_converters
-from mortalsim.hardware import WeightNudge
-from mortalsim.kernels import Draw, NeuronCircuits, Noise, add_signs, read_out
+from mortalsim.circuits.patterns import Pattern
+from mortalsim.kernels import Draw, NeuronCircuits, Noise, read_out
 from mortalsim.kernels.counters import PARTIAL, Key
 from mortalsim.parallel import chunks, map_chunks, workspace
 from mortalsim.streams import Streams
@@ -39,10 +39,9 @@ class Blocks:
 
     def __init__(self, parts: ArrayParts, place: int, size: int, streams: Streams) -> None:
         table = parts.spec.columns
-        assert table is not None  # noqa: S101 - who has blocks has tables
+        assert table is not None  # noqa: S101 - an array of blocks has tables
         self.parts, self.place, self.size, self.digital = parts, place, size, parts.digital
         self.count, self.n_out = table.shape
-        self._signs = Signs(place)
         self._table = table
         flat = table.reshape(-1)
         #: Each neuron is fed once, in order: nothing needs to be moved or added.
@@ -57,7 +56,7 @@ class Blocks:
         self._circuits = NeuronCircuits.plain(width)
         self._converter = self.adc.with_levels(self.parts.converters.adc)
 
-    def products(self, pre: FloatArray, weights: FloatArray, nudge: WeightNudge | None, gain: FloatArray) -> FloatArray:
+    def products(self, pre: FloatArray, weights: FloatArray, pattern: Pattern | None, gain: FloatArray) -> FloatArray:
         """Return the products of every block, (B, blocks * n_out).
 
         Parameters
@@ -66,40 +65,27 @@ class Blocks:
             (blocks, B, n_in).
         weights
             (blocks * n_in, n_out).
-        nudge
-            Disturbs them, each column through its port's ``gain`` (blocks, n_out).
+        pattern, gain
+            Of the nudge that disturbs them; each column's port has its own gain, (blocks, n_out).
         """
         count, samples, n_in = pre.shape
         z = np.empty((samples, count * self.n_out), np.float32)
         pieces = [(k, *ends) for k in range(count) for ends in pairwise(column_cuts(samples, n_in, self.n_out))]
-        added = self._rank_one(nudge, len(weights)) if nudge is not None and nudge.pattern == "rank1" else None
+        amplitude, factors = (0.0, None) if pattern is None else (pattern.nudge.amplitude, pattern.factors)
+        nudged = None if factors is not None else pattern
 
         def work(start: int, stop: int) -> None:
             for k, first, last in pieces[start:stop]:
                 own, out = weights[k * n_in : (k + 1) * n_in], z[:, k * self.n_out + first : k * self.n_out + last]
-                np.matmul(pre[k], self._nudged(own, nudge, gain[k], k * n_in, first, last), out=out)
-                if nudge is not None and added is not None:
-                    rows, columns = (signs[k] for signs in added)
+                np.matmul(pre[k], _disturbed(own, nudged, gain[k], k * n_in, first, last), out=out)
+                if factors is not None:
+                    rows, columns = (vectors[k] for vectors in factors)
                     own_columns = (columns * gain[k])[first:last]
-                    out += (np.float32(nudge.amplitude) * (pre[k] @ rows))[:, None] * own_columns
+                    out += (np.float32(amplitude) * (pre[k] @ rows))[:, None] * own_columns
 
         together = max(1, CHUNK * len(pieces) // max(1, samples * weights.size))
         map_chunks(work, chunks(len(pieces), together))
         return z
-
-    def _nudged(
-        self, weights: FloatArray, nudge: WeightNudge | None, gain: FloatArray, start: int, first: int, last: int
-    ) -> FloatArray:
-        """Return some columns of a block's weights, sign nudges added; the block begins at row ``start`` of the array."""
-        if nudge is None or nudge.pattern != "signs":
-            return weights[:, first:last]
-        out = workspace(len(weights), last - first)
-        add_signs(weights, nudge.amplitude, gain, self._signs.each(nudge), start, first, out)
-        return out
-
-    def _rank_one(self, nudge: WeightNudge, rows: int) -> tuple[FloatArray, FloatArray]:
-        by_row, by_column = self._signs.rank_one(nudge, rows, self.count * self.n_out)
-        return by_row.reshape(self.count, -1), by_column.reshape(self.count, -1)
 
     def variance(self, pre: FloatArray, power: FloatArray, line_variance: float, variance: FloatArray) -> FloatArray | None:
         """Return the noise variance of every block's products, (B, blocks * n_out), or None where there is no noise.
@@ -137,6 +123,17 @@ class Blocks:
         for block, targets in enumerate(self._targets):
             out[:, targets] += z[:, block * self.n_out : (block + 1) * self.n_out]
         return np.ascontiguousarray(out[:, : self.size])
+
+
+def _disturbed(
+    weights: FloatArray, pattern: Pattern | None, gain: FloatArray, start: int, first: int, last: int
+) -> FloatArray:
+    """Return some columns of a block's weights, a nudge added; the block begins at row ``start`` of the array."""
+    if pattern is None:
+        return weights[:, first:last]
+    out = workspace(len(weights), last - first)
+    pattern.add(weights, pattern.nudge.amplitude, gain, start, first, out)
+    return out
 
 
 def _as_slice(columns: np.ndarray) -> slice | np.ndarray:

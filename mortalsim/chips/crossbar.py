@@ -1,8 +1,8 @@
-"""One crossbar array: differential pairs kept as physical state, and their folded weights for the read.
+"""One crossbar array: pairs of devices kept as physical state, and their effective weights for the read.
 
-The devices (``cells``) are kept in siemens and seconds; everything frozen or slow is folded into ``weights`` and
-``variance``, which is all that a read needs. The conversion between siemens and weights is `Technology.unit`. The blocks of
-an array stand one below the other: row i of block k is row k n_in + i here.
+Devices are kept in siemens and seconds. Everything frozen or slow is folded into the effective ``weights`` and ``variance``,
+which is all that a read needs. The conversion between siemens and weights is `Technology.unit`. The blocks of an array stand
+one below the other: row i of block k is row k n_in + i here.
 """
 
 from __future__ import annotations
@@ -15,24 +15,41 @@ from typing import TypeAlias
 import numpy as np
 
 from mortalsim.checks import FloatArray
+from mortalsim.chips.fabrication import fabricate_devices, own_parameters
 from mortalsim.chips.netlist import ArrayParts
-from mortalsim.devices import Device
-from mortalsim.kernels import Draw, apply_pulses, fill_normal, fold
-from mortalsim.kernels.cells import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, Cells, G
+from mortalsim.chips.upkeep import Workbench
+from mortalsim.chips.wear import Wear
+from mortalsim.devices.base import DRIFT_TOLERANCE, Device, Fields, Moment
+from mortalsim.kernels import (
+    Asked,
+    Draw,
+    Effective,
+    Present,
+    PulseLaw,
+    Sent,
+    apply_pulses,
+    compute_weights,
+    fill_normal,
+)
 from mortalsim.kernels.counters import ROUND, VERIFY
+from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 from mortalsim.parallel import chunks, map_chunks
 from mortalsim.streams import Streams
-
-#: Drift is folded anew once the clock has moved by this fraction of t0: it changes log G by at most nu times as much.
-DRIFT_TOLERANCE = 1e-3
 
 #: Pairs of one chunk, enough for a thread to be woken.
 CHUNK = 250_000
 
+#: Times of writing are exact to this fraction of drift_t0, or the array's epoch is moved.
+TIME_RESOLUTION = 1e-5
+
+#: The first attempt of upkeep's draws: a request that verifies makes no more attempts than half of this.
+UPKEEP = 8192
 
 #: A change of weights, row by row: called with the first row and the one after the last, returns float32 (rows, n_out),
 #: which its caller may use until the same thread's next call.
 Rows: TypeAlias = Callable[[int, int], FloatArray]
+
+_NEVER_AGED = np.zeros((0, 0, 1, 2), np.float32)
 
 
 def rows_of(matrix: FloatArray) -> Rows:
@@ -54,10 +71,18 @@ class WriteCost:
         Times that all rows were read, one after the other, to verify.
     """
 
-    pulses: int
-    parallel: int
-    by_row: int
+    pulses: int = 0
+    parallel: int = 0
+    by_row: int = 0
     verified: int = 0
+
+    def __add__(self, other: WriteCost) -> WriteCost:
+        return WriteCost(
+            self.pulses + other.pulses,
+            self.parallel + other.parallel,
+            self.by_row + other.by_row,
+            self.verified + other.verified,
+        )
 
 
 class Crossbar:
@@ -71,63 +96,92 @@ class Crossbar:
         Of the array in the chip.
     streams
         The chip's streams.
-    now
-        Time of fabrication, seconds.
+    moment
+        Of fabrication.
 
     Attributes
     ----------
     shape
         (rows, n_out), the rows of all blocks.
+    devices
+        The devices as kernels take them.
     weights
-        float32, of this shape: what the devices conduct, in units of weight.
+        float32, of this shape: effective weights, what the devices conduct in units of weight.
+    line_variance
+        Variance at a neuron's input for each squared unit of input, by read noise that is the same for all devices.
     variance
-        float32, of this shape: variance of each weight by noise proportional to conductance; empty where there is none.
+        float32, of this shape: variance of each weight by read noise that depends on conductance; empty where there is none.
     version
         Counts what may have changed the weights; who keeps something made from them compares it.
+    writes
+        Write requests so far.
     """
 
-    def __init__(self, parts: ArrayParts, place: int, streams: Streams, now: float = 0.0) -> None:
+    def __init__(self, parts: ArrayParts, place: int, streams: Streams, moment: Moment) -> None:
         self.parts, self.place = parts, place
         self.technology, self.device = parts.technology, parts.technology.device
         rows, n_out = self.shape = (parts.lines.size, parts.spec.n_out)
-        self.cells = fabricate_cells(parts, streams.child("devices", place))
+        own = streams.child("devices", place)
+        self.devices = fabricate_devices(parts, own)
+        self._own = own_parameters(self.device, (2, rows, n_out), own)
+        self.wear = Wear(self.devices, self.device.state)
         self.weights = np.empty(self.shape, np.float32)
-        noisy = self.device.read_noise_relative > 0
-        self.variance = np.empty(self.shape if noisy else (0, 0), np.float32)
-        self.version = 0
-        self._tables = self.device.tables()
+        self.variance = np.empty((0, 0), np.float32)
+        self.line_variance, self._noise = self.technology.read_noise(moment)
+        self.version, self.writes = 0, 0
+        self._law = PulseLaw(self.device.tables(), self.device.step_ctoc)
+        # Worked out once: a small array's write is over in microseconds.
+        self._shares, self._needs_upkeep = self.technology.pair.shares, self.technology.pair.needs_upkeep
+        self._unit, self._steps_per_weight = self.technology.unit, self.technology.steps_per_weight
+        self._own_ageing, self._continuous = self.device.ages_by_itself, not self.device.pulses
+        self._limit, self._t0 = self.device.max_pulses, self.device.drift_t0
         self._row_pulses = np.zeros(rows, np.int64)
+        self._sent = Sent(self._row_pulses, self.wear.sent)
         #: What a request does not reach: grounded rows, and columns that feed nobody.
         self._unwired = None if parts.lines.all() and parts.feeding.all() else _unwired(parts)
         #: Where rows are cut into chunks for threads; random bytes come in sixteens.
         self._rows = chunks(rows, max(16, CHUNK // n_out), 16)
-        if self.device.drifts:
-            self.cells.levels(WRITTEN)[...] = now
-        #: Seconds for which the effective weights hold.
-        self._patience = DRIFT_TOLERANCE * self.device.drift_t0 if self.device.drifts else math.inf
-        self.fold(now)
+        #: Time, in seconds, from which the devices' times of writing count; it moves on so that float32 can hold them.
+        self.epoch, self._epoch_ends = 0.0, epoch_ends(self._t0)
+        self._timed = "written" in self.device.state
+        if self._timed:
+            self.devices.levels(WRITTEN)[...] = moment.now
+        #: Seconds for which effective weights hold at one temperature; None: the technology is asked.
+        self._patience = _patience(self.device)
+        self.compute_weights(moment)
 
-    def fold(self, now: float) -> None:
-        """Compute weights and variances anew from the physical state at time ``now``, seconds."""
-        self.folded_at = now
+    @property
+    def ages(self) -> bool:
+        """Whether effective weights change by themselves at one temperature."""
+        return self._patience is None or self._patience < math.inf
+
+    def compute_weights(self, moment: Moment) -> None:
+        """Compute effective weights and variances anew from the physical state at ``moment``."""
+        self._set_noise(moment)
+        self.computed_at = moment
         self.version += 1
-        relative = self.device.read_noise_relative
-        t0, unit = self.device.drift_t0, self.technology.unit
+        present, effective = self._present(moment), self._effective
 
         def chunk(first: int, last: int) -> None:
-            fold(*self.cells.arrays, now, t0, unit, relative, first, last, self.weights, self.variance)
+            compute_weights(self.devices, present, effective, first, last)
 
         map_chunks(chunk, self._rows)
 
-    def keep_up(self, now: float) -> None:
-        """Fold anew if drift since the last folding could matter."""
-        if abs(now - self.folded_at) > self._patience:  # a restored clock may have gone back
-            self.fold(now)
+    def keep_up(self, now: float, temperature: float) -> None:
+        """Compute effective weights anew if time or temperature have changed them."""
+        then = self.computed_at
+        # What most technologies do by default, without a record made: this stands in the way of every read.
+        if self._patience is not None:
+            if temperature == then.temperature and abs(now - then.now) <= self._patience:
+                return
+        elif not self.device.stale(then, Moment(now, temperature)):
+            return
+        self.compute_weights(Moment(now, temperature))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return copies of all that changes; the folded values too, for they remember when each device was last folded.
+        """Return copies of all that changes; effective weights as well: each was computed at its own time.
 
-        Traits are not in it: design and seed make them anew.
+        Parameters of the devices are not in it: design and seed make them anew.
         """
         return {name: array.copy() for name, array in self.arrays().items()}
 
@@ -135,63 +189,38 @@ class Crossbar:
         """Take back what `state` gave."""
         for name, array in self.arrays().items():
             array[...] = state[name]
-        self.folded_at = float(state["folded_at"][0])
+        self.epoch = float(state["epoch"][0]) if self._timed else 0.0
+        self.writes = int(state["writes"][0]) if self._needs_upkeep else 0
+        self.computed_at = Moment(*(float(part) for part in state["computed_at"]))
+        self._set_noise(self.computed_at)
+        self.wear.stick()
         self.version += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what `state` copies, not copied."""
-        folded = {"weights": self.weights, "variance": self.variance, "folded_at": np.array([self.folded_at])}
-        return {"state": self.cells.state} | folded
+        arrays = {"state": self.devices.state, "weights": self.weights, "variance": self.variance}
+        arrays |= {"computed_at": np.array(self.computed_at)} | self.wear.arrays()
+        arrays |= {"epoch": np.array([self.epoch])} if self._timed else {}
+        return arrays | ({"writes": np.array([self.writes], np.uint64)} if self._needs_upkeep else {})
 
-    def change(self, rows: Rows, now: float, draw: Draw, *, scale: float = 1.0, cap: int | None = None) -> WriteCost:
-        """Ask for weight changes.
+    def change(self, rows: Rows, moment: Moment, draw: Draw, *, scale: float = 1.0) -> WriteCost:
+        """Ask for weight changes, and do the pairs' upkeep.
 
         Parameters
         ----------
         rows
             The changes; grounded rows and columns that feed nobody are left out of them.
-        now
-            Time of writing, seconds.
+        moment
+            Of writing.
         draw
-            The chip's key and turn, and the attempt; place and purpose are added here.
+            The chip's key and turn; place, purpose and attempt are added here.
         scale
             Factor of ``rows``.
-        cap
-            Most pulses for one device; None: as many as the device takes in one request.
         """
-        self.version += 1
-        if not self.device.pulses:
-            self._change_exactly(rows, scale, now)
-            return WriteCost(0, 0, 0)
-        up, down = self._tables
-        address = Draw(draw.key, ROUND, draw.turn, self.place, attempt=draw.attempt).address()
-        pulses = []
+        cost = self._send(rows, moment, draw, scale, self._limit)
+        return self._maintained(cost, moment, draw)
 
-        def chunk(first: int, last: int) -> None:
-            sent = apply_pulses(
-                *self.cells.arrays,
-                self._wired(rows(first, last), first, last),
-                self.technology.pulses_per_weight * scale,
-                self.device.max_train if cap is None else cap,
-                up,
-                down,
-                self.device.step_ctoc,
-                now,
-                self.device.drift_t0,
-                self.technology.unit,
-                self.device.read_noise_relative,
-                *address,
-                first,
-                self.weights,
-                self.variance,
-                self._row_pulses,
-            )
-            pulses.append(int(sent))
-
-        map_chunks(chunk, self._rows)
-        return WriteCost(sum(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
-
-    def program(self, target: FloatArray, now: float, draw: Draw) -> WriteCost:
+    def program(self, target: FloatArray, moment: Moment, draw: Draw) -> WriteCost:
         """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until within half a step.
 
         Beyond the weight range the target is the range's end: a pair holds no more. Verification reads what the device
@@ -202,35 +231,112 @@ class Crossbar:
         ----------
         target
             Weights (rows, n_out).
-        now, draw
+        moment, draw
             As in `change`.
         """
-        pulses = parallel = by_row = verified = 0
+        return self._maintained(self.approach(target, moment, draw), moment, draw)
+
+    def approach(self, target: FloatArray, moment: Moment, draw: Draw, pairs: np.ndarray | None = None) -> WriteCost:
+        """Do `program` without upkeep, for the ``pairs`` (rows, n_out) alone if given; ``draw`` is the first attempt's."""
+        cost = WriteCost()
         target = np.clip(target, -self.technology.weight_range, self.technology.weight_range)
         # With both devices of the pair moving, half a step of each is one half of two weight steps.
         tolerance = self.technology.weight_step
+        # Twice the pulses from end to end are enough for any device; one that answers worse waits for the next round.
+        limit = math.ceil(2 * self.device.pulses)
         for attempt in range(self.device.verify_steps):
-            own = draw._replace(attempt=attempt)
+            own = draw._replace(attempt=draw.attempt + attempt)
             error = self._wired(target - (self.weights + self._read_error(own)), 0, self.shape[0])
-            verified += 1
+            cost += WriteCost(verified=1)
             error[np.abs(error) <= tolerance] = 0
+            if pairs is not None:
+                error[~pairs] = 0
             if not error.any():
                 break
-            # Twice the pulses from end to end are enough for any device; one that answers worse waits for the next round.
-            cap = 2 * self.device.pulses
-            cost = self.change(rows_of(error.astype(np.float32)), now, own, cap=cap)
-            pulses, parallel, by_row = pulses + cost.pulses, parallel + cost.parallel, by_row + cost.by_row
-        return WriteCost(pulses, parallel, by_row, verified)
+            cost += self._send(rows_of(error.astype(np.float32)), moment, own, 1.0, limit)
+        return cost
+
+    def fields(self) -> Fields:
+        """Return the devices' parameters and state by name, (2, rows, n_out) each, for a technology's own laws."""
+        kept = {"low": LOW, "high": HIGH, "up": UP, "down": DOWN, "error": ERROR}
+        kept |= {"nu": NU} if self.device.drifts else {}
+        values: dict[str, FloatArray] = {name: self.devices.values(parameter) for name, parameter in kept.items()}
+        if self._timed:
+            values["written"] = self.epoch + self.devices.levels(WRITTEN).astype(np.float64)
+        return values | self._own | self.wear.arrays()
+
+    def conducted(self, moment: Moment) -> FloatArray:
+        """Return what devices conduct at ``moment``, siemens, float64 (2, rows, n_out), without their static error."""
+        return np.asarray(self.device.aged(self.devices.levels(G).astype(np.float64), self.fields(), moment))
+
+    def _send(self, rows: Rows, moment: Moment, draw: Draw, scale: float, limit: int) -> WriteCost:
+        """Send the pulses that changes ask for, or change continuous devices exactly."""
+        self.version += 1
+        if self._continuous:
+            self._change_exactly(rows, scale, moment)
+            return WriteCost()
+        present, effective, sent = self._present(moment), self._effective, self._sent
+        address = Draw(draw.key, ROUND, draw.turn, self.place, attempt=draw.attempt).address()
+        per_weight, pulses = self._steps_per_weight * scale, []
+
+        def chunk(first: int, last: int) -> None:
+            change = self._wired(rows(first, last), first, last)
+            asked = Asked(change, per_weight, self._shares, limit, first)
+            pulses.append(apply_pulses(self.devices, asked, self._law, present, effective, address, sent))
+
+        map_chunks(chunk, self._rows)
+        if self.wear.count():
+            self.wear.bury(self.device.dead(self.fields()))
+        return WriteCost(sum(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
+
+    def _maintained(self, cost: WriteCost, moment: Moment, draw: Draw) -> WriteCost:
+        """Count a request, do the pair's upkeep after it, and return the cost of both."""
+        self.writes += 1
+        if not self._needs_upkeep:
+            return cost
+        bench = Workbench(self, moment, draw._replace(attempt=UPKEEP))
+        done = self.technology.pair.maintain(bench, self.device, self._unit)
+        return cost + WriteCost(done.pulses, done.by_row, done.by_row, done.verified)
+
+    def _present(self, moment: Moment) -> Present:
+        """Return when devices are looked at, and what they conduct then if they age by a law of their own."""
+        if self._timed:
+            self._move_epoch(moment.now)
+        aged = _NEVER_AGED
+        if self._own_ageing:
+            pairs = np.moveaxis(self.conducted(moment), 0, -1)
+            aged = np.ascontiguousarray(pairs[:, :, None], np.float32)
+        return Present(moment.now - self.epoch, self._t0, aged)
+
+    def _move_epoch(self, now: float) -> None:
+        """Let times of writing count from ``now`` where float32 would round them, and ages with them, too coarsely."""
+        if abs(now - self.epoch) > self._epoch_ends:
+            written = self.devices.levels(WRITTEN)
+            written[...] = written.astype(np.float64) + (self.epoch - now)
+            self.epoch = now
+
+    def _set_noise(self, moment: Moment) -> None:
+        """Work out the law of the read noise anew where it may have changed, and make room for its variances."""
+        if self.device.noise_depends_on_moment:
+            self.line_variance, self._noise = self.technology.read_noise(moment)
+        varies = self._noise.relative > 0 or self._noise.table.size > 0
+        if varies != (self.variance.size > 0):
+            self.variance = np.empty(self.shape if varies else (0, 0), np.float32)
+        self._effective = Effective(self.weights, self.variance, self._unit, self._noise)
 
     def _read_error(self, draw: Draw) -> FloatArray:
-        constant = self.technology.line_variance
+        constant = self.line_variance
         if not constant and not self.variance.size:
             return np.zeros((1, 1), np.float32)
+        spread = np.sqrt(constant + self.variance) if self.variance.size else math.sqrt(constant)
+        return np.asarray(spread * self.normals(draw), dtype=np.float32)
+
+    def normals(self, draw: Draw) -> FloatArray:
+        """Return a standard normal number for each pair, float32 (rows, n_out), for verifying reads."""
         normals = np.empty(self.shape, np.float32)
         key, turn, where = draw._replace(purpose=VERIFY, place=self.place).address()
         fill_normal(key, 0, turn, where, normals)
-        spread = np.sqrt(constant + self.variance) if self.variance.size else math.sqrt(constant)
-        return np.asarray(spread * normals, dtype=np.float32)
+        return normals
 
     def _wired(self, change: FloatArray, first: int, last: int) -> FloatArray:
         """Return a change of rows ``first`` to ``last`` - 1 with 0 where nothing is wired."""
@@ -238,71 +344,36 @@ class Crossbar:
             return change
         return np.where(self._unwired[first:last], np.float32(0), change)
 
-    def _change_exactly(self, rows: Rows, scale: float, now: float) -> None:
-        # Continuous devices: each of the pair takes half the change, up to its own bounds.
-        half, cells = (
-            self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self.technology.unit / 2),
-            self.cells,
-        )
-        g, moves = cells.levels(G), ~cells.stuck() & (half != 0)
+    def _change_exactly(self, rows: Rows, scale: float, moment: Moment) -> None:
+        # Continuous devices: each of the pair takes its share of the change, up to its own bounds.
+        change = self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self._unit)
+        g, moves = self.devices.levels(G), ~self.devices.stuck() & (change != 0)
+        # Ageing starts anew in the devices that move, from where it has taken them; the others go on ageing.
         start: FloatArray = g
-        if self.device.drifts:
-            # Drift starts anew in the devices that move, from where it has taken them; the others go on drifting.
-            age = np.maximum(now - cells.levels(WRITTEN).astype(np.float64), 0)
-            start = g * (1 + age / self.device.drift_t0) ** -cells.values(NU)
-            cells.levels(WRITTEN)[moves] = now
-        after = np.clip(start + np.stack([half, -half]), cells.values(LOW), cells.values(HIGH))
+        if self._timed:
+            start = self.conducted(moment)
+        after = np.clip(
+            start + np.stack(self.technology.pair.share(change)), self.devices.values(LOW), self.devices.values(HIGH)
+        )
+        if self._timed:
+            self._move_epoch(moment.now)
+            self.devices.levels(WRITTEN)[moves] = moment.now - self.epoch
         g[moves] = after[moves]
-        self.fold(now)
+        self.compute_weights(moment)
+
+
+def epoch_ends(t0: float) -> float:
+    """Return the seconds after which float32 holds a time more coarsely than `TIME_RESOLUTION` t0."""
+    return TIME_RESOLUTION * t0 * 2.0**23
+
+
+def _patience(device: Device) -> float | None:
+    if type(device).stale is not Device.stale:
+        return None
+    if device.ages_by_itself:
+        return 0.0
+    return DRIFT_TOLERANCE * device.drift_t0 if device.drifts else math.inf
 
 
 def _unwired(parts: ArrayParts) -> np.ndarray:
     return np.reshape(~(parts.lines[:, :, None] & parts.feeding[:, None, :]), (-1, parts.spec.n_out))
-
-
-def initial_weights(parts: ArrayParts, rng: np.random.Generator) -> FloatArray:
-    """Return the weights that fabrication happens to leave, (rows, n_out), zero mean: spread / sqrt(lines to the neuron)."""
-    blocks, n_in = parts.lines.shape
-    normals = rng.standard_normal((blocks * n_in, parts.spec.n_out)).reshape(blocks, n_in, -1)
-    weights = parts.technology.initial_spread / np.sqrt(parts.fan_in)[:, None, :] * normals
-    return np.asarray(weights.reshape(blocks * n_in, -1))
-
-
-def fabricate_cells(parts: ArrayParts, streams: Streams) -> Cells:
-    """Draw one array's devices.
-
-    Each property comes from a stream of its own, so switching one on leaves the others as they were.
-    """
-    device, rows, n_out = parts.technology.device, parts.lines.size, parts.spec.n_out
-    shape, cells = (2, rows, n_out), Cells.blank(rows, n_out, drift=device.drifts)
-
-    def normal(name: str) -> FloatArray:
-        return streams.generator(name).standard_normal(shape, dtype=np.float32)
-
-    cells.fix(LOW, np.maximum(device.g_min * (1 + device.bound_dtod * normal("low")), 0))
-    high = device.g_max * (1 + device.bound_dtod * normal("high"))
-    # A device whose bounds cross would have no range at all: leave it a tenth of the nominal one.
-    cells.fix(HIGH, np.maximum(high, cells.values(LOW) + (device.g_max - device.g_min) / 10))
-    step = (device.step or device.g_max) * np.abs(1 + device.step_dtod * normal("step"))
-    asymmetry = device.asymmetry + device.asymmetry_dtod * normal("asymmetry")
-    # Counted from 0, which is what stuck devices have.
-    cells.fix(UP, step * np.maximum(1 + asymmetry, 0), base=0.0)
-    cells.fix(DOWN, step * np.maximum(1 - asymmetry, 0), base=0.0)
-    cells.fix(ERROR, np.maximum(device.conductance_dtod * normal("error"), -1))  # nothing conducts less than nothing
-    if device.drifts:
-        cells.fix(NU, np.maximum(device.drift + device.drift_dtod * normal("drift"), 0))
-    half = initial_weights(parts, streams.generator("weights")) * np.float32(parts.technology.unit / 2)
-    g = device.g_mid + np.stack([half, -half])
-    _stick(cells, g, device, streams)
-    cells.levels(G)[...] = np.clip(g, cells.values(LOW), cells.values(HIGH))
-    return cells
-
-
-def _stick(cells: Cells, g: FloatArray, device: Device, streams: Streams) -> None:
-    # A stuck device sits anywhere between its bounds and answers no pulse. Drawn for all, so that the fraction can change.
-    rng = streams.generator("stuck")
-    stuck = rng.random(g.shape) < device.stuck
-    low, high = cells.values(LOW), cells.values(HIGH)
-    g[stuck] = (low + rng.random(g.shape) * (high - low))[stuck]
-    cells.codes(UP)[stuck] = 0
-    cells.codes(DOWN)[stuck] = 0

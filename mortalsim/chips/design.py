@@ -29,6 +29,8 @@ from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
 from mortalsim.circuits.stages import AnyStage
 from mortalsim.devices import AnyDevice
+from mortalsim.devices.pairs import AnyPair
+from mortalsim.devices.pairs.two_sided import TwoSided
 from mortalsim.hardware import Datasheet, Port
 from mortalsim.settings import Chosen, explain
 
@@ -92,6 +94,7 @@ class ArrayEntry(BaseModel):
         description="how blocks that feed one neuron add up: as currents, or each through ADCs of its own, digitally",
     )
     device: Overruled = Field(default_factory=dict, description="fields of the group device that differ here")
+    pair: AnyPair | None = Field(None, description="of this array alone")
     converters: Overruled = Field(
         default_factory=dict,
         description="fields of the group converters that differ here (dac; adc of digital partial sums)",
@@ -125,12 +128,15 @@ class Design(BaseModel):
     )
     dynamics: Chosen = Field(Chosen(kind="feedforward"), description="who answers when: a kind and its settings")
     ports: frozenset[Port] = Field(frozenset(Port), description="what the chip can do beyond giving its output")
-    weight_range: float = Field(1.0, gt=0, description="weight that a pair at its two ends stands for")
+    weight_range: float = Field(
+        1.0, gt=0, description="weight of a nominal pair with one device at g_max and the other at g_min; bounds are spread"
+    )
     initial_spread: float = Field(
         1.0, ge=0, description="weights as fabricated: standard deviation times sqrt(lines to a neuron)"
     )
     normaliser: Normaliser = Field(default_factory=Normaliser)
     device: AnyDevice = Field(description="memory technology: its name and any field of its file")
+    pair: AnyPair = Field(default_factory=TwoSided, description="how two devices make a weight: a kind and its settings")
     neurons: Neurons = Field(default_factory=Neurons)
     converters: Converters = Field(default_factory=Converters)
     nudges: NudgePorts = Field(default_factory=NudgePorts)
@@ -174,7 +180,8 @@ class Design(BaseModel):
     @property
     def technology(self) -> Technology:
         """The devices of arrays that overrule nothing, and what they stand for."""
-        return Technology(self.device, self.weight_range, self.initial_spread, self.costs.read_seconds)
+        spread = self.initial_spread
+        return Technology(self.device, self.pair, self.weight_range, spread, self.costs.read_seconds)
 
     def datasheet(self) -> Datasheet:
         """Return what a learner may know."""

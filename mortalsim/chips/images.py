@@ -11,8 +11,9 @@ from mortalsim.parallel import workspace
 class Images:
     """What an array is driven with, taken apart into images and what is written over them.
 
-    Where the normaliser gives an image another length under other values, it is another image and has a product of its own:
-    labels of equal length share, a neutral label does not share with them.
+    The normaliser scales the pixels by the length of the whole vector. Under labels of equal length an image is scaled
+    alike, and its product is worked out once. Under a label of another length, such as the neutral one, it is scaled
+    differently and has a product of its own.
 
     Parameters
     ----------

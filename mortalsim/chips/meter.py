@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mortalsim.checks import check_between
+from mortalsim.devices.base import Moment
 
 #: Seconds that a clock may be told to pass: three million years, beyond which rounding loses a hundredth of a second.
 LONGEST = 1e14
+
+#: Kelvin beyond which nothing of a chip is left.
+HOTTEST = 2000.0
 
 
 @dataclass
@@ -35,18 +39,31 @@ class Meter:
 
 @dataclass
 class Clock:
-    """Time, in seconds; chips that share a clock age together.
+    """Time and temperature; chips that share a clock age together.
 
     Parameters
     ----------
     now
         Seconds since it was started.
+    temperature
+        Of the chips that share the clock, kelvin; `warm` changes it.
     """
 
     now: float = 0.0
+    temperature: float = 300.0
 
     def __post_init__(self) -> None:
         self.now = float(check_between("now", self.now, 0, LONGEST, unit="s"))
+        self.temperature = float(check_between("temperature", self.temperature, 0, HOTTEST, unit="K"))
+
+    @property
+    def moment(self) -> Moment:
+        """Time and temperature now."""
+        return Moment(self.now, self.temperature)
+
+    def warm(self, temperature: float) -> None:
+        """Bring the chips to another ``temperature``, kelvin."""
+        self.temperature = float(check_between("temperature", temperature, 0, HOTTEST, unit="K"))
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

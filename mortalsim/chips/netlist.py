@@ -20,6 +20,7 @@ from mortalsim.circuits.curves import Curve
 from mortalsim.circuits.neurons import Neurons
 from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
+from mortalsim.circuits.patterns import PATTERNS, families
 from mortalsim.circuits.stages import Stage
 from mortalsim.devices import DEVICES, Device
 from mortalsim.hardware import Answer, ArraySpec, Datasheet, PopulationSpec
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from mortalsim.chips.design import ArrayEntry, Design, PopulationEntry
 
 G = TypeVar("G", bound=BaseModel)
-
-#: Patterns of weight nudges that simulated chips can make.
-PATTERNS = frozenset({"signs", "rank1"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +131,8 @@ def build_netlist(design: Design) -> Netlist:
     seconds = (1 + max(answer.wave for answer in timetable)) * design.costs.read_seconds
     joules = _joules(design, timetable, populations, arrays)
     sheet = Datasheet(
-        design.name, specs, tuple(parts.spec for parts in arrays), timetable, inputs, output, design.ports, PATTERNS,
-        seconds, joules,
+        design.name, specs, tuple(parts.spec for parts in arrays), timetable, inputs, output, design.ports,
+        frozenset(PATTERNS.names()), seconds, joules, families(),
     )  # fmt: skip
     return Netlist(sheet, populations, arrays)
 
@@ -266,7 +264,8 @@ def _array(design: Design, wire: _Wires, size: int, fan_in: Mapping[str, np.ndar
     where = f"array {entry.source} to {entry.target}"
     device = overruled_device(where, design.device, entry.device)
     spread = design.initial_spread if entry.initial_spread is None else entry.initial_spread
-    technology = Technology(device, entry.weight_range or design.weight_range, spread, design.costs.read_seconds)
+    weight_range, pair = entry.weight_range or design.weight_range, entry.pair or design.pair
+    technology = Technology(device, pair, weight_range, spread, design.costs.read_seconds)
     digital = entry.partial_sums == "digital"
     place = {"present": True} if "place" in entry.normaliser else {}
     normaliser = overruled(where, "normaliser", design.normaliser, {**place, **entry.normaliser})

@@ -11,24 +11,28 @@ from mortalsim.checks import FloatArray, check_name
 from mortalsim.chips.array import Array
 from mortalsim.chips.population import Population
 from mortalsim.chips.simulated import SimulatedChip
-from mortalsim.kernels.cells import G
+from mortalsim.kernels.devices import G
 from mortalsim.models import ArrayModel, PopulationModel, Twin
 
 
 def weights(chip: SimulatedChip) -> list[np.ndarray]:
     """Return the weights that the chip's devices hold now, one of each array's shape, drift and static errors included."""
     for array in chip.arrays:
-        array.crossbar.keep_up(chip.clock.now)
+        array.crossbar.keep_up(chip.clock.now, chip.clock.temperature)
     return [array.crossbar.weights.astype(np.float64).reshape(array.parts.spec.shape) for array in chip.arrays]
 
 
 def conductances(chip: SimulatedChip) -> list[np.ndarray]:
     """Return the programmed conductances in siemens, G+ and G-: one (2, *shape) per array."""
-    return [array.crossbar.cells.levels(G).astype(np.float64).reshape(2, *array.parts.spec.shape) for array in chip.arrays]
+    return [array.crossbar.devices.levels(G).astype(np.float64).reshape(2, *array.parts.spec.shape) for array in chip.arrays]
 
 
 def transfer_curves(chip: SimulatedChip, population: str, z: FloatArray) -> np.ndarray:
-    """Return what each neuron of a population gives for the currents ``z`` (Z,), shape (Z, size); converters left out."""
+    """Return the outputs (Z, size) of a population's neurons for currents ``z`` (Z,); output converters left out.
+
+    Currents have the unit of weight times input. Each of ``z`` is given to all neurons; ``population`` names one that arrays
+    feed.
+    """
     check_name("population", population, chip.populations)
     bank = chip.populations[population].neurons
     return bank.respond(bank.gain * np.asarray(z, np.float64)[:, None] + bank.offset)[0]

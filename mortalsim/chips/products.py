@@ -1,4 +1,4 @@
-"""Products of rows and weights, nudges included: one short class for each way to come by them.
+"""Products of rows and weights, nudges included: one short class for each way of working them out.
 
 Each has one method, ``take(first, last, room)``: the array (B, n_out) in whose columns ``first`` to ``last`` - 1 the
 products stand, ``room`` or one of its own.
@@ -14,9 +14,7 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.chips.images import Images
-from mortalsim.hardware import WeightNudge
-from mortalsim.kernels import add_signs, sign_pattern
-from mortalsim.kernels.counters import SIGN_COLUMNS, SIGN_ROWS, SIGNS, Address, split_key, where
+from mortalsim.circuits.patterns import Pattern
 from mortalsim.parallel import chunks, workspace
 
 #: Columns of one chunk, a whole number of vector registers wide; and multiplications below which a second thread
@@ -28,34 +26,14 @@ FETCH, AHEAD = 4, 5_000_000
 
 
 def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
-    """Return where to cut the columns of an array into chunks, by the amount of work alone."""
+    """Return where to cut the ``n_out`` columns of an array into chunks for threads: 0, the cuts and ``n_out``.
+
+    The cuts depend on the amount of work alone, ``samples * n_in`` multiplications a column, never on the number of threads.
+    """
     line = (samples + FETCH) * n_in
     if line * n_out <= WORTHWHILE:
         return [0, n_out]
     return chunks(n_out, CHUNK, EDGE, 1 + AHEAD / (line * CHUNK))
-
-
-class Signs:
-    """Where the signs of weight nudges on one array are found.
-
-    Parameters
-    ----------
-    place
-        Of the array in the chip.
-    """
-
-    def __init__(self, place: int) -> None:
-        self._each, self._rows, self._columns = (where(part, place) for part in (SIGNS, SIGN_ROWS, SIGN_COLUMNS))
-
-    def each(self, nudge: WeightNudge) -> Address:
-        """Return the address of a pattern with one sign a weight."""
-        return Address(split_key(nudge.key), nudge.index, self._each)
-
-    def rank_one(self, nudge: WeightNudge, rows: int, columns: int) -> tuple[FloatArray, FloatArray]:
-        """Return the signs of rows and columns of a rank-1 pattern."""
-        key = split_key(nudge.key)
-        by_row = sign_pattern(Address(key, nudge.index, self._rows), rows)
-        return by_row, sign_pattern(Address(key, nudge.index, self._columns), columns)
 
 
 class Products(Protocol):
@@ -82,7 +60,7 @@ class Plain:
 
 @dataclass(eq=False, slots=True)
 class OfImages:
-    """The same for samples that share images."""
+    """pre @ weights for samples that share images."""
 
     images: Images
     weights: FloatArray
@@ -93,25 +71,25 @@ class OfImages:
 
 
 @dataclass(eq=False, slots=True)
-class WithSigns:
-    """pre @ (weights + amplitude * signs), each column's signs through its own gain; weights of one row stand for all."""
+class WithPattern:
+    """pre @ (weights + amplitude * gain * pattern), each column with its own gain; weights of one row stand for all."""
 
     pre: FloatArray
     weights: FloatArray
     amplitude: float
     gain: FloatArray
-    address: Address
+    pattern: Pattern
 
     def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
         nudged = workspace(self.pre.shape[1], last - first)
-        add_signs(self.weights, self.amplitude, self.gain, self.address, 0, first, nudged)
+        self.pattern.add(self.weights, self.amplitude, self.gain, 0, first, nudged)
         np.matmul(self.pre, nudged, out=room[:, first:last])
         return room
 
 
 @dataclass(eq=False, slots=True)
-class PlusRankOne:
-    """Others plus rows[:, None] * columns: what a rank-1 nudge adds."""
+class PlusFactors:
+    """The products of ``others`` plus rows[:, None] * columns: a nudge whose pattern is one outer product."""
 
     others: Products
     rows: FloatArray
@@ -126,7 +104,7 @@ class PlusRankOne:
 
 @dataclass(eq=False, slots=True)
 class PlusScaled:
-    """Others plus a factor times further ones."""
+    """The products of ``others`` plus ``factor`` times those of ``further``."""
 
     others: Products
     further: Products
@@ -142,7 +120,7 @@ class PlusScaled:
 
 @dataclass(eq=False, slots=True)
 class Ready:
-    """Products that are there already."""
+    """Products ``z`` (B, n_out) that have been worked out before."""
 
     z: FloatArray
 
@@ -152,7 +130,7 @@ class Ready:
 
 @dataclass(eq=False, slots=True)
 class Repeated:
-    """Others (B, n_out), so many times one below the other: samples that share all their images."""
+    """The products of ``others`` (B, n_out), ``times`` times one below the other: samples that share all their images."""
 
     others: Products
     times: int
@@ -166,7 +144,7 @@ class Repeated:
 
 @dataclass(eq=False, slots=True)
 class Sum:
-    """Several arrays' products, added up."""
+    """The sum of several arrays' products."""
 
     parts: Sequence[Products]
 
@@ -181,7 +159,7 @@ class Sum:
 
 @dataclass(eq=False)
 class Memory:
-    """Products of an array's last read, and what they are of; empty to begin with.
+    """The products of an array's last read, with the input and the nudge that they belong to; empty at first.
 
     Parameters
     ----------
@@ -189,32 +167,33 @@ class Memory:
         (B, n_in) and (B, n_out): what the rows carried, and its products.
     version
         Of the weights with which the products were made; -1: of none.
-    address, turned
-        Of a nudge, and the products with its signs alone.
+    mark, pattern_products
+        Pattern, key and index of a nudge, and the products with its pattern alone, at amplitude 1.
     """
 
     pre: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     z: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    turned: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    pattern_products: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     version: int = -1
-    address: tuple[int, ...] = ()
+    mark: tuple[object, ...] = ()
 
     def holds(self, pre: FloatArray, n_out: int, version: int) -> bool:
         """Return whether ``z`` holds the products of ``pre`` and the weights of this version; if not, make room for them."""
         fits = self.pre.shape == pre.shape
         if fits and self.version == version and np.array_equal(self.pre[0], pre[0]) and np.array_equal(self.pre, pre):
             return True
-        self.version, self.address = -1, ()  # until all products are there
+        self.version, self.mark = -1, ()  # until all products are there
         if not fits:
-            self.pre, self.z, self.turned = np.empty_like(pre), np.empty((len(pre), n_out), np.float32), self.turned[:0]
+            self.pre, self.z = np.empty_like(pre), np.empty((len(pre), n_out), np.float32)
+            self.pattern_products = self.pattern_products[:0]
         np.copyto(self.pre, pre)
         return False
 
-    def holds_signs(self, address: tuple[int, ...]) -> bool:
-        """Return whether ``turned`` holds the products with these signs; if not, make room for them."""
-        if self.address == address:
+    def holds_pattern(self, mark: tuple[object, ...]) -> bool:
+        """Return whether ``pattern_products`` holds the products with this pattern; if not, make room for them."""
+        if self.mark == mark:
             return True
-        self.address = ()
-        if self.turned.shape != self.z.shape:
-            self.turned = np.empty_like(self.z)
+        self.mark = ()
+        if self.pattern_products.shape != self.z.shape:
+            self.pattern_products = np.empty_like(self.z)
         return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
 from numbers import Integral
 
 import numpy as np
@@ -21,6 +24,7 @@ from mortalsim.chips.array import Array
 from mortalsim.chips.crossbar import WriteCost
 from mortalsim.chips.design import Design
 from mortalsim.chips.meter import Clock, Meter
+from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.population import Population
 from mortalsim.chips.reading import Reading, lines_of
 from mortalsim.chips.writing import change_of, replayed, target_of
@@ -87,10 +91,10 @@ class SimulatedChip:
         parts, streams, sizes = design.netlist, self.streams, {name: p.size for name, p in sheet.populations.items()}
         self.arrays = [
             Array(
-                own, place, sizes[own.spec.source], sizes[own.spec.target], streams, self.clock.now,
-                own.spec.source in sheet.inputs,
+                own, place, sizes[own.spec.source], sizes[own.spec.target], streams, self.clock.moment,
+                own.spec.source in sheet.inputs, before,
             )
-            for place, own in enumerate(parts.arrays)
+            for place, (own, before) in enumerate(zip(parts.arrays, _weights_before(parts.arrays), strict=True))
         ]  # fmt: skip
         places = {name: place for place, name in enumerate(sheet.populations)}
         self.populations = {name: Population(parts.populations[name], places[name], streams) for name in sheet.fed}
@@ -104,7 +108,8 @@ class SimulatedChip:
         read_on = {spec.source for spec in sheet.arrays} | {str(own.source) for own in parts.populations.values()}
         #: Populations whose states nobody reads on, or all where each is read by another.
         self._ends = tuple(name for name in (*sheet.fed, *sheet.stages) if name not in read_on) or sheet.fed
-        self._drifting = [array.crossbar for array in self.arrays if array.crossbar.device.drifts]
+        self._ageing = [array.crossbar for array in self.arrays if array.crossbar.ages]
+        self._temperature = self.clock.temperature
         self._largest = max(array.crossbar.weights.size for array in self.arrays)
         own_noise = self.streams if noise is None else noise if isinstance(noise, Streams) else chip_streams(Streams(noise))
         self._key = own_noise.key("noise")
@@ -137,8 +142,7 @@ class SimulatedChip:
         if want not in WANTS:
             check_name("want", str(want), WANTS)
         want = want if self._tapped else "output"
-        for crossbar in self._drifting:
-            crossbar.keep_up(self.clock.now)
+        self._keep_up()
         reading = Reading(sheet, v, x if isinstance(x, Overlaid) else None, nudge, want)
         # BLAS never wakes a second thread for less than this, and a small chip's read is over in microseconds.
         if len(v) * self._largest > ALWAYS_ONE_THREAD:
@@ -150,6 +154,16 @@ class SimulatedChip:
         self._read_account(len(v))
         self._check_answer(reading)
         return reading.trace(sheet.output, want)
+
+    def _keep_up(self) -> None:
+        """Compute effective weights anew where time or temperature have changed them."""
+        now, temperature = self.clock.now, self.clock.temperature
+        for crossbar in self._ageing:
+            crossbar.keep_up(now, temperature)
+        if temperature != self._temperature:
+            for array in self.arrays:
+                array.crossbar.keep_up(now, temperature)
+            self._temperature = temperature
 
     def _check_answer(self, reading: Reading) -> None:
         """Stop where NaN or infinity has come out; what is wrong elsewhere reaches one of these populations."""
@@ -183,13 +197,13 @@ class SimulatedChip:
             # A refused request leaves everything as it was, so devices age only once it is known to be right.
             if isinstance(request, Program):
                 target = target_of(request, array)
-                array.crossbar.keep_up(self.clock.now)
-                cost = array.crossbar.program(target, self.clock.now, draw)
+                array.crossbar.keep_up(self.clock.now, self.clock.temperature)
+                cost = array.crossbar.program(target, self.clock.moment, draw)
             else:
                 rows, scale = change_of(request, array)
-                array.crossbar.keep_up(self.clock.now)
+                array.crossbar.keep_up(self.clock.now, self.clock.temperature)
                 with one_blas_thread:
-                    cost = array.crossbar.change(rows, self.clock.now, draw, scale=scale)
+                    cost = array.crossbar.change(rows, self.clock.moment, draw, scale=scale)
             parallel = type(request) in (Outer, Shrink)
             self._write_account(array, cost, cost.parallel if parallel else cost.by_row)
         self._turn += 1
@@ -201,8 +215,9 @@ class SimulatedChip:
             self._check_weight_nudge(nudge)
         changes = replayed(terms, self.arrays)
         for place in changes:
-            self.arrays[place].crossbar.keep_up(self.clock.now)
-        costs = {place: self.arrays[place].crossbar.change(rows, self.clock.now, draw) for place, rows in changes.items()}
+            self.arrays[place].crossbar.keep_up(self.clock.now, self.clock.temperature)
+        moment = self.clock.moment
+        costs = {place: self.arrays[place].crossbar.change(rows, moment, draw) for place, rows in changes.items()}
         slowest = 0.0  # all arrays are written at the same time
         for place, cost in costs.items():
             spec = self._datasheet.arrays[place]
@@ -278,6 +293,11 @@ class SimulatedChip:
         if isinstance(place, bool) or not isinstance(place, Integral) or not 0 <= place < len(self.arrays):
             raise RangeError(f"array: expected 0 to {len(self.arrays) - 1}, the arrays of this chip, found {place!r}.")
         return self.arrays[place]
+
+
+def _weights_before(arrays: Sequence[ArrayParts]) -> list[int]:
+    """Return for each array how many weights the arrays at lower places have."""
+    return [0, *accumulate(prod(parts.spec.shape) for parts in arrays)][: len(arrays)]
 
 
 def chip_streams(run: Streams, number: int = 0) -> Streams:

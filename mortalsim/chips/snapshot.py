@@ -37,7 +37,7 @@ def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
     for array in chip.arrays:
         own = array.crossbar.arrays()
         array.crossbar.take({name: np.asarray(state[f"{name}.{array.place}"]) for name in own})
-    chip.clock.now = float(state["clock"][0])
+    chip.clock.now, chip.clock.temperature = float(state["clock"][0]), float(state["temperature"][0])
     kinds = {name: type(value) for name, value in asdict(chip.meter).items()}
     chip.meter = Meter(**{name: kind(state[f"meter.{name}"][0]) for name, kind in kinds.items()})
     chip._turn = int(state["turn"][0])
@@ -46,7 +46,8 @@ def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
 def _present(chip: SimulatedChip) -> dict[str, np.ndarray]:
     """Return all that changes, by name; devices' arrays are not copied."""
     state = {f"meter.{field.name}": np.array([getattr(chip.meter, field.name)]) for field in fields(Meter)}
-    state |= {"clock": np.array([float(chip.clock.now)]), "turn": np.array([chip._turn], np.uint64)}
+    state |= {"clock": np.array([float(chip.clock.now)]), "temperature": np.array([float(chip.clock.temperature)])}
+    state |= {"turn": np.array([chip._turn], np.uint64)}
     for array in chip.arrays:
         state |= {f"{name}.{array.place}": value for name, value in array.crossbar.arrays().items()}
     return state
@@ -87,5 +88,5 @@ def _check_entry(name: str, array: np.ndarray, state: Mapping[str, np.ndarray]) 
         raise RangeError(
             f"state: expected finite numbers, found NaN or infinity in {name}. Restore a snapshot made before they came up."
         )
-    if name.startswith(("meter.", "clock", "turn")) and found[0] < 0:
+    if name.startswith(("meter.", "clock", "temperature", "turn")) and found[0] < 0:
         raise RangeError(f"state: expected {name} of at least 0, found {found[0]}. Restore a snapshot that nobody changed.")

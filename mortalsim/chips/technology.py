@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mortalsim.devices import Device
+from mortalsim.devices.base import KNOTS, Moment
+from mortalsim.devices.pairs import Pair
+from mortalsim.kernels import ReadNoise
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,11 @@ class Technology:
     ----------
     device
         The memory technology, in SI units.
+    pair
+        How two devices make a weight.
     weight_range
-        Weight that a pair at its two nominal ends stands for.
+        Weight that a nominal pair stands for with one device at ``g_max`` and the other at ``g_min``. Bounds are spread from
+        device to device, so a real pair may hold somewhat more or less.
     initial_spread
         Weights as fabricated: standard deviation times the root of the lines that reach a neuron.
     read_seconds
@@ -24,6 +32,7 @@ class Technology:
     """
 
     device: Device
+    pair: Pair
     weight_range: float
     initial_spread: float
     read_seconds: float
@@ -34,9 +43,14 @@ class Technology:
         return (self.device.g_max - self.device.g_min) / self.weight_range
 
     @property
+    def steps_per_weight(self) -> float:
+        """Mid-range steps of one device that make a weight change of 1; 0: continuous."""
+        return self.unit / self.device.step if self.device.step else 0.0
+
+    @property
     def pulses_per_weight(self) -> float:
-        """Pulses that each device of a pair takes for a weight change of 1; the pair shares the change equally."""
-        return self.unit / (2 * self.device.step) if self.device.step else 0.0
+        """Pulses that a device takes for a weight change of 1, by its pair's share of it: a half where both take part."""
+        return self.steps_per_weight * float(abs(self.pair.shares).max())
 
     @property
     def weight_step(self) -> float:
@@ -44,16 +58,44 @@ class Technology:
         return self.device.step / self.unit
 
     @property
-    def line_variance(self) -> float:
-        """Variance at a neuron's input, by constant read noise, for each squared unit of input: both devices of a pair."""
-        return 2 * (self.device.read_noise / self.unit) ** 2
+    def rest(self) -> float:
+        """Conductance of both devices at a weight of 0, siemens."""
+        return self.pair.rest(self.device)
+
+    def read_noise(self, moment: Moment) -> tuple[float, ReadNoise]:
+        """Return the read noise at ``moment``, in units of weight: its constant part, and what depends on conductance.
+
+        Every law goes this way. Its variance is looked at over the range. A part that is the same everywhere costs a read no
+        product. A part in proportion to conductance is a product with one number. Any other law is tabulated.
+
+        Returns
+        -------
+        line_variance
+            Variance at a neuron's input for each squared unit of input, both devices of a pair together.
+        noise
+            For kernels: relative, or tabulated; nothing where the noise is constant.
+        """
+        device, unit = self.device, self.unit
+        u = np.linspace(0, 1, KNOTS)
+        sd = np.asarray(device.noise_at(u, moment), np.float64) * np.ones(KNOTS)
+        g, variance = device.g_min + (device.g_max - device.g_min) * u, sd**2
+        relative = max(float(variance[-1] - variance[0]), 0.0) / (g[-1] ** 2 - g[0] ** 2)
+        constant = float(variance[-1]) - relative * float(g[-1]) ** 2
+        tolerance = 1e-12 * float(variance.max())
+        constant = constant if constant > tolerance else 0.0
+        if np.allclose(variance, constant + relative * g**2, rtol=0, atol=max(tolerance, 1e-300)):
+            return 2 * (float(np.sqrt(constant)) / unit) ** 2, ReadNoise(float(np.sqrt(relative)))
+        table = np.asarray(sd / unit, np.float32)
+        return 0.0, ReadNoise(0.0, table, device.g_min / unit, (device.g_max - device.g_min) / unit)
 
     @property
     def nominal_variance(self) -> float:
-        """The same with proportional read noise included, both devices at mid range."""
-        return self.line_variance + 2 * (self.device.read_noise_relative * self.device.g_mid / self.unit) ** 2
+        """Variance at a neuron's input for each squared unit of input, both devices of a pair at rest."""
+        device = self.device
+        place = np.array([(self.rest - device.g_min) / (device.g_max - device.g_min)])
+        return 2 * (float(device.noise_at(place, Moment())[0]) / self.unit) ** 2
 
     @property
     def pair_joules(self) -> float:
-        """Energy of one pair during a read: at a mean squared input of 1 it carries about its mid-range conductance."""
-        return 2 * self.device.g_mid * self.device.read_volts**2 * self.read_seconds
+        """Energy of one pair during a read: at a mean squared input of 1 it carries about its conductance at rest."""
+        return 2 * self.rest * self.device.read_volts**2 * self.read_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,8 @@ import numpy as np
 from mortalsim.checks import FloatArray, RangeError, ShapeError, check_array, check_between, check_name
 from mortalsim.chips.array import Array
 from mortalsim.chips.crossbar import Rows, rows_of
+from mortalsim.circuits.patterns import Pattern, pattern_of
 from mortalsim.hardware import Delta, Outer, Program, Scale, Shrink, WeightNudge
-from mortalsim.kernels import add_signs
-from mortalsim.kernels.counters import Address
 from mortalsim.parallel import workspace
 
 #: What a float32 can hold.
@@ -75,37 +75,32 @@ def _by_block(first: int, last: int, n_in: int) -> Iterator[tuple[int, int, int]
         yield block, max(first - block * n_in, 0), min(last - block * n_in, n_in)
 
 
-class Pattern(NamedTuple):
+class Term(NamedTuple):
     """One nudge as it is written to one array.
 
     Parameters
     ----------
+    pattern
+        Its pattern on the array.
     amplitude, scales
-        What its signs are multiplied with: a number, and each column's factor (blocks, n_out).
-    address
-        Of the signs, one a weight; or None.
-    ones
-        Signs of rows and columns of a rank-1 pattern; or None.
+        What the pattern is multiplied with: a number, weight units, and each column's factor, float32 (blocks, n_out).
     """
 
+    pattern: Pattern
     amplitude: float
     scales: FloatArray
-    address: Address | None
-    ones: tuple[FloatArray, FloatArray] | None
 
 
 def replayed(terms: Sequence[tuple[WeightNudge, Scale]], arrays: Sequence[Array]) -> dict[int, Rows]:
-    """Return the change that each array is asked for, by its place; arrays that are not meant are left out."""
-    changes: dict[int, list[Pattern]] = {}
-    ones: dict[int, FloatArray] = {}
+    """Return the change that each array is asked for, by its place; arrays that no nudge changes are left out."""
+    changes: dict[int, list[Term]] = {}
     for nudge, scale in terms:
-        targets = scale if isinstance(scale, Mapping) else None
+        targets, factor = (scale, 1.0) if isinstance(scale, Mapping) else (None, scale)
         _check_scale(scale, arrays)
         for array in arrays:
             if nudge.disturbs(array.place) and (targets is None or array.parts.spec.target in targets):
-                pattern = _pattern(nudge, scale, array, ones)
-                changes.setdefault(array.place, []).append(pattern)
-    return {place: _patterns(patterns, arrays[place]) for place, patterns in changes.items()}
+                changes.setdefault(array.place, []).append(_term(nudge, targets, factor, array))
+    return {place: _sum(own, arrays[place]) for place, own in changes.items()}
 
 
 def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
@@ -118,22 +113,23 @@ def _check_scale(scale: Scale, arrays: Sequence[Array]) -> None:
         check_name("scale: population", str(name), {array.parts.spec.target for array in arrays})
 
 
-def _pattern(nudge: WeightNudge, scale: Scale, array: Array, ones: dict[int, FloatArray]) -> Pattern:
-    spec, place = array.parts.spec, array.place
-    if place not in ones:
-        ones[place] = np.ones(array.weight_gain.shape, np.float32)
-    if isinstance(scale, Mapping):
-        own = check_array(f"scale[{spec.target}]", scale[spec.target], {"size": array.n_target})
-        amplitude, scales = nudge.amplitude, np.reshape(spec.spread(own[None]), array.weight_gain.shape)
-    else:
-        amplitude, scales = scale * nudge.amplitude, ones[place]
-    if nudge.pattern == "signs":
-        return Pattern(amplitude, np.ascontiguousarray(scales), array.signs.each(nudge), None)
-    by_row, by_column = array.signs.rank_one(nudge, array.crossbar.shape[0], scales.size)
-    return Pattern(amplitude, scales, None, (by_row, by_column.reshape(scales.shape)))
+def _term(nudge: WeightNudge, targets: Mapping[str, FloatArray] | None, factor: float, array: Array) -> Term:
+    pattern, amplitude, columns = pattern_of(nudge, array.site), factor * nudge.amplitude, array.weight_gain.shape
+    if targets is None:
+        return Term(pattern, amplitude, _ones(columns))
+    spec = array.parts.spec
+    own = check_array(f"scale[{spec.target}]", targets[spec.target], {"size": array.n_target})
+    return Term(pattern, amplitude, np.ascontiguousarray(np.reshape(spec.spread(own[None]), columns)))
 
 
-def _patterns(patterns: Sequence[Pattern], array: Array) -> Rows:
+@lru_cache(64)
+def _ones(shape: tuple[int, ...]) -> FloatArray:
+    ones = np.ones(shape, np.float32)
+    ones.flags.writeable = False  # all terms share it
+    return ones
+
+
+def _sum(terms: Sequence[Term], array: Array) -> Rows:
     *_, n_in, n_out = array.parts.spec.shape
 
     def rows(first: int, last: int) -> FloatArray:
@@ -141,12 +137,8 @@ def _patterns(patterns: Sequence[Pattern], array: Array) -> Rows:
         for block, start, stop in _by_block(first, last, n_in):
             begin = block * n_in + start
             own = out[begin - first : begin - first + stop - start]
-            for amplitude, scales, address, ones in patterns:
-                if address is not None:
-                    add_signs(own, amplitude, scales[block], address, begin, 0, own)
-                elif ones is not None:
-                    by_row, by_column = ones[0][begin : begin + stop - start, None], ones[1][block] * scales[block]
-                    own += np.float32(amplitude) * by_row * by_column
+            for pattern, amplitude, scales in terms:
+                pattern.add(own, amplitude, scales[block], begin, 0, own)
         return out
 
     return rows

@@ -66,7 +66,7 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, bits: int, limit: float, unipolar: bool) -> Scale:
-        """Return the levels of a converter of so many bits.
+        """Return the levels of a converter of ``bits`` bits and a range that ends at ``limit``; 0 of either: none.
 
         Signed: 2^bits - 1 levels from -limit to limit, zero among them (mid-tread); with one bit the two ends alone.
         Unipolar: 2^bits levels from 0 to limit.
@@ -82,7 +82,7 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ConverterBank:
-    """One converter a row, (n_in,) or (blocks, n_in), or a neuron, (n,): gain and offset, in units of its own signal."""
+    """One converter a row, (n_in,) or (blocks, n_in), or a neuron, (n,): gain, and offset in units of its own signal."""
 
     gain: FloatArray
     offset: FloatArray
@@ -93,7 +93,7 @@ class ConverterBank:
 
 
 def fabricate_converters(spec: Converters, shape: int | tuple[int, ...], rng: np.random.Generator) -> ConverterBank:
-    """Draw the mismatch of converters, as many as ``shape`` says."""
+    """Draw the mismatch of converters, one for each element of ``shape``: normal gains around 1 and offsets around 0."""
     gain = 1 + spec.gain_dtod * rng.standard_normal(shape)
     offset = spec.offset_dtod * rng.standard_normal(shape)
     return ConverterBank(gain.astype(np.float32), offset.astype(np.float32))

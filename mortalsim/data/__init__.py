@@ -25,7 +25,7 @@ def load(name: str, streams: Streams) -> Dataset:
     Parameters
     ----------
     name
-        ``"digits"``, ``"mnist"``, ``"fashion-mnist"``, or that of any other file in this room.
+        One of ``DATASETS.names()``, such as ``"digits"``.
     streams
         Where the split draws its chance from; the same streams give the same split.
 

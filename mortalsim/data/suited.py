@@ -15,10 +15,17 @@ from mortalsim.hardware import Datasheet
 def suited(data: Dataset, sheet: Datasheet) -> Dataset:
     """Return the data with samples that have as many numbers as the chip has inputs.
 
-    Where the inputs of a chip are as many as a sample's numbers, nothing changes. Where it has one input population more, of
-    a neuron a class, that one is for the label: its lines hold a neutral label, 1 / classes each, until a learner writes
-    over them, and the other populations take the sample in order. Where nothing is labelled, the last population without
-    which the others fit the sample is held neutral.
+    - A chip with as many inputs as a sample has numbers takes the data as they are.
+    - A chip with one input population more, of one line for each class, holds a neutral label there, 1 / classes on every
+      line, until a learner writes over it. The other populations take the sample in order.
+    - If nothing is labelled, that population is the last one whose size is the number of inputs that a sample lacks.
+
+    Parameters
+    ----------
+    data
+        Samples of (N, pixels).
+    sheet
+        The data sheet of the chip; its inputs stand side by side in a sample.
 
     Raises
     ------

@@ -11,7 +11,8 @@ from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.chips import SimulatedChip, oracle
 from mortalsim.hardware import Chip, Datasheet, Delta, Port, Task
 from mortalsim.learners import Batch, Info, Learner, State
-from mortalsim.learners.base import half_linear, output_of
+from mortalsim.learners.base import output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy
 
 

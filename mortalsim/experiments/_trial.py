@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from mortalsim import build
 from mortalsim.checks import check_name
-from mortalsim.chips import Design, Meter, SimulatedChip, load_design, oracle
+from mortalsim.chips import Design, Meter, SimulatedChip, oracle
 from mortalsim.data import DATASETS, Dataset
 from mortalsim.experiments._oracle import Oracle
 from mortalsim.hardware import Port, Program
@@ -40,7 +40,7 @@ def learner_kind(name: str) -> type[Learner]:
 
 
 def _known_design(name: str) -> str:
-    load_design(name)
+    build.find_design(name)
     return name
 
 
@@ -65,13 +65,13 @@ Hidden: TypeAlias = Annotated[
 
 
 def make_learner(name: str, scale: float = 1.0, settings: Mapping[str, Any] | None = None) -> Learner:
-    """Return a learner, or the oracle, with its defaults but for what is said; as `build.make_learner`."""
+    """Return what `build.make_learner` returns, the oracle included, which is no file of the learners' room."""
     return build.make_learner(learner_kind(name), scale, settings)
 
 
 def check_served(design: Design, data: Dataset, learners: Iterable[str]) -> None:
-    """Let each learner refuse what it cannot serve before anything is trained; as `build.check_served`."""
-    build.check_served(design, data, [make_learner(name) for name in learners])
+    """Do what `build.check_served` does, the oracle included."""
+    build.check_served(design, data, [learner_kind(name) for name in learners])
 
 
 def assumed(design: Design, learners: Iterable[str]) -> tuple[str, ...]:
@@ -115,9 +115,9 @@ def trial(
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
-    Reads for validation cost the learner nothing here: their number is known exactly, because every read of one sample costs
-    the same, and is taken off. Of epochs before a resumption only the validation error is on record; reads are laid to them
-    in proportion, which is exact for every learner that reads equally much in every epoch.
+    Reads for validation are not counted as costs of the learner. Their number is known exactly, because every read of one
+    sample costs the same. For epochs before a resumption only the validation error is on record. Each is given an equal
+    share of the reads, which is exact for every learner that reads equally much in every epoch.
 
     Parameters
     ----------

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from threadpoolctl import threadpool_limits
 
-from mortalsim.chips import load_design
+from mortalsim import build
 from mortalsim.report.results import Results
-from mortalsim.report.runfolder import Record, new_folder, versions
+from mortalsim.report.runfolder import RunRecord, new_folder, versions
 
 
 class Experiment(BaseModel, ABC):
@@ -52,7 +52,7 @@ class Experiment(BaseModel, ABC):
     def used_designs(self) -> dict[str, dict[str, Any]]:
         """Return all fields of each design that the fields ``design`` and ``designs`` name; a file may change later."""
         names = [*getattr(self, "designs", ()), *filter(None, [getattr(self, "design", None)])]
-        return {str(name): load_design(name).fields() for name in names}
+        return {str(name): build.find_design(name).fields() for name in names}
 
     @classmethod
     def name(cls) -> str:
@@ -81,7 +81,7 @@ def execute(experiment: Experiment) -> tuple[Results, Path]:
         clock, designs = time.perf_counter(), experiment.used_designs()
         with threadpool_limits(1):
             results = experiment.run()
-        record = Record(
+        record = RunRecord(
             experiment=experiment.name(),
             question=experiment.question(),
             expected=experiment.expected,

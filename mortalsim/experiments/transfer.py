@@ -98,7 +98,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Found:
-    """What one chip of a pair came to."""
+    """Error, agreement with the teacher and costs of one chip of a pair."""
 
     learner: str
     test_error: float

@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from mortalsim import build
 from mortalsim.checks import DesignError, FloatArray
-from mortalsim.chips import SimulatedChip, load_design, oracle
+from mortalsim.chips import SimulatedChip, oracle
 from mortalsim.chips.writing import replayed
 from mortalsim.experiments import _trial
 from mortalsim.experiments._parallel import Jobs, run_tasks
@@ -81,7 +81,7 @@ class Variance(Experiment):
     jobs: Jobs = 0
 
     def run(self) -> Results:
-        if load_design(self.design).long:
+        if build.find_design(self.design).long:
             raise DesignError(
                 f"design: expected one in short form, as `variance` varies its widths, found {self.design!r}, which lists "
                 "its populations. Choose a design with `sizes`."
@@ -159,7 +159,7 @@ def _work(task: _Task) -> dict[str, Any]:
     updates, truth = _updates(_Recorder(chip), learner, dataset.task, batch, variance.probes, own)
     counts = [2**k for k in range(variance.probes.bit_length())]
     groups = [_cosines(updates, truth, count) for count in counts]
-    theory, quiet = _theory(chip, learner, batch, task.learner)
+    theory, noiseless = _theory(chip, learner, batch, task.learner)
     along = updates @ (truth / np.linalg.norm(truth))
     measured = float(np.square(updates).sum(axis=1).mean() / along.mean() ** 2) - 1
     return {
@@ -175,7 +175,7 @@ def _work(task: _Task) -> dict[str, Any]:
         "cosine_all": float(groups[-1].mean()),
         "p_measured": measured,
         "p_theory": theory,
-        "p_noiseless": quiet,
+        "p_noiseless": noiseless,
         "probes_15": measured / math.tan(math.radians(15)) ** 2,
     }
 
@@ -253,8 +253,8 @@ def _theory(chip: SimulatedChip, learner: Learner, batch: Batch, name: str) -> t
     own = [np.square(error).sum(axis=1) for error in errors]
     scale = strength * len(noise) ** 2
     probed = sum(x * error.shape[1] for x, error in zip(inputs, errors, strict=True))
-    quiet = float((probed * sum(own) - sum(x * d for x, d in zip(inputs, own, strict=True))).sum()) / scale
-    return quiet + float((probed * noise).sum()) / scale, quiet
+    noiseless = float((probed * sum(own) - sum(x * d for x, d in zip(inputs, own, strict=True))).sum()) / scale
+    return noiseless + float((probed * noise).sum()) / scale, noiseless
 
 
 def _panel(title: str, rows: Iterable[dict[str, Any]]) -> Panel:

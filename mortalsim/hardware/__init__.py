@@ -14,7 +14,7 @@ from mortalsim.hardware.datasheet import (
     Port,
     TransferCurve,
 )
-from mortalsim.hardware.nudges import NUDGE_PORTS, CurrentNudge, Nudge, WeightNudge
+from mortalsim.hardware.nudges import DEFAULT_PATTERN, NUDGE_PORTS, CurrentNudge, Nudge, WeightNudge
 from mortalsim.hardware.requests import (
     WRITE_PORTS,
     Delta,
@@ -30,6 +30,7 @@ from mortalsim.hardware.task import Task
 
 __all__ = [
     "BIAS",
+    "DEFAULT_PATTERN",
     "NUDGE_PORTS",
     "WANTS",
     "WRITE_PORTS",

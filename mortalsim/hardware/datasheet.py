@@ -21,7 +21,7 @@ class Port(StrEnum):
 
     TAPS = "taps"  #: what rows carry and every population's states can be measured
     CURRENT_NUDGE = "current_nudge"  #: a current can be added at each neuron's input
-    WEIGHT_NUDGE = "weight_nudge"  #: weights can be disturbed by a keyed sign pattern
+    WEIGHT_NUDGE = "weight_nudge"  #: weights can be disturbed by a keyed pattern
     OUTER = "outer"  #: parallel in-memory update by an outer product
     DELTA = "delta"  #: a change sent weight by weight
     REPLAY = "replay"  #: a weight nudge made permanent
@@ -80,8 +80,8 @@ class PopulationSpec:
     shape
         Layout: (n,), (height, width) or (height, width, channels).
     curve
-        Nominal transfer curve of its neurons, of which no single neuron promises to keep to it. None: an input, or a stage
-        of which nothing is promised.
+        Nominal transfer curve of its neurons; a single neuron may differ from it. None: an input, or a stage of which
+        nothing is promised.
     read_noise
         Nominal standard deviation of the noise at a neuron's input where all its rows carry vectors of unit mean square.
     output_range
@@ -117,7 +117,8 @@ class ArraySpec:
     shape
         (n_in, n_out) or (blocks, n_in, n_out): the shape of everything said about its weights. A bias line is a row.
     weight_range
-        Nominal weight of a device pair at its ends, in absolute value.
+        Weight of a nominal pair with one device at the top of its range and the other at the bottom, in absolute value.
+        Bounds differ from device to device, so a real pair may hold more or less.
     weight_step
         Nominal change of a weight by one pulse on one of its two devices, at mid range; 0 means continuous.
     input_range
@@ -212,7 +213,7 @@ class Answer:
     Parameters
     ----------
     population
-        Who answers.
+        The population that answers.
     tick
         Number of the state that it takes; the first is 0.
     wave
@@ -248,7 +249,7 @@ class Datasheet:
     arrays
         In the order of the design file; requests and taps call an array by its place here.
     timetable
-        Who answers when, from which states: reads, taps, costs and models walk it from top to bottom.
+        Which population answers when, from which states: reads, taps, costs and models walk it from top to bottom.
     inputs
         Populations set from outside; a sample holds them side by side, in this order.
     output
@@ -257,6 +258,8 @@ class Datasheet:
         What the chip can do.
     patterns
         Names of the patterns that weight nudges may have.
+    families
+        Those patterns whose indices belong together under one key: a learner should walk through them, 0, 1, 2, ...
     seconds_per_read, joules_per_read
         Of one sample: waves times the read time; devices and output converters of every answer, and input converters once
         for every state that drives an array.
@@ -272,6 +275,7 @@ class Datasheet:
     patterns: frozenset[str]
     seconds_per_read: float
     joules_per_read: float
+    families: frozenset[str] = frozenset()
 
     @cached_property
     def n_inputs(self) -> int:

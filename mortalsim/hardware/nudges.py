@@ -30,27 +30,32 @@ class CurrentNudge:
             )
 
 
+#: The pattern that a weight nudge has where none is named; simulated chips describe theirs in `circuits.patterns`.
+DEFAULT_PATTERN: Final = "signs"
+
+
 @dataclass(frozen=True)
 class WeightNudge:
-    """A disturbance of weights during one read: ``amplitude`` times a pattern of signs, a pure function of key and index.
+    """A disturbance of weights during one read: ``amplitude`` times a pattern, a pure function of key and index.
 
     Parameters
     ----------
     key
-        A whole number from 0 to 2**64 - 1. The same key gives the same pattern on every chip.
+        A whole number from 0 to 2**64 - 1. The same key gives the same pattern on every chip with arrays of the same shapes.
     amplitude
         Size of the disturbance in weight units; may be negative.
     pattern
-        One of `Datasheet.patterns`. ``"signs"``: one sign a weight. ``"rank1"``: one sign a row times one a column.
+        Its name, one of `Datasheet.patterns`.
     index
-        Which of the patterns that one key has, 0 to 2**32 - 1; each is independent of the others.
+        Which of the patterns that one key has, 0 to 2**32 - 1. Those of `Datasheet.families` belong together; otherwise each
+        is independent of the others.
     arrays
         Places of the arrays that are disturbed; None: all.
     """
 
     key: int
     amplitude: float
-    pattern: str = "signs"
+    pattern: str = DEFAULT_PATTERN
     index: int = 0
     arrays: tuple[int, ...] | None = None
 
@@ -59,7 +64,7 @@ class WeightNudge:
         check_between("amplitude", self.amplitude, -1e6, 1e6)
         object.__setattr__(self, "index", check_whole("index", self.index, 0, 2**32 - 1))
         if not isinstance(self.pattern, str):
-            raise RangeError(f"pattern: expected a name such as 'signs', found {self.pattern!r}.")
+            raise RangeError(f"pattern: expected a name such as {DEFAULT_PATTERN!r}, found {self.pattern!r}.")
         if self.arrays is not None:
             if not isinstance(self.arrays, Iterable) or isinstance(self.arrays, str):
                 raise ShapeError(f"arrays: expected places of arrays or None, found {self.arrays!r}. Write (0,), say.")

@@ -52,7 +52,7 @@ class Overlaid:
 
     @classmethod
     def repeated(cls, images: FloatArray, times: int) -> Overlaid:
-        """Return ``images`` (B, n_inputs) so many times over, with nothing written on them."""
+        """Return ``images`` (B, n_inputs) repeated ``times`` times, with nothing written on them."""
         times = check_whole("times", times, 1)
         return cls(images, np.zeros(0, np.int64), np.zeros((times, len(images), 0), np.float32))
 

@@ -6,29 +6,36 @@ The only room that imports numba. Every kernel has a plain twin in ``tests/naive
 from mortalsim.kernels.compiling import compile_all
 from mortalsim.kernels.counters import Draw
 from mortalsim.kernels.dac import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Converter, Normaliser, drive_blocks, drive_lines
-from mortalsim.kernels.folding import drifted, fold
+from mortalsim.kernels.effective import Effective, Present, ReadNoise, compute_weights, drifted
 from mortalsim.kernels.philox import fill_normal, philox4x32
-from mortalsim.kernels.pulses import apply_pulses
+from mortalsim.kernels.pulses import Asked, Sent, apply_pulses
 from mortalsim.kernels.readout import NeuronCircuits, Noise, read_out
+from mortalsim.kernels.responses import PulseLaw
 from mortalsim.kernels.signs import add_signs, sign_pattern
 
 __all__ = [
     "BY_BLOCK",
     "BY_SOURCE",
     "NOT_NORMALISED",
+    "Asked",
     "Converter",
     "Draw",
+    "Effective",
     "NeuronCircuits",
     "Noise",
     "Normaliser",
+    "Present",
+    "PulseLaw",
+    "ReadNoise",
+    "Sent",
     "add_signs",
     "apply_pulses",
     "compile_all",
+    "compute_weights",
     "drifted",
     "drive_blocks",
     "drive_lines",
     "fill_normal",
-    "fold",
     "philox4x32",
     "read_out",
     "sign_pattern",

@@ -25,7 +25,7 @@ from numba.core.registry import CPUDispatcher
 HERE = Path(__file__).parent
 
 #: The modules whose kernels the second process compiles: those of writing, which share inner loops; about half of the work.
-BESIDE = ("folding", "pulses")
+BESIDE = ("effective", "pulses")
 
 #: Seconds after which the second process is given up; what it has not done is then done here.
 PATIENCE = 120

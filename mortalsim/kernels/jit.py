@@ -39,9 +39,10 @@ OUT_VECTOR = nb.types.Array(nb.float32, 1, "C")
 OUT_MATRIX = nb.types.Array(nb.float32, 2, "C")
 OUT_CUBE = nb.types.Array(nb.float32, 3, "C")
 STATE = nb.types.Array(nb.float32, 4, "C")
-TRAITS = nb.types.Array(nb.uint16, 4, "C", readonly=True)
+PARAMETERS = nb.types.Array(nb.uint16, 4, "C", readonly=True)
 SCALES = nb.types.Array(nb.float32, 2, "C", readonly=True)
 OUT_COUNTS = nb.types.Array(nb.int64, 1, "C")
+OUT_SENT = nb.types.Array(nb.int32, 3, "C")
 
 
 def law(function: F) -> F:

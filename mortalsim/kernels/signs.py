@@ -1,9 +1,13 @@
 """Sign patterns that are a pure function of a key: on-chip weight nudges, never stored.
 
 Element e = i * n_out + j of an array has bit e % 128 of the block that `counters` gives to SIGNS and e // 128, bit 0 being
-the lowest of word 0; a set bit means +1. Rank-1 patterns take row i from bit i % 128 of block i // 128 of SIGN_ROWS and
-column j from SIGN_COLUMNS in the same way. The blocks of an array stand one below the other as rows, side by side as
-columns.
+the lowest of word 0; a set bit means +1. Signs of rows alone take row i from bit i % 128 of block i // 128 of SIGN_ROWS,
+and signs of columns alone take column j from SIGN_COLUMNS in the same way. The blocks of an array stand one below the other
+as rows, side by side as columns.
+
+`add_signs` never makes a vector of +1 and -1. A float32 has its own sign in its highest bit, so a random bit is shifted
+there and XORed into the step. With the bit of each weight looked up by `sign` instead, the kernel takes 0.63 ns a weight
+instead of 0.42, the drawing of the bits included (600 x 600 weights, one core).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, OUT_VECTOR, VECTOR, f
 from mortalsim.kernels.philox import LOW_WORD, WORD, count_from, draw_blocks, new_scratch
 
 BITS = 128
-HIGHEST_BIT = np.uint32(0x80000000)
+SIGN_BIT = np.uint32(0x80000000)
 BLOCKS = 64  # blocks made at a time: 8192 signs, 32 KiB
 
 
@@ -77,8 +81,11 @@ def draw_signs(key, turn, where, first, signs, scratch):
 
 
 @loop
-def align_words(words, low, out):
-    """Write 32 signs a word to ``out`` (m,), from bit ``low`` of the first of the blocks of words (4, blocks) on."""
+def shift_words(words, low, out):
+    """Write words of 32 bits to ``out`` (m,): the bits of blocks of words (4, blocks), from bit ``low`` of the first on.
+
+    A row begins at any bit of a block. Once its bits begin at bit 0 of a word, every word is unpacked by the same 32 shifts.
+    """
     right = np.uint64(low % 32)
     left = np.uint64(32) - right
     for w in range(out.size):
@@ -88,12 +95,15 @@ def align_words(words, low, out):
 
 
 @loop
-def bring_up_bits(words, flips):
-    """Fill ``flips`` (m, 32), bit by bit of words (m,), with a number whose highest bit is set where the sign is -1."""
+def unpack_to_sign_bits(words, signs):
+    """Fill ``signs`` uint32 (m, 32) from words (m,): the highest bit of element (w, b) is set where bit b of word w is 0.
+
+    All lower bits are left as the shift brings them; `add_signed` masks them.
+    """
     for w in range(words.size):
         negative = words[w] ^ np.uint32(LOW_WORD)
         for bit in range(32):
-            flips[w, bit] = negative << np.uint32(31 - bit)
+            signs[w, bit] = negative << np.uint32(31 - bit)
 
 
 @loop
@@ -104,20 +114,19 @@ def scale(row, factor, out):
 
 
 @loop
-def add_flipped(weights, step, flips, out):
-    """Write weights + step (m,) to ``out``, the step's sign turned where the highest bit of ``flips`` is set."""
+def add_signed(weights, step, signs, out):
+    """Write weights + step (m,) to ``out``, with weights - step where the highest bit of ``signs`` uint32 (m,) is set."""
     for j in range(out.size):
-        flipped = np.uint32(np.float32(step[j]).view(np.uint32) ^ (flips[j] & HIGHEST_BIT))
-        out[j] = weights[j] + flipped.view(np.float32)
+        signed = np.uint32(np.float32(step[j]).view(np.uint32) ^ (signs[j] & SIGN_BIT))
+        out[j] = weights[j] + signed.view(np.float32)
 
 
 @loop
-def add_row(weights, step, words, low, aligned, flips, out):
+def add_row(weights, step, words, low, shifted, signs, out):
     """Write weights +- step (m,) to ``out``, signs from bit ``low`` of the first of the blocks of words (4, blocks) on."""
-    # Turning bits into signs is most of the work, so they stay bits until they meet the step's own.
-    align_words(words, low, aligned)
-    bring_up_bits(aligned, flips)
-    add_flipped(weights, step, flips.reshape(flips.size), out)
+    shift_words(words, low, shifted)
+    unpack_to_sign_bits(shifted, signs)
+    add_signed(weights, step, signs.reshape(signs.size), out)
 
 
 @kernel(KEY, i8, i8, OUT_VECTOR)
@@ -134,12 +143,12 @@ def fill_signs(key, turn, where, out):
 
 @kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, i8, i8, OUT_MATRIX)
 def add_keyed_signs(weights, amplitude, gain, key, turn, where, start, first, last, out):
-    """Do `add_signs`, the address taken apart."""
+    """Write weights plus signed steps to ``out``: `add_signs` with its address as key, turn and counter word 3."""
     n_in, n_out = out.shape[0], weights.shape[1]
     own = weights.shape[0] > 1
     span = (last - first) // BITS + 2  # blocks that one row may need, and a word more
-    aligned = np.empty((last - first + 31) // 32, np.uint32)
-    flips = np.empty((aligned.size, 32), np.uint32)
+    shifted = np.empty((last - first + 31) // 32, np.uint32)
+    signs = np.empty((shifted.size, 32), np.uint32)
     together = max(1, BLOCKS // span)
     words, _ = new_scratch(span * together)
     step = np.empty(last - first, np.float32)
@@ -152,4 +161,4 @@ def add_keyed_signs(weights, amplitude, gain, key, turn, where, start, first, la
         for r in range(m):
             low = ((start + begin + r) * n_out + first) % BITS
             blocks = words[:, r * span : (r + 1) * span]
-            add_row(weights[begin + r if own else 0, first:last], step, blocks, low, aligned, flips, out[begin + r])
+            add_row(weights[begin + r if own else 0, first:last], step, blocks, low, shifted, signs, out[begin + r])

@@ -10,7 +10,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, check_between
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
-from mortalsim.learners.base import Batch, Info, Learner, State, ask, half_linear, output_of
+from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy
 
 
@@ -36,7 +37,12 @@ class ActivityPerturbation(Learner):
         hidden populations are shaken. False: its neurons are shaken like all others. The default is the pure rule
         because, tuned alike, the two came out equal on digits within the spread over chips.
     temperature
-        Softens the outputs; see `objectives.cross_entropy`.
+        Of `objectives.cross_entropy`; above 1 it softens the outputs.
+
+    Info
+    ----
+    loss : nats
+        Mean over probes of the two losses that each compares, as `objectives.cross_entropy` has them at ``temperature``.
     """
 
     name: ClassVar[str] = "ap"

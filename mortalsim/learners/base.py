@@ -16,7 +16,7 @@ from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
 #: What a learner remembers between steps: named arrays, nothing else, so that a checkpoint is data.
 State: TypeAlias = dict[str, np.ndarray]
 
-#: What a step reports: at least ``"loss"``.
+#: What a step reports, numbers by name: at least ``"loss"``.
 Info: TypeAlias = dict[str, float]
 
 
@@ -53,7 +53,9 @@ class Learner(ABC):
     """A learning rule that sees nothing of a chip but the seam.
 
     Subclasses are frozen dataclasses whose fields are the hyper-parameters. One instance serves any number of chips:
-    everything that changes lives in the state.
+    everything that changes lives in the state. A subclass's docstring describes its state in the section ``State``, by
+    ``key : type shape``, and what its steps report in the section ``Info``, by ``key : unit``. The reference page of the
+    learners is made from these, and a test compares them with what `init` and `step` return.
 
     Parameters
     ----------
@@ -102,20 +104,23 @@ class Learner(ABC):
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         """Learn from one batch; return the new state and what happened.
 
-        The state given is used up: the new one may share its arrays, changed in place. Who needs it again copies it first.
+        The state given is used up: the new one may share its arrays, changed in place. A caller that needs it again must
+        copy it first.
+
+        Returns
+        -------
+        state, info
+            As the docstring's sections ``State`` and ``Info`` describe them; ``info`` has at least ``"loss"``.
+
+        Raises
+        ------
+        ShapeError
+            The batch lacks labels that this rule needs.
         """
 
     @abstractmethod
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         """Return scores (B, classes) for ``x`` (B, n_inputs); the largest is the prediction."""
-
-
-def half_linear(progress: float) -> float:
-    """Return the factor of the step size: 1 for the first half of training, then linearly to 0.
-
-    Source: Hinton's MATLAB for the Forward-Forward algorithm, ``ffnew.m`` lines 130-134, made continuous.
-    """
-    return min(1.0, 2.0 * (1.0 - progress))
 
 
 def output_of(trace: Trace) -> FloatArray:
@@ -151,7 +156,7 @@ def _source_lines(spec: ArraySpec, size: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Pull:
-    """What all samples of a tick share in an update: ``weights`` (B,) of the samples, and one ``row`` (size,) for them."""
+    """A term of an update whose factors are ``weights[b] * row``: one row (size,) for all samples, weighted (B,)."""
 
     weights: FloatArray
     row: FloatArray
@@ -185,9 +190,9 @@ def ask(
         A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
         and asked for as `Delta`. None: the products are asked for as `Outer`.
     heard
-        By tick, (B,): which samples count; their factors are 0 elsewhere. None: all.
+        By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
     pulls
-        Further terms by tick, each of one row for all samples: worked out as one sample more.
+        Further terms by tick. Each is worked out as one sample more.
     """
     for array in chip.datasheet.into(population):
         pre, post = _joined(trace.of(array), factors, heard, pulls or {})

@@ -10,7 +10,8 @@ from scipy.special import expit, softmax
 
 from mortalsim.checks import FloatArray, ShapeError, check_between, check_name
 from mortalsim.hardware import Chip, Datasheet, Overlaid, Port, Samples, Shrink, Task, Trace
-from mortalsim.learners.base import Batch, Info, Learner, Pull, State, ask, half_linear, output_of
+from mortalsim.learners.base import Batch, Info, Learner, Pull, State, ask, output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy, goodness
 
 #: Samples of one read of a prediction, each image counted once for every label.
@@ -50,14 +51,35 @@ class ForwardForward(Learner):
         Of the logistic that turns goodness into a probability, in units of goodness (1 in ``ffnew.m``; higher suits
         noisy narrow arrays).
     skip
-        Samples whose coefficient in the gradient, 1 less the probability of being told right, is below it are left out; late
-        in training they are most. 0 keeps all; up to 0.3 the error changed by less than its spread
-        (``benchmarks/skipping.md``).
+        Samples are left out whose coefficient in the gradient, 1 minus the probability of the right answer, is below it.
+        Late in training these are most samples. 0 keeps all. Up to 0.3 the error changed by less than its spread over
+        chips (``benchmarks/skipping.md``).
     predict_by
         ``"goodness"``: one read per class with its label, goodness summed over hidden populations but the first (unless it
         is the only one). ``"softmax"``: one read with a neutral label, the head's output.
     learn_ticks, score_ticks
         Last ticks of each population whose goodness is learned, and is summed for a prediction; 0: all of them.
+
+    State
+    -----
+    steps : int64 (1,)
+        Steps taken.
+    due : float64 (1,)
+        Schedule factors summed up since the last request to shrink, steps.
+    mean {population} : float32 (size,)
+        Of each hidden population: running mean of its activities on positive data, a tenth of it from the last step.
+    threshold {population} : float32 (1,)
+        Of each hidden population: the goodness above which an image counts as right.
+    gradient{array} : float32 (array)
+        Of each array into a hidden population, where ``momentum`` is above 0: running mean of its products.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the head on neutral labels; on a chip without an output ``pair_errors``.
+    pair_errors : fraction
+        Share of the batch's images whose wrong label has more goodness than the right one, mean over hidden populations and
+        the ticks learned.
     """
 
     name: ClassVar[str] = "ff"
@@ -168,7 +190,7 @@ class ForwardForward(Learner):
         mean = state[f"mean {name}"] = np.asarray(0.9 * state[f"mean {name}"] + 0.1 * level)
         threshold = self._threshold(name, state, float(np.mean(list(each.values()))))
         factors, pulls, heard, mistakes = {}, {}, {}, 0.0
-        # The pull towards the mean is the same for every sample: all together make one row of it.
+        # The pull towards the mean is the same for every sample, so one row stands for all of them.
         weights = np.repeat(np.array([1 / (size * ticks), 0], np.float32), size)
         pull = Pull(weights, np.float32(self.peer) * (mean.mean() - mean))
         for tick, post in states.items():

@@ -9,7 +9,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray
 from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, output_of, random_weights
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of, random_weights
+from mortalsim.learners.schedules import half_linear
 from mortalsim.models import Twin
 
 
@@ -21,6 +22,22 @@ class InSilico(Learner):
     ----------
     rate
         Adam's step size, falling as `half_linear` says; its other constants are 0.9, 0.999 and 1e-8.
+
+    State
+    -----
+    steps : float64 (1,)
+        Steps taken.
+    weights{array} : float32 (array)
+        The twin's weights, clipped to the array's weight range.
+    mean{array} : float32 (array)
+        Adam's running mean of the gradient.
+    square{array} : float32 (array)
+        Adam's running mean of the squared gradient.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the twin's output before the step.
     """
 
     name: ClassVar[str] = "insilico"

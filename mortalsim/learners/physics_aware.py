@@ -9,7 +9,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, check_between
 from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
-from mortalsim.learners.base import Batch, Info, Learner, State, ask, half_linear, output_of, random_weights
+from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of, random_weights
+from mortalsim.learners.schedules import half_linear
 from mortalsim.models import Twin
 from mortalsim.objectives import cross_entropy
 
@@ -27,6 +28,18 @@ class PhysicsAware(Learner):
     sync_every
         Steps between two times that the shadow is programmed onto the chip, to keep the two together; the first step
         always does it. 0 never does it again.
+
+    State
+    -----
+    steps : int64 (1,)
+        Steps taken.
+    weights{array} : float32 (array)
+        The digital shadow: weights that were asked for, clipped to the array's weight range.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the chip's output before the step.
     """
 
     name: ClassVar[str] = "physics_aware"

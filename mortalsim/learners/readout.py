@@ -21,6 +21,20 @@ class Readout(Learner):
     ----------
     ridge
         Penalty on the head's weights, relative to the features' mean square.
+
+    State
+    -----
+    squares : float64 (features, features)
+        Sum over samples of the features' products with each other.
+    products : float64 (features, classes)
+        Sum over samples of the features' products with the targets.
+    head : float32 (features, classes)
+        The head's weights; a feature is a neuron of a hidden population, in order, or the bias, which is last.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the head's scores before the step.
     """
 
     name: ClassVar[str] = "readout"

@@ -8,14 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray, check_between, check_name
-from mortalsim.hardware import Chip, Datasheet, Port, Replay, Task, WeightNudge
-from mortalsim.learners.base import Batch, Info, Learner, State, half_linear, output_of
+from mortalsim.hardware import DEFAULT_PATTERN, Chip, Datasheet, Port, Replay, Task, WeightNudge
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of
+from mortalsim.learners.schedules import half_linear
 from mortalsim.objectives import cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPerturbation(Learner):
-    """Weight perturbation by keyed sign patterns (simultaneous perturbation, Spall 1992; seed replay as in MeZO, 2023).
+    """Weight perturbation by keyed patterns (simultaneous perturbation, Spall 1992; seed replay as in MeZO, 2023).
 
     Nothing is kept but the probes' keys and what each did to the loss: the chip works the patterns out again and adds them
     up as it writes. Several probes a step therefore save pulses, because most of what they ask of a weight cancels.
@@ -32,9 +33,15 @@ class WeightPerturbation(Learner):
         True: each pattern is tried with both signs, which removes all even orders of the amplitude from the estimate.
         False: it is compared with one undisturbed read.
     pattern
-        One of the chip's. ``"signs"``: one sign per weight. ``"rank1"``: one per row times one per column.
+        One of the chip's, by name. Each probe has a key of its own; but of a pattern that the data sheet calls a family, the
+        probes of a step are the first ones under one key.
     temperature
         Of `objectives.cross_entropy`. Below 1 it suits outputs that the weights' range keeps small.
+
+    Info
+    ----
+    loss : nats
+        Mean over probes of the two losses that each compares, as `objectives.cross_entropy` has them at ``temperature``.
     """
 
     name: ClassVar[str] = "wp"
@@ -45,7 +52,7 @@ class WeightPerturbation(Learner):
     amplitude: float = 0.03
     probes: int = 8
     antithetic: bool = True
-    pattern: str = "signs"
+    pattern: str = DEFAULT_PATTERN
     temperature: float = 0.5
 
     def __post_init__(self) -> None:
@@ -70,14 +77,12 @@ class WeightPerturbation(Learner):
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         rest = 0.0 if self.antithetic else self._loss(chip, batch, None)
         rate = self.rate * half_linear(batch.progress) / self.probes
-        nudges, scales, losses = [], [], []
-        for key in rng.integers(2**63, size=self.probes):
-            nudge = WeightNudge(int(key), self.amplitude, self.pattern)
+        nudges, scales, losses = self._nudges(chip.datasheet, rng), [], []
+        for nudge in nudges:
             plus = self._loss(chip, batch, nudge)
-            opposite = WeightNudge(int(key), -self.amplitude, self.pattern)
+            opposite = replace(nudge, amplitude=-self.amplitude)
             minus = self._loss(chip, batch, opposite) if self.antithetic else rest
             slope = (plus - minus) / (self.amplitude * (1 + self.antithetic))
-            nudges.append(nudge)
             scales.append(-rate * slope / self.amplitude)
             losses.append(0.5 * (plus + minus))
         chip.write(Replay(tuple(nudges), tuple(scales)))
@@ -85,6 +90,13 @@ class WeightPerturbation(Learner):
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         return output_of(chip.read(x, want="output"))
+
+    def _nudges(self, sheet: Datasheet, rng: np.random.Generator) -> list[WeightNudge]:
+        """Return the nudges of one step, one a probe."""
+        if self.pattern in sheet.families:
+            key = int(rng.integers(2**63))
+            return [WeightNudge(key, self.amplitude, self.pattern, index) for index in range(self.probes)]
+        return [WeightNudge(int(key), self.amplitude, self.pattern) for key in rng.integers(2**63, size=self.probes)]
 
     def _loss(self, chip: Chip, batch: Batch, nudge: WeightNudge | None) -> float:
         loss, _ = cross_entropy(

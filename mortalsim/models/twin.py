@@ -68,7 +68,7 @@ class Twin:
     sheet
         Its data sheet, whose timetable and index tables it follows.
     arrays
-        One a crossbar.
+        One model for each array, by its place.
     populations
         By name, for each that arrays feed.
     stages
@@ -154,7 +154,7 @@ class Twin:
         return self._backward(trace, slope, {})
 
     def _backward(self, trace: Trace, slope: Array, preactivations: Slopes) -> Slopes:
-        """Do `backward`; what reached the curves is worked out from the taps where ``preactivations`` do not hold it."""
+        """Return what `backward` returns; preactivations that are not given are worked out from the taps."""
         output = self.sheet.output_of("a gradient")
         pres = {(tap.array, tap.tick): tap.pre for tap in trace.taps}
         back: Slopes = {(output, max(trace.states[output])): np.asarray(slope)}

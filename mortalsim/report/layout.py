@@ -102,7 +102,7 @@ def _settle(nodes: Sequence[Node]) -> None:
 
 
 def _apart(wishes: Sequence[float], sizes: Sequence[float]) -> list[float]:
-    """Return places in a row for things of such ``sizes``, by least squares as near as can be to rising ``wishes``."""
+    """Return places in a row, for things of these ``sizes``, that lie closest to rising ``wishes`` by least squares."""
     steps = [(before + after) / 2 for before, after in pairwise(sizes)]
     offsets = list(accumulate(steps, initial=0.0))
     pools: list[list[float]] = []  # isotonic regression: neighbours that want to change places share their mean
@@ -129,7 +129,7 @@ def _lay_back(layout: Layout) -> None:
 
 
 def ports(chains: Sequence[Sequence[Node]], end: int, beside: int) -> list[float]:
-    """Return the y at which each arrow touches the box at its ``end``: as near as can be to the node ``beside`` it."""
+    """Return the y at which each arrow touches the box at its ``end``: as close as possible to the node ``beside`` it."""
     found = dict.fromkeys(range(len(chains)), 0.0)
     for box in {chain[end] for chain in chains}:
         order = sorted((number for number in found if chains[number][end] is box), key=lambda k: chains[k][beside].y)

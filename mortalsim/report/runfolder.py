@@ -28,7 +28,7 @@ REPORTED_PACKAGES = ("numpy", "numba", "scipy")
 
 
 @dataclass(frozen=True)
-class Record:
+class RunRecord:
     """How a run was made; what ``config.json`` holds.
 
     Parameters
@@ -70,7 +70,7 @@ class Record:
 
 def render(folder: Path) -> None:
     """Draw the pictures and write the page of a run folder anew from its two JSON files."""
-    record = Record(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    record = RunRecord(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     content.pop("experiment")
     results = Results.model_validate(content)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from scipy.special import stdtrit
 
-from mortalsim.checks import FloatArray, MissingPort
+from mortalsim.checks import FloatArray, MissingPort, check_whole
 from mortalsim.hardware import (
     BIAS,
     Chip,
@@ -26,31 +27,57 @@ from mortalsim.hardware import (
 )
 from mortalsim.testing.proxies import expect
 
+#: Chance that `check_chip` finds a wrong direction on a chip whose writes go the right way, or nowhere.
+FALSE_ALARM: Final = 1e-3
 
-def check_chip(make: Callable[[], Chip], samples: int = 3) -> None:
-    """Check one kind of chip.
+#: Most requests that `check_chip` sends to see a direction, each of 1/32 of the weight range.
+ASKS: Final = 8
+
+
+def check_chip(chip: Chip | Callable[[], Chip], samples: int = 3, *, erase: bool = False, reads: int = 8) -> None:
+    """Check one chip that exists, or one kind of chip that can be made anew.
+
+    What it does to a chip: it reads, also with nudges; it sends requests that change nothing (a matrix, a post or a scale of
+    0, a factor of 1); and it asks all biases of one array into the output, or into the last hidden population, to rise by
+    1/32 of the weight range, up to eight times until the outputs show it, and then to sink by as much. They end where they
+    were as far as devices answer evenly both ways. Only if ``erase`` is True, all weights of array 0 are programmed to 0.
+
+    The reads may be noisy. A direction is judged by Student's t test of the mean output before and after the requests. At
+    most once in 1000 checks it finds the wrong direction on a chip that does not go there. For this the noise of different
+    reads must be independent, and the chip must not drift meanwhile. A change that cannot be told from noise is an error
+    too, whose message says so: more ``reads`` make the test sharper.
 
     Parameters
     ----------
-    make
-        Returns the same fresh individual at every call.
+    chip
+        A chip; or a function that returns the same fresh individual at every call, which is checked as well. A function that
+        returns one and the same object stands for that chip.
     samples
         Samples per read.
+    erase
+        True: also check `Program`, which erases weights.
+    reads
+        Reads that are averaged for the direction of a write, at least 2.
 
     Raises
     ------
     NotConforming
         A shape, a refusal, the reproducibility or the direction of a write is not what the seam promises.
     """
-    chip = make()
-    x = np.linspace(0, 1, samples * chip.datasheet.n_inputs, dtype=np.float32).reshape(samples, -1)
-    _check_sheet(chip.datasheet)
-    _check_trace(chip, chip.read(x), samples)
-    _check_wants(chip, x)
-    _check_refusals(chip, x)
-    _check_ports(chip, x)
-    _check_reproducible(make, x)
-    _check_direction(make, x)
+    check_whole("reads", reads, 2)
+    single = isinstance(chip, Chip) and not isinstance(chip, type)  # a class may be a maker, and has the members too
+    make: Callable[[], Chip] = (lambda: chip) if single else chip  # type: ignore[assignment, return-value]
+    first = make()
+    x = np.linspace(0, 1, samples * first.datasheet.n_inputs, dtype=np.float32).reshape(samples, -1)
+    _check_sheet(first.datasheet)
+    _check_trace(first, first.read(x), samples)
+    _check_wants(first, x)
+    _check_refusals(first, x)
+    second = make()
+    if second is not first:
+        _check_reproducible(make, x)  # before the first write: what fails here may be a board that exists once
+    _check_ports(second, x, erase)
+    _check_direction(make(), x, reads)
 
 
 def _check_sheet(sheet: Datasheet) -> None:
@@ -138,7 +165,7 @@ def _check_refusals(chip: Chip, x: FloatArray) -> None:
         expect(False, f"read: accepted {what} instead of raising a ValueError")
 
 
-def _check_ports(chip: Chip, x: FloatArray) -> None:
+def _check_ports(chip: Chip, x: FloatArray, erase: bool) -> None:
     sheet = chip.datasheet
     spec, nudge = (
         sheet.arrays[0],
@@ -152,10 +179,11 @@ def _check_ports(chip: Chip, x: FloatArray) -> None:
     requests: dict[Port, WriteRequest] = {
         Port.OUTER: Outer(0, pre, post, 0.1),
         Port.DELTA: Delta(0, zero),
-        Port.REPLAY: Replay(nudge, 0.1),
-        Port.SHRINK: Shrink(0, 0.99),
-        Port.PROGRAM: Program(0, zero),
+        Port.REPLAY: Replay(nudge, 0.0),
+        Port.SHRINK: Shrink(0, 1.0),
     }
+    if erase:  # not even to see it refused: a chip that took it would be empty
+        requests[Port.PROGRAM] = Program(0, zero)
     for port, what in nudges.items():
         _expect_port(sheet.ports, port, lambda what=what: chip.read(x, what))  # type: ignore[misc]
     for port, request in requests.items():
@@ -177,7 +205,10 @@ def _check_reproducible(make: Callable[[], Chip], x: FloatArray) -> None:
         return
     for _ in range(2):
         same = np.array_equal(_last(first, x), _last(second, x))
-        expect(same, "two makings of the same individual give different reads")
+        expect(
+            same,
+            "two makings of the same individual give different reads. Hand in the chip, not its maker, if it exists once.",
+        )
 
 
 def _last(chip: Chip, x: FloatArray) -> FloatArray:
@@ -188,30 +219,60 @@ def _last(chip: Chip, x: FloatArray) -> FloatArray:
     return next(iter(trace.late(chip.datasheet.hidden[-1], 1).values()))
 
 
-def _check_direction(make: Callable[[], Chip], x: FloatArray) -> None:
-    chip = make()
+def _check_direction(chip: Chip, x: FloatArray, reads: int) -> None:
     sheet = chip.datasheet
     last = sheet.output or sheet.hidden[-1]
     biased = [array for array in sheet.into(last) if _has_bias(sheet, array)]
     if not {Port.DELTA, Port.OUTER} & sheet.ports or not biased or (sheet.output is None and Port.TAPS not in sheet.ports):
         return
-    array = biased[0]
+    before, asked = _means(chip, x, reads), 0
+    try:
+        while asked < ASKS:
+            _ask_biases(chip, biased[0], 1.0)
+            asked += 1
+            after = _means(chip, x, reads)
+            if told_apart(before, after):
+                break
+        else:
+            expect(
+                False,
+                f"{ASKS} requests to raise all biases, by a quarter of the weight range in all, took the mean output from "
+                f"{before.mean():.3g} to {after.mean():.3g}, which cannot be told from noise. If requests do change it, "
+                f"give more reads than {reads}.",
+            )
+    finally:
+        for _ in range(asked):
+            _ask_biases(chip, biased[0], -1.0)
+    expect(
+        bool(after.mean() > before.mean()),
+        f"a request to raise all biases took the mean output from {before.mean():.3g} to {after.mean():.3g}",
+    )
+
+
+def _means(chip: Chip, x: FloatArray, reads: int) -> FloatArray:
+    """Return the mean output of so many reads, (reads,)."""
+    return np.array([_last(chip, x).mean(dtype=np.float64) for _ in range(reads)])
+
+
+def told_apart(before: FloatArray, after: FloatArray) -> bool:
+    """Return whether two means differ by Student's t test, at a level that allows for a look after every request."""
+    error = np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / len(before))
+    limit = -stdtrit(2 * len(before) - 2, FALSE_ALARM / (2 * ASKS))
+    return bool(abs(after.mean() - before.mean()) > limit * error)
+
+
+def _ask_biases(chip: Chip, array: int, sign: float) -> None:
+    """Ask all biases of an array to change by 1/32 of the weight range."""
+    sheet = chip.datasheet
     spec = sheet.arrays[array]
     line = np.zeros((*spec.shape[:-2], 1, spec.n_in), np.float32)  # the bias lines reach the neurons whatever the input is
     line[_bias_rows(sheet, array) if spec.rows is not None else (..., _bias_rows(sheet, array))] = 1
-    post = np.ones((1, sheet.populations[last].size), np.float32)
-
-    def ask_often() -> None:
-        for _ in range(8):
-            if Port.DELTA in sheet.ports:
-                chip.write(Delta(array, np.float32(spec.weight_range / 32) * spec.product(line, post)))
-            else:
-                chip.write(Outer(array, line, post, spec.weight_range / 32))
-
-    before = np.mean([_last(chip, x).mean() for _ in range(8)])
-    ask_often()
-    after = np.mean([_last(chip, x).mean() for _ in range(8)])
-    expect(bool(after > before), f"a request to raise all biases took the mean output from {before:.3g} to {after:.3g}")
+    post = np.ones((1, sheet.populations[spec.target].size), np.float32)
+    size = sign * spec.weight_range / 32
+    if Port.DELTA in sheet.ports:
+        chip.write(Delta(array, np.float32(size) * spec.product(line, post)))
+    else:
+        chip.write(Outer(array, line, post, size))
 
 
 def _has_bias(sheet: Datasheet, array: int) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import is_dataclass
 
 import numpy as np
 
+from mortalsim.boards import in_process
 from mortalsim.checks import MissingPort
 from mortalsim.hardware import Chip, Datasheet, Task
 from mortalsim.learners.base import Batch, Learner, State
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
-from mortalsim.testing.proxies import RemoteChip, SeamOnly, WithoutPort, expect
+from mortalsim.testing.proxies import SeamOnly, WithoutPort, expect
 
 
 def check_learner(
@@ -41,7 +42,7 @@ def check_learner(
         and the label on the last inputs.
     elsewhere
         True: train also a chip that lives in another process, of which only the three members cross over, and expect the
-        same result to the last bit. Then ``make`` must be a function of a module, or a `functools.partial` of one.
+        same result to the last bit. Then ``make`` must be what `mortalsim.boards.in_process` takes.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def check_learner(
     first, second = (_train(learner, make(), task, steps, seed) for _ in range(2))
     expect(np.array_equal(first, second), f"{name}: the same chip, data and seed gave different predictions")
     if elsewhere:
-        with RemoteChip(make) as chip:
+        with in_process(make) as chip:
             third = _train(learner, chip, task, steps, seed)
         expect(np.array_equal(first, third), f"{name}: the same chip in another process learned something else")
 

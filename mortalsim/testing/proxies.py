@@ -1,15 +1,10 @@
-"""Chips that stand before other chips: only the seam, one port fewer, or in another process."""
+"""Chips that stand before other chips: only the seam, or one port fewer."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any
 
-from mortalsim.checks import ChipFault, MortalsimError, UnknownName
+from mortalsim.checks import MortalsimError
 from mortalsim.hardware import NUDGE_PORTS, WRITE_PORTS, Chip, Datasheet, Nudge, Port, Samples, Trace, Want, WriteRequest
 
 
@@ -72,91 +67,3 @@ class WithoutPort(SeamOnly):
         if WRITE_PORTS[type(request)] is self._port:
             self.datasheet.require(f"the request {type(request).__name__}", self._port)
         self._chip.write(request)
-
-
-class RemoteChip:
-    """A chip that lives in another process; only the three members cross over.
-
-    Parameters
-    ----------
-    make
-        Function of a module (it is called in a fresh process) that returns the chip.
-    arguments
-        What to call it with.
-
-    Examples
-    --------
-    >>> with RemoteChip(make_my_chip, "mild", 7) as chip:  # doctest: +SKIP
-    ...     chip.read(x)
-    """
-
-    def __init__(self, make: Callable[..., Chip], *arguments: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far, make, arguments), daemon=True)
-        self._process.start()
-        far.close()
-
-    def __enter__(self) -> RemoteChip:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def datasheet(self) -> Datasheet:
-        """What is true of every chip of this design."""
-        sheet: Datasheet = self._ask("datasheet")
-        return sheet
-
-    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
-        """Present every sample once."""
-        trace: Trace = self._ask("read", x, nudge, want)
-        return trace
-
-    def write(self, request: WriteRequest) -> None:
-        """Ask for a change."""
-        self._ask("write", request)
-
-    def close(self) -> None:
-        """End the other process."""
-        self._pipe.close()
-        self._process.join(timeout=10)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-    def _ask(self, member: str, *arguments: Any) -> Any:
-        try:
-            self._pipe.send((member, arguments))
-            answer = self._pipe.recv()
-        except (EOFError, BrokenPipeError) as error:
-            raise ChipFault("the process of a remote chip has ended. Look at its own output for the reason.") from error
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-def _serve(pipe: Connection, make: Callable[..., Chip], arguments: tuple[Any, ...]) -> None:
-    chip = make(*arguments)
-    while True:
-        try:
-            member, args = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer = _answer(chip, member, args)
-        except Exception as error:  # whatever a chip raises belongs to whoever asked, on the other side
-            answer = error
-        pipe.send(answer)
-
-
-def _answer(chip: Chip, member: str, arguments: tuple[Any, ...]) -> Any:
-    """Answer for one of the three members; the far side holds the seam, whatever it is asked."""
-    if member == "datasheet":
-        return chip.datasheet
-    if member == "read":
-        return chip.read(*arguments)
-    if member == "write":
-        return chip.write(*arguments)
-    raise UnknownName(f"member: expected datasheet, read or write, found {member!r}.")

@@ -17,6 +17,9 @@ class Wild(Curve):
     ``g`` is a Gaussian process of unit variance with squared-exponential correlation, drawn anew for each neuron, as are
     the onset, the softness and the leak. The slope is positive everywhere, so each curve is monotone. The data sheet tells
     only the curve of a neuron with typical onset (0), softness and leak and no roughness; it is not the mean of the curves.
+
+    The family is made up here. A leak is at most 0.5, so that every neuron bends. There are 65 knots; with the defaults they
+    stand 0.25 apart, four to a wavelength.
     """
 
     roughness: float = Field(0.7, ge=0, description="r, standard deviation of the logarithm of the slope")

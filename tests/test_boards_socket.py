@@ -1,0 +1,141 @@
+"""A chip behind a port of this machine: it outlives garbage and strangers, and answers who knows the token."""
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from boards import ideal
+from far import X
+from running import BESIDE
+
+from mortalsim.boards import Connection, Listener, WireFault, connect, messages
+from mortalsim.boards.wire import HEADER, MAGIC
+from mortalsim.checks import ChipFault, OutputError, RangeError
+from mortalsim.hardware import Program, Shrink
+
+
+@contextlib.contextmanager
+def listening(chip, connections, **settings):
+    """A listener that serves a chip, in a thread, to so many connections."""
+    with Listener(**settings) as listener:
+        thread = threading.Thread(target=listener.serve, args=(chip, connections), daemon=True)
+        thread.start()
+        yield listener
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def raw(listener):
+    return socket.create_connection(("127.0.0.1", listener.port), timeout=5)
+
+
+def test_a_chip_behind_a_port_outlives_its_connections():
+    here = ideal()
+    with listening(ideal(), 3) as listener:
+        for _ in range(3):
+            with connect(listener.port, listener.token) as there:
+                there.write(Shrink(0, 0.5))
+                here.write(Shrink(0, 0.5))
+                np.testing.assert_array_equal(here.read(X).output, there.read(X).output)
+
+
+def test_only_this_machine_is_listened_to():
+    with Listener() as listener:
+        assert listener._socket.getsockname()[0] == "127.0.0.1"
+        with pytest.raises(OutputError, match=f"port: cannot listen at {listener.port}"):
+            Listener(listener.port)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"",
+        b"MO",
+        HEADER.pack(MAGIC, 1, 1, 0, 0, 10, 0) + b"x",
+        HEADER.pack(MAGIC, 1, 1, 0, 0, 0, 2**40) + bytes(100_000),
+        HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 0) + b"{}",
+        HEADER.pack(MAGIC, 1, 2, 0, 1, 2, 0) + b"{}",
+        bytes(200_000),
+    ],
+    ids=["http", "nothing", "cut header", "cut text", "oversized", "no hello", "question first", "zeros"],
+)
+def test_a_client_that_talks_garbage_does_no_harm(garbage):
+    with listening(ideal(), 2, largest=2**20) as listener:
+        with raw(listener) as stranger, contextlib.suppress(ConnectionError):
+            stranger.sendall(garbage)
+            stranger.shutdown(socket.SHUT_WR)
+            answer = Connection(stranger).receive(5)
+            if garbage:
+                with pytest.raises(WireFault):
+                    raise messages.read_error(answer)
+            else:
+                assert answer is None
+        with connect(listener.port, listener.token) as there:
+            assert there.read(X).output.shape == (3, 4)
+
+
+def test_garbage_after_a_good_start_is_answered_by_an_error_and_ends_that_connection():
+    chip = ideal()
+    with listening(chip, 2) as listener:
+        with connect(listener.port, listener.token) as there:
+            there._connection._stream.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            with pytest.raises(WireFault, match="expected the first bytes b'MORT', found b'GET '"):
+                there._received(0)
+        with connect(listener.port, listener.token) as there:
+            there.write(Program(0, np.zeros((13, 8), np.float32)))
+    assert not chip.weights[0].any()
+
+
+def test_a_client_that_stops_in_the_middle_or_says_nothing_is_sent_away():
+    with listening(ideal(), 3, patience=0.1) as listener:
+        with raw(listener) as silent, raw(listener) as halting, connect(listener.port, listener.token, timeout=5) as there:
+            halting.sendall(b"MORT")
+            assert there.read(X).output.shape == (3, 4)
+        del silent
+
+
+def test_whoever_does_not_know_the_token_is_not_answered():
+    with listening(ideal(), 3) as listener:
+        for token in ("", "guess", "\ud800"):
+            with pytest.raises(WireFault, match="token: expected the one that the far side told"):
+                connect(listener.port, token)
+        assert len(listener.token) > 20
+    with listening(ideal(), 1, token="well known") as listener, connect(listener.port, "well known") as there:
+        assert there.datasheet.design == "fake"
+
+
+def test_a_chip_that_serves_another_is_waited_for_in_vain():
+    with (
+        listening(ideal(), 2) as listener,
+        connect(listener.port, listener.token),
+        pytest.raises(ChipFault, match=r"gave no answer within 0.1 s"),
+    ):
+        connect(listener.port, listener.token, timeout=0.1)
+
+
+def test_a_port_where_nobody_listens_says_so():
+    with Listener() as listener:
+        port = listener.port
+    with pytest.raises(ChipFault, match=f"nobody listens at 127.0.0.1:{port} .* Start the board's side first"):
+        connect(port, "token")
+    with pytest.raises(RangeError, match="port: expected a number between 1 and 65535"):
+        connect(0, "token")
+
+
+def test_the_command_serves_a_chip():
+    command = [sys.executable, "-m", "mortalsim.boards", "boards:ideal", "[[5], {}]", "--token", "secret"]
+    server = subprocess.Popen(command, env=BESIDE, stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(re.fullmatch(r"port (\d+) token secret\n", server.stdout.readline())[1])
+        for _ in range(2):
+            with connect(port, "secret") as there:
+                np.testing.assert_array_equal(there.read(X).output, ideal(5).read(X).output)
+    finally:
+        server.terminate()
+        server.communicate()
