@@ -8,7 +8,7 @@ from small import inputs, small
 
 from mortalsim.chips import Meter, SimulatedChip, blocks, crossbar, load_design, population
 from mortalsim.hardware import Delta, Outer, Program, Replay, Shrink, WeightNudge
-from mortalsim.kernels.counters import PARTIAL, READ, ROUND, VERIFY, Draw
+from mortalsim.kernels.counters import PARTIAL, READ, ROUND, VERIFY, Address, Draw
 from mortalsim.kernels.devices import G
 
 F = np.float32
@@ -42,7 +42,7 @@ def watch(monkeypatch):
 
         def call(*args, name=name, kernel=kernel, names=names):
             given = names.bind(*args).arguments
-            given |= given["address"]._asdict() if "address" in given else {}
+            given |= Address(*given["address"])._asdict() if "address" in given else {}
             turn, word = (given["c2"], given["c3"]) if name == "fill_normal" else (given["turn"], given["where"])
             noted.append((tuple(int(half) for half in given["key"]), turn, word, given.get("c1", 0)))
             return kernel(*args)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,11 +15,14 @@ from mortalsim.chips.products import Sum
 from mortalsim.circuits.converters import fabricate_converters
 from mortalsim.circuits.neurons import fabricate_neurons
 from mortalsim.kernels import Noise, read_out
-from mortalsim.kernels.counters import Address
+from mortalsim.kernels.counters import Key
 from mortalsim.parallel import map_chunks
 from mortalsim.streams import Streams
 
 _NOTHING = np.zeros((0, 0), np.float32)
+
+#: Fields of a `counters.Address`.
+_Address: TypeAlias = tuple[Key, int, int]
 
 
 class Population:
@@ -51,7 +56,7 @@ class Population:
         added: FloatArray | None,
         samples: int,
         cuts: Sequence[int] | None,
-        address: Address,
+        address: _Address,
     ) -> FloatArray:
         """Return the new state (B, n) before damping.
 
@@ -68,24 +73,28 @@ class Population:
         address
             Of the noise.
         """
-        products, power, line_variance, noise, *_ = signals[0] if len(signals) == 1 else _added_up(signals, samples)
-        assert products is not None  # noqa: S101 - partial sums have been converted
+        signal = signals[0] if len(signals) == 1 else _added_up(signals, samples)
         post = np.empty((samples, self.size), np.float32)
         nudge = _NOTHING if added is None else added
-        power = np.zeros(samples, np.float32) if power is None else power
-        variance = _NOTHING if noise is None else np.empty_like(post)
-
-        def chunk(first: int, last: int) -> None:
-            z = products.take(first, last, post)
-            own = variance if noise is None else noise.take(first, last, variance)
-            all_noise = Noise(own, power, line=line_variance, neuron=self._variance)
-            read_out(z, all_noise, nudge, self._circuits, self._converter, address, (first, last), post)
-
+        power = np.zeros(samples, np.float32) if signal.power is None else signal.power
+        variance = _NOTHING if signal.noise is None else np.empty_like(post)
+        noise = Noise(variance, power, signal.line_variance, self._variance)
+        work = partial(self._answer, signal, noise, nudge, address, post)
         if cuts is None:
-            chunk(0, self.size)
+            work(0, self.size)
         else:
-            map_chunks(chunk, cuts)
+            map_chunks(work, cuts)
         return post
+
+    def _answer(
+        self, signal: Signal, noise: Noise, nudge: FloatArray, address: _Address, post: FloatArray, first: int, last: int
+    ) -> None:
+        """Write the new state of neurons ``first`` to ``last`` - 1 to ``post``; ``noise.own`` is room for variances."""
+        assert signal.products is not None  # noqa: S101 - partial sums have been converted
+        z = signal.products.take(first, last, post)
+        if signal.noise is not None:
+            noise = noise._replace(own=signal.noise.take(first, last, noise.own))
+        read_out(z, noise, nudge, self._circuits, self._converter, address, (first, last), post)
 
 
 def _added_up(signals: Sequence[Signal], samples: int) -> Signal:

@@ -14,7 +14,7 @@ from mortalsim.chips.array import Array, Overlay, Signal
 from mortalsim.chips.population import Population
 from mortalsim.circuits.stages import Box
 from mortalsim.hardware import CurrentNudge, Datasheet, Nudge, Overlaid, Tap, Trace, Want
-from mortalsim.kernels.counters import READ, Address, Key, turned, where
+from mortalsim.kernels.counters import READ, Key, turned, where
 
 
 class Feed(NamedTuple):
@@ -140,9 +140,7 @@ class Reading:
                 if line.converted:
                     signals = self._converted(line, signals, (key, turn, line.tick))
                 cuts = line.feeds[0].array.columns(samples)
-                new = line.population.answer(
-                    signals, added.get(line.name), samples, cuts, Address(turn_key, low, line.where)
-                )
+                new = line.population.answer(signals, added.get(line.name), samples, cuts, (turn_key, low, line.where))
             if line.keep:
                 keep = np.float32(line.keep)
                 new = keep * states[line.old] + (1 - keep) * new

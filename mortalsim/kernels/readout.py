@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mortalsim.kernels.counters import Address
+from mortalsim.kernels.counters import Key
 from mortalsim.kernels.dac import Converter, Vector, clip, round_to, single
 from mortalsim.kernels.jit import KEY, MATRIX, OUT_MATRIX, VECTOR, f8, i8, kernel, law, loop
 from mortalsim.kernels.philox import CHUNK, new_scratch, normal_rows
@@ -74,8 +74,8 @@ class NeuronCircuits(NamedTuple):
 
 
 def read_out(
-    products: Vector, noise: Noise, nudge: Vector, neurons: NeuronCircuits, converter: Converter, address: Address,
-    span: tuple[int, int], out: Vector,
+    products: Vector, noise: Noise, nudge: Vector, neurons: NeuronCircuits, converter: Converter,
+    address: tuple[Key, int, int], span: tuple[int, int], out: Vector,
 ) -> None:  # fmt: skip
     """Turn a population's summed products into its new state, for some of its neurons.
 
@@ -92,7 +92,8 @@ def read_out(
     converter
         One for each neuron, (n,): gain and offset, then clipped, then rounded.
     address
-        Of the noise, as `counters` says: block q and sample b, the first two words, give neurons 4q to 4q + 3.
+        Fields of a `counters.Address`, of the noise: the block of the first two words q and b gives neurons 4q to 4q + 3 of
+        sample b.
     span
         The first neuron to do, a multiple of 4 since four share a block, and the one after the last.
     out
