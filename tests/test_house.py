@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from running import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "mortalsim").rglob("*.py"))
@@ -88,9 +89,8 @@ def test_every_dependency_has_its_reason():
 
 
 def run_script(path, *arguments, cwd):
-    """Run a script as a user would: compiled, also where the suite runs with the jit off, for that would take minutes."""
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
-    environment |= {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    """Run a script as a user would."""
+    environment = ENVIRONMENT | {"OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", str(path), *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

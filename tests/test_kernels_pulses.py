@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running import slow_in_plain_python
 from scipy import stats
 
 from mortalsim import kernels
@@ -278,6 +279,7 @@ def test_a_small_step_is_not_taken_for_a_stuck_device():
     assert devices.values(UP)[1, 0, 0] == pytest.approx(1e-8 / 65535)
 
 
+@slow_in_plain_python
 def test_16_bit_normals_pass_for_normal():
     # 2e5 numbers of 512-device blocks; the Kolmogorov-Smirnov test and each moment fail by chance once in 1e3.
     devices = fresh(100, 1000, up=F(1e-10), down=F(1e-10), low=F(0), high=F(1))
