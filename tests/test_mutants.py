@@ -90,8 +90,8 @@ def test_every_claim_stands_in_the_code_once(claim):
     ("place", "old", "message"),
     [
         ("learners/ff.py::ForwardForward.walk", "x", "there is no ForwardForward.walk in mortalsim/learners/ff.py"),
-        ("learners/base.py::half_linear", "3.0 * (1", "holds '3.0 [*] [(]1' 0 times, not once"),
-        ("learners/base.py::half_linear", "1.0", "2 times, not once"),
+        ("learners/schedules.py::half_linear", "3.0 * (1", "holds '3.0 [*] [(]1' 0 times, not once"),
+        ("learners/schedules.py::half_linear", "1.0", "2 times, not once"),
     ],
 )
 def test_a_claim_that_the_code_has_left_behind_is_an_error(place, old, message):
