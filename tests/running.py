@@ -17,7 +17,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NUM
 ENVIRONMENT |= {"PYTHONPATH": str(Path(mortalsim.__file__).parents[1])}
 
 #: For tests whose subject is not the kernels, and which would take long in plain Python. Kernels are compared with their
-#: plain twins in both modes.
+#: reference implementations in both modes.
 slow_in_plain_python = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="takes long in plain Python")
 
 #: Where such a process finds the files beside this one as well.

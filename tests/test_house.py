@@ -66,6 +66,27 @@ def test_functions_are_short(path):
     assert [node.name for node in functions if code_lines(node) > 60] == []
 
 
+def arguments(function):
+    """Names of a function's arguments but for the instance or the class."""
+    given = function.args
+    return [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=place)
+def test_functions_take_about_eight_arguments(path):
+    """All but a compiled kernel, which its own file calls alone, from the function that takes the records."""
+    text = path.read_text(encoding="utf-8")
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    many = [node.name for node in functions if len(arguments(node)) > 9]
+    assert [name for name in many if not name.startswith("compiled_") or path.parent.name != "kernels"] == []
+    for name in many:
+        assert len(re.findall(rf"\b{name}\(", text)) == 2  # where it is made, and where records are taken apart
+        others = [
+            other for other in PACKAGE if other != path and re.search(rf"\b{name}\b", other.read_text(encoding="utf-8"))
+        ]
+        assert others == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=place)
 def test_files_say_what_they_are(path):
     first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
