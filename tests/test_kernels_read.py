@@ -323,7 +323,7 @@ def drawn(values):
 
 @pytest.mark.parametrize("unipolar", [False, True])
 def test_every_field_of_the_records_that_a_chip_makes_is_the_one_of_its_name(unipolar):
-    """One read of an array with every spread, worked out by the references from records that are put together here by name."""
+    """One read of an array with every spread, worked out by the references from records put together by name."""
     design = load_design("wild").revised(
         sizes=(6, 5),
         neurons={
