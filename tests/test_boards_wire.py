@@ -174,6 +174,11 @@ def test_an_array_that_occurs_twice_is_sent_once_and_stays_one():
     assert trace.taps[0].pre is trace.taps[1].pre
 
 
+def test_values_that_live_for_a_moment_are_not_taken_for_one_another():
+    packer = Packer()
+    assert [packer.add("x", [float(i)]) for i in range(100)] == list(range(100))
+
+
 def test_arrays_that_arrive_are_plain_and_one_s_own():
     x = np.asfortranarray(np.arange(12, dtype=">f4").reshape(3, 4))[::-1]
     found = through("read", x=x, nudge=None, want="taps")["x"]
@@ -286,6 +291,10 @@ def test_a_message_made_by_hand_is_read():
         (asked(DELTA, [["O", [1]]], bytes(8)), "array: expected one of b1"),
         (asked(DELTA, [["f4"]]), "array: expected one of b1"),
         (asked(DELTA, [["b1", [1]]], b"\x02"), "truth values"),
+        (
+            asked({"is": "Replay", "nudge": [], "scale": {"items": [["h", 0], ["h", 0]]}}, [["f4", [0]]]),
+            "scale: expected diff",
+        ),
         (framed({"member": "write"}), "expected an object of member, request"),
         (framed({"member": "read", "x": 0, "nudge": None, "want": 1}, [["f4", [0]]]), "want: expected a text"),
     ],
