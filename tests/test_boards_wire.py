@@ -195,6 +195,10 @@ def test_the_precision_of_a_number_is_kept():
         assert same(through("write", request=Shrink(0, rate))["request"].factor, rate)
 
 
+class Larger(Shrink):
+    """Of no type that is known at the other end."""
+
+
 # --- what cannot be sent --------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +214,7 @@ def test_the_precision_of_a_number_is_kept():
         (Shrink(0, 10**30), RangeError, "factor: expected a number of at most 64 bits"),
         (Shrink("h1", 1), RangeError, "array: expected a number"),
         (Replay("signs", 1.0), ShapeError, "nudge: expected one of WeightNudge; found str"),
+        (Larger(0, 1.0), ShapeError, "request: expected one of .*; found Larger"),
         ("erase", ShapeError, "request: expected one of Outer, Delta, Replay, Shrink, Program; found str"),
     ],
 )
