@@ -170,8 +170,8 @@ def test_hadamard_is_sylvester_s_matrix_with_columns_flipped():
     flips = whole(laid("signs", site, key=9, index=0)).ravel()
     for index in (0, 1, 5, 255):
         np.testing.assert_array_equal(signs_of_rows([index], site)[0], scipy.linalg.hadamard(256)[index][e] * flips)
-    with np.errstate(all="raise"):
-        np.testing.assert_array_equal(signs_of_rows([2**32 - 1], site)[0], signs_of_rows([255], site)[0])
+    for index, other in ((2**32 - 1, site), (255, site._replace(before=site.before + 2**32))):  # rows and weights repeat
+        np.testing.assert_array_equal(signs_of_rows([index], other)[0], signs_of_rows([255], site)[0])
 
 
 @pytest.mark.parametrize("before", [0, 37])
