@@ -1,4 +1,4 @@
-"""Each kernel beside its plain twin of the tests, and random numbers and a read beside what one would write in numpy."""
+"""Each kernel beside its reference implementation, and random numbers and a read beside what one would write in numpy."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NORMALISER = kernels.Normaliser(kernels.BY_BLOCK, epsilon=1e-6, gain=1.0)
 Arguments = tuple[Any, ...]
 
 
-def twins() -> ModuleType:
-    """Load the plain twins from the tests, which are no package."""
+def references() -> ModuleType:
+    """Load the reference implementations from the tests, which are no package."""
     path = Path(__file__).parents[1] / "tests" / "naive.py"
     spec = importlib.util.spec_from_file_location("naive", path)
     if spec is None or spec.loader is None:
@@ -139,11 +139,16 @@ KERNELS: dict[str, Callable[[], Arguments]] = {
 }
 
 
-def beside_twin(setting: Setting, *, kernel: str) -> Iterable[Row]:
-    """Time one kernel and its twin on arguments of their own."""
-    ours, twin = partial(getattr(kernels, kernel), *KERNELS[kernel]()), partial(getattr(twins(), kernel), *KERNELS[kernel]())
-    note = f"{(KERNELS[kernel].__doc__ or '').rstrip('.')}; the twin is made to be read, not to be fast"
-    yield compare(f"kernel_{kernel}", ours, twin, setting, against="its plain twin", sense="at least", note=note)
+def beside_reference(setting: Setting, *, kernel: str) -> Iterable[Row]:
+    """Time one kernel and its reference on arguments of their own."""
+    ours, reference = (
+        partial(getattr(kernels, kernel), *KERNELS[kernel]()),
+        partial(getattr(references(), kernel), *KERNELS[kernel]()),
+    )
+    note = f"{(KERNELS[kernel].__doc__ or '').rstrip('.')}; the reference is made to be read, not to be fast"
+    yield compare(
+        f"kernel_{kernel}", ours, reference, setting, against="its reference implementation", sense="at least", note=note
+    )
 
 
 def random_numbers(setting: Setting) -> Iterable[Row]:
@@ -186,7 +191,7 @@ def numpy_read(samples: int, width: int) -> Work:
 
 
 CASES = [
-    *(Case((f"kernel_{name}",), partial(beside_twin, kernel=name)) for name in KERNELS),
+    *(Case((f"kernel_{name}",), partial(beside_reference, kernel=name)) for name in KERNELS),
     Case(("numpy_fill_normal",), random_numbers),
     Case(("numpy_read_b100",), whole_read),
 ]

@@ -1,4 +1,4 @@
-"""Plain-numpy twins of the kernels, one for each, written another way: what every kernel must equal.
+"""Reference implementations of the kernels in plain numpy, one for each, written another way: what every kernel must equal.
 
 Shapes as in the kernels. Counters are Python whole numbers, logarithms take exponents by `frexp`, angles by division, and
 whole arrays are handled at once where the kernels loop; only the polynomials' coefficients are shared. Floats are float32.

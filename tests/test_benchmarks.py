@@ -6,9 +6,9 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
+from running import slow_in_plain_python
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
@@ -198,7 +198,7 @@ def hasty(monkeypatch, tmp_path):
     return tmp_path
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="two processes of plain Python take minutes")
+@slow_in_plain_python
 def test_a_checkout_can_be_compared_with_itself(hasty):
     out = hasty / "some.json"
     done = COMMAND.invoke(pairs.app, [str(ROOT), "--only", "read_tiny_1", "--pairs", "15", "--out", str(out)])

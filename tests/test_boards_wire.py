@@ -362,12 +362,18 @@ def test_a_frame_arrives_as_it_was_sent():
         ([header(body=10), b"abc"], "expected 10 more bytes, found 3 and the end of the connection"),
         ([header(body=2**63)], "1048576 bytes in all, found 0 and 92233720368547"),
         ([header(body=2**20)], "1048576 bytes in all, found 0 and 1048604"),
-        ([header(text=LARGEST_TEXT + 1)], "expected a text of at most 4194304 bytes"),
     ],
 )
 def test_what_is_no_frame_ends_in_one_clear_error(pieces, message):
     with pytest.raises(WireFault, match=message):
         received(*pieces)
+
+
+def test_a_text_has_a_limit_of_its_own():
+    with pytest.raises(
+        WireFault, match="expected a text of at most 4194304 bytes and 1073741824 bytes in all, found 4194305"
+    ):
+        received(header(text=LARGEST_TEXT + 1), bytes(10), largest=2**30)
 
 
 def test_a_length_that_is_a_lie_costs_no_memory():

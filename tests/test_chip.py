@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from running import slow_in_plain_python
 from scipy import stats
 from small import RNG, inputs, small
 from structures import STRUCTURES, structured
@@ -230,7 +231,9 @@ def test_what_a_chip_keeps_of_its_last_read_changes_no_later_one(design, monkeyp
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[slow_in_plain_python] * (name in ("recurrent", "tiled"))) for name in STRUCTURES]
+)
 def test_what_is_kept_changes_no_read_of_any_structure(name, monkeypatch):
     """In recurrent chips several ticks use what is kept, and products of samples that share images are kept as well."""
     unlimited = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
-from running import ENVIRONMENT, hear_signals
+from running import ENVIRONMENT, hear_signals, slow_in_plain_python
 from tiny import load_tiny
 
 from mortalsim import build, data
@@ -36,6 +35,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "load", load_tiny)
 
 
+@slow_in_plain_python
 def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path):
     compare = Compare(designs=("ideal", "wild"), chips=2, hidden=(4, 4), epochs_scale=0.001, jobs=1, out=tmp_path / "run")
     _, out = execute(compare)
@@ -55,6 +55,7 @@ def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path)
     assert Compare(**config) == compare
 
 
+@slow_in_plain_python
 def test_a_row_of_compare_holds_what_each_trial_gave(tiny):
     row = Compare(designs=("wild",), learners=("ap",), chips=2, hidden=(4,), epochs_scale=0.1, jobs=1, seed=3).run().rows[0]
     run = Streams(3)
@@ -92,6 +93,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray
     return seen
 
 
+@slow_in_plain_python
 def test_chip_3_of_a_run_is_one_individual_for_every_learner_and_experiment(tiny, trials):
     fields = {"hidden": (4,), "seed": 5}
     Compare(designs=("mild",), learners=("readout", "ff"), chips=4, epochs_scale=0.01, jobs=1, **fields).run()
@@ -143,7 +145,7 @@ def test_copies_go_to_a_different_chip(tiny, monkeypatch: pytest.MonkeyPatch):
 # --- what a trial counts --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="six chips and 400 digits take minutes in plain Python")
+@slow_in_plain_python
 def test_copies_lose_much_on_harsh_chips():
     dataset = data.load("digits", Streams(0))
     dataset = dataclasses.replace(dataset, train_x=dataset.train_x[:400], train_y=dataset.train_y[:400])

@@ -174,6 +174,7 @@ def test_idx_round_trip(tmp_path: Path):
         (gzip.compress(idx_bytes(np.zeros((2, 3)))[:-1]), r"promises 2 x 3 = 6 bytes, found 5"),
         (gzip.compress(b"\0\0\x08\x03\0\0"), "promises"),
     ],
+    ids=["no gzip", "cut gzip", "another kind", "empty", "a byte short", "cut header"],
 )
 def test_idx_says_what_is_wrong(tmp_path: Path, content: bytes, said: str):
     path = tmp_path / "x-ubyte.gz"

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from running import ENVIRONMENT
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "mortalsim").rglob("*.py"))
@@ -65,6 +66,27 @@ def test_functions_are_short(path):
     assert [node.name for node in functions if code_lines(node) > 60] == []
 
 
+def arguments(function):
+    """Names of a function's arguments but for the instance or the class."""
+    given = function.args
+    return [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=place)
+def test_functions_take_about_eight_arguments(path):
+    """All but a compiled kernel, which its own file calls alone, from the function that takes the records."""
+    text = path.read_text(encoding="utf-8")
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    many = [node.name for node in functions if len(arguments(node)) > 9]
+    assert [name for name in many if not name.startswith("compiled_") or path.parent.name != "kernels"] == []
+    for name in many:
+        assert len(re.findall(rf"\b{name}\(", text)) == 2  # where it is made, and where records are taken apart
+        others = [
+            other for other in PACKAGE if other != path and re.search(rf"\b{name}\b", other.read_text(encoding="utf-8"))
+        ]
+        assert others == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=place)
 def test_files_say_what_they_are(path):
     first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
@@ -88,9 +110,8 @@ def test_every_dependency_has_its_reason():
 
 
 def run_script(path, *arguments, cwd):
-    """Run a script as a user would: compiled, also where the suite runs with the jit off, for that would take minutes."""
-    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"}
-    environment |= {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    """Run a script as a user would."""
+    environment = ENVIRONMENT | {"OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", str(path), *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -145,7 +145,7 @@ for found in pkgutil.iter_modules(kernels.__path__, "mortalsim.kernels."):
             try:
                 value()
             except TypeError as error:
-                assert name in str(error) and "call it from a kernel" in str(error), error
+                assert value.py_func.__name__ in str(error) and "call it from a kernel" in str(error), error
                 refused.add(name)
 print(len(refused))
 """

@@ -1,4 +1,4 @@
-"""Random numbers from a counter: known answers, equality with the twin, accuracy of the polynomials, distribution."""
+"""Random numbers from a counter: known answers, equality with the reference, accuracy of the polynomials, distribution."""
 
 import naive
 import numpy as np
@@ -25,7 +25,7 @@ def hexadecimal(text):
     return [int(word, 16) for word in text.split()]
 
 
-@pytest.mark.parametrize("philox4x32", [kernels.philox4x32, naive.philox4x32], ids=["kernel", "twin"])
+@pytest.mark.parametrize("philox4x32", [kernels.philox4x32, naive.philox4x32], ids=["kernel", "reference"])
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_philox_gives_the_known_answers(philox4x32, counter, key, answer):
     assert [int(word) for word in philox4x32(*hexadecimal(counter), *hexadecimal(key))] == hexadecimal(answer)
@@ -37,7 +37,7 @@ def test_philox_gives_the_known_answers(philox4x32, counter, key, answer):
     rows=st.integers(0, 4),
     n=st.integers(0, 40),
 )
-def test_fill_equals_its_twin_bit_for_bit(key, counter, rows, n):
+def test_fill_equals_its_reference_bit_for_bit(key, counter, rows, n):
     key = np.array(key, np.uint32)
     got, want = np.empty((rows, n), np.float32), np.empty((rows, n), np.float32)
     kernels.fill_normal(key, *counter, got)

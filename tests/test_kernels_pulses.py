@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running import slow_in_plain_python
 from scipy import stats
 
 from mortalsim import kernels
@@ -106,11 +107,11 @@ def test_apply_pulses_equals_its_reference(
     options |= {"first": 16 * (shape[0] // 17)}  # all rows, or some of them
     change = change[options["first"] : shape[0] - shape[0] // 3 % 5]
     mine = fresh(*shape, seed, stuck, drift, timed=aged)
-    twin = copied(mine)
+    reference = copied(mine)
     got = write(mine, change, kernels, with_variance, **options)
-    want = write(twin, change, naive, with_variance, **options)
+    want = write(reference, change, naive, with_variance, **options)
     assert got[0] == want[0]
-    assert_equal(mine, twin)
+    assert_equal(mine, reference)
     for a, b in zip(got[1:], want[1:], strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -120,9 +121,9 @@ def test_apply_pulses_equals_its_reference(
 def test_apply_pulses_equals_its_reference_over_several_stretches_and_rows_that_straddle_them(size, drift):
     change = np.random.default_rng(5).normal(size=(3, 231)).astype(F) * F(size * STEP / UNIT)
     options = {"ctoc": 0.3, "now": 50.0, "t0": 2.0, "responses": SOFT}
-    mine, twin = fresh(3, 231, 5, 0.1, drift), fresh(3, 231, 5, 0.1, drift)
-    got, want = write(mine, change, **options), write(twin, change, naive, **options)
-    assert_equal(mine, twin)
+    mine, reference = fresh(3, 231, 5, 0.1, drift), fresh(3, 231, 5, 0.1, drift)
+    got, want = write(mine, change, **options), write(reference, change, naive, **options)
+    assert_equal(mine, reference)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -278,6 +279,7 @@ def test_a_small_step_is_not_taken_for_a_stuck_device():
     assert devices.values(UP)[1, 0, 0] == pytest.approx(1e-8 / 65535)
 
 
+@slow_in_plain_python
 def test_16_bit_normals_pass_for_normal():
     # 2e5 numbers of 512-device blocks; the Kolmogorov-Smirnov test and each moment fail by chance once in 1e3.
     devices = fresh(100, 1000, up=F(1e-10), down=F(1e-10), low=F(0), high=F(1))

@@ -1,4 +1,4 @@
-"""Input converters and the readout: equality with the twins and the laws that they obey."""
+"""Input converters and the readout: equality with the reference and the laws that they obey."""
 
 import naive
 import numpy as np
@@ -29,7 +29,7 @@ SCALES = st.sampled_from([
 
 
 def both(kernel, inputs, outputs):
-    """Run a kernel and its twin on equal copies; return what each wrote."""
+    """Run a kernel and its reference on equal copies; return what each wrote."""
     written = []
     for module in (kernels, naive):
         room = {name: value.copy() for name, value in outputs.items()}
@@ -73,7 +73,7 @@ def drive_apart(v, rows, gain=None, offset=None, *, scale=FREE, **options):
     samples=st.integers(0, 4), n=st.integers(1, 37), seed=st.integers(0, 99), place=st.sampled_from(PLACES),
     scale=SCALES, plain=st.booleans(), k=st.integers(0, 3), bias=st.booleans(),
 )  # fmt: skip
-def test_drive_lines_equals_its_twin(samples, n, seed, place, scale, plain, k, bias):
+def test_drive_lines_equals_its_reference(samples, n, seed, place, scale, plain, k, bias):
     rng = np.random.default_rng(seed)
     gain, offset = (None, None) if plain else (rng.normal(1, 0.1, n).astype(F), rng.normal(0, 0.1, n).astype(F))
     v = rng.normal(size=(samples, n)).astype(F)
@@ -86,7 +86,7 @@ def test_drive_lines_equals_its_twin(samples, n, seed, place, scale, plain, k, b
     shape=st.tuples(st.integers(0, 3), st.integers(1, 20)), blocks=st.integers(1, 4), n_in=st.integers(1, 9),
     seed=st.integers(0, 99), place=st.sampled_from(PLACES), scale=SCALES, plain=st.booleans(), k=st.integers(0, 3),
 )  # fmt: skip
-def test_drive_blocks_equals_its_twin(shape, blocks, n_in, seed, place, scale, plain, k):
+def test_drive_blocks_equals_its_reference(shape, blocks, n_in, seed, place, scale, plain, k):
     rng, n = np.random.default_rng(seed), shape[1]
     rows = rng.integers(0, n + 2, (blocks, n_in))  # n is the bias, n + 1 ground
     bank = (None, None) if plain else (rng.normal(1, 0.1, rows.shape).astype(F), rng.normal(0, 0.1, rows.shape).astype(F))
@@ -231,7 +231,9 @@ def tables(curve, count, rng):
     mismatch=st.booleans(), curve=st.sampled_from(["relu", "leaky", "linear", "shared", "own"]),
     scale=SCALES, saturation=st.sampled_from([np.inf, 0.7]),
 )  # fmt: skip
-def test_read_out_equals_its_twin(shape, seed, own, part, line_var, neuron_var, nudged, mismatch, curve, scale, saturation):
+def test_read_out_equals_its_reference(
+    shape, seed, own, part, line_var, neuron_var, nudged, mismatch, curve, scale, saturation
+):
     rng = np.random.default_rng(seed)
     samples, n = shape
 
@@ -321,7 +323,7 @@ def drawn(values):
 
 @pytest.mark.parametrize("unipolar", [False, True])
 def test_every_field_of_the_records_that_a_chip_makes_is_the_one_of_its_name(unipolar):
-    """One read of an array with every spread, worked out by the twins from records that are put together here by name."""
+    """One read of an array with every spread, worked out by the references from records put together by name."""
     design = load_design("wild").revised(
         sizes=(6, 5),
         neurons={

@@ -1,4 +1,4 @@
-"""Sign patterns and their sums with weights: equality with the twins and the laws that they obey."""
+"""Sign patterns and their sums with weights: equality with the reference and the laws that they obey."""
 
 import naive
 import numpy as np
@@ -23,7 +23,7 @@ def signs_of(key, place=0, index=0, purpose=SIGNS):
     key=KEYS, place=st.integers(0, 2**14 - 1), index=st.integers(0, 2**64 - 1), n=st.integers(1, 300),
     purpose=st.sampled_from([SIGNS, SIGN_ROWS, SIGN_COLUMNS]),
 )  # fmt: skip
-def test_sign_patterns_equal_their_twins(key, place, index, n, purpose):
+def test_sign_patterns_equal_their_references(key, place, index, n, purpose):
     address = signs_of(key, place, index, purpose)
     np.testing.assert_array_equal(kernels.sign_pattern(address, n), naive.sign_pattern(address, n))
 
@@ -32,7 +32,7 @@ def test_sign_patterns_equal_their_twins(key, place, index, n, purpose):
     key=KEYS, amplitude=st.floats(-2, 2, width=32), n_in=st.integers(1, 9), n_out=st.integers(1, 40),
     start=st.integers(0, 50), shared=st.booleans(),
 )  # fmt: skip
-def test_add_signs_equals_its_twin_and_the_pattern(key, amplitude, n_in, n_out, start, shared):
+def test_add_signs_equals_its_reference_and_the_pattern(key, amplitude, n_in, n_out, start, shared):
     rng = np.random.default_rng(0)
     weights, gain = rng.normal(size=(n_in, n_out)).astype(F), rng.normal(1, 0.1, n_out).astype(F)
     weights = weights[:1] if shared else weights

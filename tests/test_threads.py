@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from running import slow_in_plain_python
 from structures import structured
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -157,6 +158,7 @@ def results(name, threads):
         return [trace.output, nudged, *oracle.weights(chip)]
 
 
+@slow_in_plain_python
 @pytest.mark.parametrize("name", ["ideal", "harsh"])
 def test_one_thread_and_two_give_the_same_bits(name):
     if not any(library["user_api"] == "blas" for library in threadpool_info()):
@@ -192,6 +194,7 @@ def test_one_thread_and_two_give_the_same_bits_of_every_block(name, partial):
         np.testing.assert_array_equal(a, b)
 
 
+@slow_in_plain_python
 def test_what_a_nudged_read_gives_does_not_depend_on_what_was_kept_of_the_reads_before():
     x = np.random.default_rng(1).random((24, 64), dtype=np.float32)
     with cut_finely():
@@ -226,6 +229,7 @@ def in_another_thread(job):
     return found[0]
 
 
+@slow_in_plain_python
 def test_another_thread_of_the_program_gets_the_same_bits_and_blas_its_threads_back():
     here = results("mild", 2)
     with threadpool_limits(2):

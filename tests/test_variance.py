@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from nets import net
+from running import slow_in_plain_python
 from tiny import load_tiny
 
 from mortalsim import build, data
@@ -19,14 +19,13 @@ from mortalsim.learners import Batch
 from mortalsim.objectives import goodness, one_hot
 from mortalsim.streams import Streams
 
-plain_python_is_slow = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="a thousand probes in plain Python")
-
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "load", load_tiny)
 
 
+@slow_in_plain_python
 def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny, monkeypatch: pytest.MonkeyPatch):
     probes = 512
     for name in ("wp", "ap"):  # theory is for small probes; larger ones also see the bends of narrow populations
@@ -41,7 +40,7 @@ def test_variance_of_perturbation_obeys_theory_on_a_quiet_chip(tiny, monkeypatch
     assert found.rows[0]["p_noiseless"] == found.rows[0]["weights"] - 1
 
 
-@plain_python_is_slow
+@slow_in_plain_python
 def test_read_noise_adds_to_what_theory_expects(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, amplitude in (("wp", 0.01), ("ap", 0.05)):
         monkeypatch.setitem(variance.BARE_RULES, name, {**variance.BARE_RULES[name], "amplitude": amplitude})
@@ -55,7 +54,7 @@ def test_read_noise_adds_to_what_theory_expects(tiny, tmp_path: Path, monkeypatc
         assert row["p_measured"] == pytest.approx(row["p_theory"], rel=8 * (3 / 1024) ** 0.5)
 
 
-@plain_python_is_slow
+@slow_in_plain_python
 @pytest.mark.parametrize("name", ["wp", "ap", "ff"])
 def test_each_rule_is_compared_with_the_gradient_of_its_own_objective(name: str):
     """The mean update is the rate times that gradient, in size as well: another temperature or threshold would show."""

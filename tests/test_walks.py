@@ -1,8 +1,8 @@
 """A read of any shipped design equals a plain float64 computation from the oracle's weights, curves and gains."""
 
-import numba
 import numpy as np
 import pytest
+from running import slow_in_plain_python
 from scipy import stats
 
 from mortalsim.chips import SimulatedChip, load_design, oracle
@@ -112,7 +112,7 @@ def test_with_converters_nearly_all_codes_of_the_first_ticks_are_equal_and_the_r
     assert worst <= 1
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="thousands of devices in plain Python take minutes")
+@slow_in_plain_python
 @pytest.mark.parametrize("name", [*NAMES, "headless", "fields28"])
 def test_every_new_design_conforms(name):
     check_chip(lambda: SimulatedChip(load_design(name), 3), erase=True)
@@ -121,6 +121,7 @@ def test_every_new_design_conforms(name):
 # --- noise -----------------------------------------------------------------------------------------------------------
 
 
+@slow_in_plain_python
 def test_an_array_read_several_times_in_one_read_gets_fresh_noise_each_time():
     """Correlation of the noise of all pairs of ticks and populations over 600 samples; false alarm 0.1 % together."""
     design = load_design("recurrent").revised(

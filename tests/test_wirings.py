@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from running import slow_in_plain_python
 
 from mortalsim.checks import DesignError, ShapeError
 from mortalsim.chips import SimulatedChip, load_design, oracle
@@ -35,7 +36,7 @@ def netlist(sizes, wirings, base="mild", **more):
 # --- one block equals dense, to the bit ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("base", ["mild", "harsh", "wild"])
+@pytest.mark.parametrize("base", [*(pytest.param(base, marks=slow_in_plain_python) for base in ("mild", "wild")), "harsh"])
 def test_one_block_equals_dense_to_the_bit(base):
     """Two chips of one seed: dense arrays, and patches whose only window is the whole image; reads, nudges and writes."""
     whole = {"wiring": {"kind": "patches", "size": 4}}

@@ -3,9 +3,9 @@
 import tracemalloc
 from unittest import mock
 
-import numba
 import numpy as np
 import pytest
+from running import slow_in_plain_python
 from small import RNG, inputs, small
 from structures import STRUCTURES, exact, structured
 from threadpoolctl import threadpool_limits
@@ -113,7 +113,7 @@ def test_replayed_nudges_cancel_before_they_cost_pulses():
     assert chip.meter.pulses > 0
 
 
-@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="its size is the point, and too much for plain Python")
+@slow_in_plain_python
 def test_replays_never_build_a_whole_matrix():
     """An array of 1500 x 1500 takes 9 MB as float32; two threads with a piece of 0.4 MB each, and scratch, take 3.3 MB."""
     with mock.patch.object(crossbar, "CHUNK", 100_000):

@@ -236,7 +236,7 @@ RECORDS: Final[dict[type, dict[str, Form]]] = {
     Datasheet: {
         "design": TEXT, "populations": mapping(TEXT, record(PopulationSpec)), "arrays": many(record(ArraySpec)),
         "timetable": many(record(Answer)), "inputs": many(TEXT), "output": optional(TEXT), "ports": _ports(),
-        "patterns": NAMES, "seconds_per_read": NUMBER, "joules_per_read": NUMBER,
+        "patterns": NAMES, "seconds_per_read": NUMBER, "joules_per_read": NUMBER, "families": NAMES,
     },
     Overlaid: {"images": ARRAY, "lines": ARRAY, "values": ARRAY},
     CurrentNudge: {"currents": mapping(TEXT, ARRAY)},

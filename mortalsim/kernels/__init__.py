@@ -1,6 +1,6 @@
 """The hot loops, compiled: random numbers from a counter, sign patterns, converters, the readout and write pulses.
 
-The only room that imports numba. Every kernel has a plain twin in ``tests/naive.py`` that it must equal.
+The only room that imports numba. Every kernel has a reference implementation in ``tests/naive.py`` that it must equal.
 """
 
 from mortalsim.kernels.compiling import compile_all

@@ -88,7 +88,7 @@ class Effective(NamedTuple):
 def compute_weights(devices: Devices, present: Present, effective: Effective, first: int, last: int) -> None:
     """Compute the effective weights of rows ``first`` to ``last`` - 1, and their variances if wanted."""
     into = effective.weights, effective.variance
-    _compute_weights(*devices.arrays, *present, effective.unit, *effective.noise, first, last, *into)
+    compiled_compute_weights(*devices.arrays, *present, effective.unit, *effective.noise, first, last, *into)
 
 
 class DeviceBatch(NamedTuple):
@@ -286,7 +286,7 @@ def single_noise(relative, table, start, width):
 
 
 @kernel(STATE, PARAMETERS, SCALES, f8, f8, STATE, f8, f8, VECTOR, f8, f8, i8, i8, OUT_MATRIX, OUT_MATRIX)
-def _compute_weights(
+def compiled_compute_weights(
     state, parameters, scales, now, t0, aged, unit, relative, table, start, width, first, last, weights, variance
 ):  # fmt: skip
     """Do `compute_weights`, the records taken apart."""

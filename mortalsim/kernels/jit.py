@@ -1,8 +1,8 @@
 """How every kernel is compiled: the one place where numba's flags stand.
 
-No ``fastmath``: with it NaN would be optimised away and a kernel would no longer equal its plain twin bit for bit. Kernels
-are serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so chips are spread over processes
-instead. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+No ``fastmath``: with it NaN would be optimised away and a kernel would no longer equal its reference implementation bit for
+bit. Kernels are serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so chips are spread over
+processes instead. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
 
 A `law` is scalar and reads like its equation, a `loop` runs a law over contiguous vectors and nothing else, a `part` is a
 stretch of a kernel that reads better by itself, a `kernel` is what other rooms call. Two things keep a loop from becoming

@@ -1,9 +1,9 @@
 """Random numbers from a counter: Philox4x32-7 and Box-Muller.
 
 A number is a pure function of a key and of four counter words, so results do not depend on who asks first, nothing need be
-stored to draw the same number again, and a plain-numpy twin gives the same bits. Source: J. K. Salmon, M. A. Moraes,
-R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, section 3.3 (constants in table 2). Seven
-rounds are the fewest that passed all of TestU01's BigCrush there; the usual ten cost two fifths more.
+stored to draw the same number again, and a reference implementation in plain numpy gives the same bits. Source: J. K.
+Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11, section 3.3 (constants
+in table 2). Seven rounds are the fewest that passed all of TestU01's BigCrush there; the usual ten cost two fifths more.
 
 The logarithm, sine and cosine are polynomials in float32, made of + and * only: the machine's library would give other last
 bits on other machines, and compilers can turn these loops into vector instructions.

@@ -142,7 +142,7 @@ def apply_pulses(
     into = effective.weights, effective.variance, *sent
     noise = effective.noise
     return int(
-        _apply_pulses(
+        compiled_apply_pulses(
             *devices.arrays, asked.change, *scale, *law, *present, effective.unit, *noise, *address, asked.first, *into
         )
     )
@@ -300,7 +300,7 @@ def record_by_device(counts, start, by_device):
     STATE, PARAMETERS, SCALES, MATRIX, f8, MATRIX, f8, MATRIX, f8, f8, f8, STATE, f8, f8, VECTOR, f8, f8, KEY, i8, i8, i8,
     OUT_MATRIX, OUT_MATRIX, OUT_COUNTS, OUT_SENT, returns=i8,
 )  # fmt: skip
-def _apply_pulses(
+def compiled_apply_pulses(
     state, parameters, scales, change, pulses_per_unit, shares, limit, responses, ctoc, now, t0, aged, unit,
     relative, table, noise_start, noise_width, key, turn, where, first, weights, variance, row_pulses, by_device,
 ):  # fmt: skip

@@ -51,7 +51,7 @@ def add_signs(
     out
         float32 (rows, columns), C-contiguous; may be ``weights`` itself where all columns are done.
     """
-    add_keyed_signs(weights, amplitude, gain, *address, start, first, first + out.shape[1], out)
+    compiled_add_signs(weights, amplitude, gain, *address, start, first, first + out.shape[1], out)
 
 
 @law
@@ -142,7 +142,7 @@ def fill_signs(key, turn, where, out):
 
 
 @kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, i8, i8, OUT_MATRIX)
-def add_keyed_signs(weights, amplitude, gain, key, turn, where, start, first, last, out):
+def compiled_add_signs(weights, amplitude, gain, key, turn, where, start, first, last, out):
     """Write weights plus signed steps to ``out``: `add_signs` with its address as key, turn and counter word 3."""
     n_in, n_out = out.shape[0], weights.shape[1]
     own = weights.shape[0] > 1

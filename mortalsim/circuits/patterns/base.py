@@ -13,7 +13,7 @@ from mortalsim.hardware import WeightNudge
 from mortalsim.parallel import chunks
 
 #: Values that `Pattern.add` asks for at a time; 256 KiB of float32 stay in a core's own cache.
-PIECE = 65_536
+CHUNK = 65_536
 
 
 class Site(NamedTuple):
@@ -104,7 +104,7 @@ class Pattern(ABC):
         rows, columns = out.shape
         step = np.float32(amplitude) * gain[first : first + columns]
         own = weights[:, first : first + columns]
-        for begin, end in pairwise(chunks(rows, max(1, PIECE // columns))):
+        for begin, end in pairwise(chunks(rows, max(1, CHUNK // columns))):
             nudge = self.values(start + begin, start + end, first, first + columns)
             nudge *= step
             np.add(own if len(own) == 1 else own[begin:end], nudge, out=out[begin:end])

@@ -1,0 +1,78 @@
+"""What is claimed of chips: each test fails if the sentence that it bears stops being true."""
+
+import re
+
+import numpy as np
+import pytest
+from small import RNG, small
+from structures import STRUCTURES, structured
+
+from mortalsim.checks import DesignError, RangeError
+from mortalsim.chips import SimulatedChip, netlist
+from mortalsim.circuits.curves import CURVES
+from mortalsim.hardware import Outer, Overlaid
+
+UNLIMITED = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
+
+
+def test_wild_neurons_have_slopes_of_unit_mean_where_they_are_on_and_of_the_mean_leak_where_they_are_off():
+    """The factor of roughness is lognormal, of mean 1 and log spread r: 3000 neurons, 5 standard errors."""
+    r, leak, n = 0.7, 0.05, 3000
+    wild = CURVES.get("wild")(roughness=r, leak=leak, onset=0.0, softness=0.05)
+    ends = np.tile(np.float64([[-7.5], [7.5]]), (1, n))  # far from where they turn on, on either side
+    off, on = wild.fabricate(n, RNG(1)).respond(ends)[1]
+    rough = np.sqrt(np.exp(r**2) - 1)  # the factor's standard deviation; that of the leak is its mean
+    assert on.mean() == pytest.approx(1, abs=5 * rough / np.sqrt(n))
+    assert np.log(on).std() == pytest.approx(r, abs=5 * r / np.sqrt(2 * n))
+    spread = leak * np.sqrt(2 * np.exp(r**2) - 1)
+    assert off.mean() == pytest.approx(leak, abs=5 * spread / np.sqrt(n))
+
+
+def test_wild_neurons_turn_on_at_places_and_over_spans_of_their_own():
+    """Without roughness and leak a slope is a logistic: from where it is 1/4, 1/2 and 3/4 come onset and softness."""
+    n = 400
+    tables = CURVES.get("wild")(roughness=0.0, leak=0.0, onset=0.5, softness=0.8).fabricate(n, RNG(1))
+    v = np.linspace(-8, 8, 3201)
+    slopes = tables.respond(np.tile(v[:, None], (1, n)))[1]
+    quarter, half, three = (v[np.argmax(slopes >= level, axis=0)] for level in (0.25, 0.5, 0.75))
+    assert half.mean() == pytest.approx(0, abs=5 * 0.5 / np.sqrt(n)) and half.std() == pytest.approx(
+        0.5, rel=5 / np.sqrt(2 * n)
+    )
+    softness = np.log((three - quarter) / np.log(9))
+    assert softness.mean() == pytest.approx(np.log(0.8), abs=5 * 0.5 / np.sqrt(n) + 0.03)
+    assert softness.std() == pytest.approx(0.5, rel=5 / np.sqrt(2 * n))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_values_may_be_written_over_any_single_line(name):
+    """Of one input population or another, its first line or its last."""
+    design = structured(name, converters=UNLIMITED)
+    n = design.datasheet().n_inputs
+    images, values = RNG(1).random((3, n), dtype=np.float32), RNG(2).random((2, 3, 1), dtype=np.float32)
+    for line in range(n):
+        x = Overlaid(images, [line], values)
+        one, two = (SimulatedChip(design, 3) for _ in range(2))
+        got, want = one.read(x), two.read(np.asarray(x))
+        for a, b in zip(got.taps, want.taps, strict=True):
+            np.testing.assert_allclose(a.pre, b.pre, atol=2e-5)
+            np.testing.assert_allclose(a.post, b.post, atol=2e-5)
+
+
+@pytest.mark.parametrize(("pre", "post"), [(1e20, 1e20), (-1e20, 1e20), (1e20, -1e20), (-1e20, -1e20)])
+def test_products_that_a_float_cannot_hold_are_refused_before_anything_is_written(pre, post):
+    chip = SimulatedChip(small("ideal"), 3)
+    rows, columns = np.full((2, 13), pre, np.float32), np.full((2, 8), post, np.float32)
+    with pytest.raises(RangeError, match=re.escape("pre, post: expected sums of products up to 3.4")):
+        chip.write(Outer(0, rows, columns, 1.0))
+    rows[:, 1:], columns[:, 1:] = 0, 0  # one weight is enough
+    with pytest.raises(RangeError, match="Scale them down"):
+        chip.write(Outer(0, rows, columns, 1.0))
+    assert chip.meter.requests == chip.meter.pulses == 0
+    chip.write(Outer(0, rows / 1e10, columns / 1e10, 1e-20))
+
+
+def test_a_design_has_no_more_populations_and_arrays_than_there_are_random_numbers_for(monkeypatch):
+    monkeypatch.setattr(netlist, "PLACES", 4)
+    small("ideal")  # four populations
+    with pytest.raises(DesignError, match="expected at most 4 of each, found 5 and 4"):
+        small("ideal").revised(sizes=(3, 3, 3, 3, 3))

@@ -1,0 +1,60 @@
+"""What is claimed of the learning rules: each test fails if the sentence that it bears stops being true."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from batches import RNG, TASK, batch, begin, make, watched
+from small import small
+
+from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.experiments._trial import make_learner
+from mortalsim.learners import LEARNERS
+from mortalsim.objectives import cross_entropy
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_activity_perturbation_reports_the_mean_loss_of_all_its_probes(antithetic):
+    chip, b = watched(), batch()
+    learner = LEARNERS.get("ap")(amplitude=0.3, probes=3, antithetic=antithetic)
+    _, info = learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
+    fresh = make()
+    if antithetic:
+        both = np.tile(b.targets, (2, 1))
+        losses = [cross_entropy(fresh.read(x, nudge).output, both)[0].mean() for x, nudge in chip.presented]
+        assert info["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    else:  # each probe is compared with the same undisturbed read
+        rest, *probed = (cross_entropy(fresh.read(x, nudge).output, b.targets)[0].mean() for x, nudge in chip.presented)
+        assert len(probed) == 3 and info["loss"] == pytest.approx((np.mean(probed) + rest) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ap", "wp"])
+def test_a_softened_student_learns_from_outputs_softened_by_that_temperature(name):
+    learner = LEARNERS.get(name)(temperature=1.0, amplitude=1e-4)
+    softened = learner.softened(3.0)
+    assert softened == dataclasses.replace(learner, temperature=3.0)
+    chip, b = make(), batch()
+    _, info = softened.step(chip, TASK, b, begin(learner, chip), RNG(1))
+    wanted = cross_entropy(make().read(b.x).output, b.targets, 3.0)[0].mean()
+    assert info["loss"] == pytest.approx(wanted, rel=1e-3)
+    assert abs(wanted - cross_entropy(make().read(b.x).output, b.targets)[0].mean()) > 1
+
+
+@pytest.mark.parametrize("name", sorted(set(LEARNERS.names()) - {"ap", "wp"}))
+def test_all_other_rules_learn_from_soft_targets_as_they_are(name):
+    assert LEARNERS.get(name)().softened(3.0) is None
+
+
+@pytest.mark.parametrize(("progress", "factor"), [(0.1, 1.0), (0.75, 0.5), (0.9, 0.2)])
+def test_the_oracle_descends_the_true_gradient_by_steps_that_fall_as_the_schedule_says(progress, factor):
+    chip, b = SimulatedChip(small("ideal", weight_range=20.0), 3), batch(progress=progress)
+    before = oracle.weights(chip)
+    loss, gradients = oracle.loss_and_gradient(chip, b.x, b.targets)
+    learner = make_learner("oracle", settings={"rate": 0.05})
+    _, info = learner.step(chip, TASK, b, {}, RNG(1))
+    assert info["loss"] == pytest.approx(loss, rel=1e-4)
+    assert chip.meter.reads == len(b.x)
+    for old, new, gradient in zip(before, oracle.weights(chip), gradients, strict=True):
+        assert np.abs(gradient).max() > 0.01
+        np.testing.assert_allclose(new - old, -0.05 * factor * gradient, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(learner.predict(chip, TASK, b.x, {}), chip.read(b.x).output)
