@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -77,73 +78,17 @@ def _nothing_at_all(**_: object) -> None:
 one_blas_thread = OneBlasThread()
 
 
+#: Threads beside the caller's own. None is begun before it is needed.
+_pool = ThreadPoolExecutor(os.cpu_count(), "mortalsim")
+
 #: Number of the processor that the caller runs on, where the system tells.
 _here: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
-class _Helper:
-    """One thread beside the caller's own: asleep between jobs. Two locks wake it in a third of an executor's time."""
-
-    def __init__(self) -> None:
-        self._go, self._done = threading.Lock(), threading.Lock()
-        self._go.acquire()
-        self._done.acquire()
-        self._job: Callable[[], None] = _nothing
-        self._error: BaseException | None = None
-        self._processors = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-        self._place = -1
-        self._thread = threading.Thread(target=self._live, name="mortalsim", daemon=True)
-        self._thread.start()
-
-    def begin(self, job: Callable[[], None], number: int) -> None:
-        """Have the job done; ``number`` tells the helpers of one caller apart, from 0 on."""
-        self._job, self._error = job, None
-        self._keep_off(number)
-        self._go.release()
-
-    def finish(self) -> BaseException | None:
-        """Wait for the job, but withdraw it if it was not begun yet; return what it raised."""
-        if not self._go.acquire(blocking=False):
-            self._done.acquire()
-        self._job = _nothing
-        return self._error
-
-    def _keep_off(self, number: int) -> None:
-        """Stay on one processor that is not the caller's, where the system can.
-
-        A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that
-        both take turns on one processor while another idles; and one that stays in one place may meet its waker there.
-        """
-        if _here is None or len(self._processors) < 2:
-            return
-        here = _here()
-        others = [processor for processor in self._processors if processor != here]
-        place = others[number % len(others)]
-        if place != self._place:
-            with suppress(OSError):  # the caller may since have been given other processors
-                os.sched_setaffinity(self._thread.native_id or 0, {place})
-            self._place = place
-
-    def _live(self) -> None:
-        while True:
-            self._go.acquire()
-            try:
-                self._job()
-            except BaseException as error:  # handed to the caller, who raises it
-                self._error = error
-            self._done.release()
-
-
-def _nothing() -> None:
-    """Stand for no job."""
-
-
-_idle: deque[_Helper] = deque()
-
-
 def _forget_threads() -> None:
     # A forked process has no threads but one, and nothing of the parent's is under way in it.
-    _idle.clear()
+    global _pool
+    _pool = ThreadPoolExecutor(os.cpu_count(), "mortalsim")
     one_blas_thread.forget()
 
 
@@ -151,16 +96,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
 
 
-_own = threading.local()
+class _Rooms(threading.local):
+    """A thread's own memory, by what it is for."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, npt.NDArray[np.float32]] = {}
 
 
-def workspace(*shape: int) -> npt.NDArray[np.float32]:
-    """Return float32 room of this shape, contents undefined, which the calling thread's next call takes back."""
+_own = _Rooms()
+
+
+def workspace(use: str, *shape: int) -> npt.NDArray[np.float32]:
+    """Return float32 room of this shape, contents undefined; the same thread's next call for the same ``use`` takes it back.
+
+    Each place in the code that needs room names a use of its own, so that nobody writes over what another still reads.
+    """
     size = math.prod(shape)
-    room: npt.NDArray[np.float32] = getattr(_own, "room", np.empty(0, np.float32))
-    if room.size < size:
+    room = _own.named.get(use)
+    if room is None or room.size < size:
         # New memory costs more than what is written to it, so what was once taken is kept.
-        room = _own.room = np.empty(size, np.float32)
+        room = _own.named[use] = np.empty(size, np.float32)
     return room[:size].reshape(shape)
 
 
@@ -206,21 +161,35 @@ def map_chunks(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
                     return
                 job(start, stop)
 
-        helpers = [_helper() for _ in range(min(threads, len(due)) - 1)]
-        for number, helper in enumerate(helpers):
-            helper.begin(partial(copy_context().run, work), number)  # numpy's errstate holds in helpers too
+        helpers = _helped(work, min(threads, len(due)) - 1)
         try:
             work()
         finally:
-            errors = [helper.finish() for helper in helpers]
-            _idle.extend(helpers)
+            # What no thread has begun by now is withdrawn: there is nothing left to do.
+            errors = [helper.exception() for helper in helpers if not helper.cancel()]
         for error in errors:
             if error is not None:
                 raise error
 
 
-def _helper() -> _Helper:
+def _helped(work: Callable[[], None], helpers: int) -> list[Future[None]]:
+    """Have so many other threads do ``work``, fewer if there are none."""
+    apart = partial(_keep_off, _here(), os.sched_getaffinity(0), work) if _here is not None else work
     try:
-        return _idle.pop()
-    except IndexError:
-        return _Helper()
+        return [_pool.submit(copy_context().run, apart) for _ in range(helpers)]  # numpy's errstate holds in helpers too
+    except RuntimeError as error:
+        if "shutdown" not in str(error):
+            raise
+        return []  # the main thread has ended and takes no new work: whoever still computes does so alone
+
+
+def _keep_off(processor: int, allowed: set[int], work: Callable[[], None]) -> None:
+    """Move this thread off its caller's processor, then work; afterwards, as before, it may run wherever the caller may.
+
+    A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that both
+    take turns on one processor while another idles.
+    """
+    with suppress(OSError):  # the process may since have been given other processors
+        os.sched_setaffinity(0, allowed - {processor} or allowed)
+        os.sched_setaffinity(0, allowed)
+    work()

@@ -1,10 +1,13 @@
 """The number of threads changes nothing, to the last bit."""
 
 import os
+import re
+import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -13,9 +16,10 @@ from running import slow_in_plain_python
 from structures import structured
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from mortalsim import parallel
 from mortalsim.chips import SimulatedChip, array, blocks, crossbar, load_design, oracle, products
 from mortalsim.hardware import Delta, Outer, Replay, WeightNudge
-from mortalsim.parallel import chunks, map_chunks, one_blas_thread
+from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
 
 
 def test_cuts_depend_on_the_size_alone_and_lie_at_multiples():
@@ -44,29 +48,75 @@ def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_j
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be told where to run")
-def test_a_helper_stays_off_the_processor_of_whoever_calls():
-    allowed = sorted(os.sched_getaffinity(0))
+def test_a_helper_moves_off_its_caller_s_processor_and_is_then_as_free_as_the_caller(monkeypatch):
+    allowed, places, found = os.sched_getaffinity(0), [], []
     if len(allowed) < 2:
         pytest.skip("one processor")
-    found = {}
-    caller = None
+    caller, main = min(allowed), threading.main_thread()
+
+    def told(thread, processors):
+        places.append(set(processors))
 
     def job(start, stop):
-        if threading.current_thread() is not threading.main_thread():
-            found[caller] = os.sched_getaffinity(0)
+        if threading.current_thread() is not main:
+            found.append(os.sched_getaffinity(0))
         time.sleep(0.01)
 
+    monkeypatch.setattr(parallel, "_here", lambda: caller)
     with threadpool_limits(2):
-        map_chunks(job, [0, 1, 2])  # the helper learns of all processors when it is made
-    found.clear()
-    try:
-        for caller in allowed:
-            os.sched_setaffinity(threading.main_thread().native_id, {caller})
-            with threadpool_limits(2):
-                map_chunks(job, [0, 1, 2])
-    finally:
-        os.sched_setaffinity(threading.main_thread().native_id, allowed)
-    assert all(place != {caller} for caller, place in found.items()) and found
+        map_chunks(job, [0, 1, 2, 3])
+        monkeypatch.setattr(os, "sched_setaffinity", told)
+        map_chunks(job, [0, 1, 2, 3])
+    assert found and all(place == allowed for place in found)
+    assert places == [allowed - {caller}, allowed]
+
+
+ENDING = """
+import threading
+from threadpoolctl import threadpool_limits
+from mortalsim.parallel import map_chunks
+
+done = []
+
+def work():
+    with threadpool_limits(2):
+        map_chunks(lambda start, stop: done.append(start), [0, 1, 2])
+        print(sorted(done))
+
+def late():
+    threading.main_thread().join()
+    work()
+
+threading.Thread(target=late).start()
+"""
+
+
+def test_who_computes_on_after_the_main_thread_has_ended_works_alone():
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.stderr) == ("[0, 1]\n", "")
+
+
+def test_a_thread_that_cannot_be_begun_is_an_error(monkeypatch):
+    def none(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(parallel._pool, "submit", none)
+    with threadpool_limits(2), pytest.raises(RuntimeError, match="start new thread"):
+        map_chunks(lambda *_: None, [0, 1, 2])
+
+
+def test_room_for_one_use_is_taken_back_by_the_next_and_never_by_another_use_or_thread():
+    one, other = workspace("one", 2, 3), workspace("other", 6)
+    assert not np.shares_memory(one, other)
+    assert np.shares_memory(one, workspace("one", 5)) and not np.shares_memory(one, workspace("one", 7))
+    assert not np.shares_memory(workspace("one", 4), in_another_thread(lambda: workspace("one", 4)))
+
+
+def test_every_place_that_takes_room_names_a_use_of_its_own():
+    package = Path(parallel.__file__).parent
+    texts = (path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.name != "parallel.py")
+    uses = [use for text in texts for use in re.findall(r"[^`]workspace\(\s*(.*?),", text)]
+    assert len(uses) == len(set(uses)) > 5 and all(use[0] == use[-1] == '"' for use in uses)
 
 
 def test_an_error_in_any_piece_comes_out_and_the_threads_go_on_serving():
@@ -210,4 +260,20 @@ def test_a_forked_process_begins_anew():
         if not child:
             with one_blas_thread as threads:
                 os._exit(threads)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_forked_process_has_helpers_of_its_own():
+    def threads_of(cuts):
+        found = set()
+        map_chunks(lambda *_: (found.add(threading.get_ident()), time.sleep(0.05)), cuts)
+        return len(found)
+
+    with threadpool_limits(2):
+        assert threads_of([0, 1, 2, 3]) == 2
+        child = os.fork()
+        if not child:
+            os._exit(threads_of([0, 1, 2, 3]))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2

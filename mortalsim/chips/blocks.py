@@ -131,7 +131,7 @@ def _disturbed(
     """Return some columns of a block's weights, a nudge added; the block begins at row ``start`` of the array."""
     if pattern is None:
         return weights[:, first:last]
-    out = workspace(len(weights), last - first)
+    out = workspace("a block's nudged weights", len(weights), last - first)
     pattern.add(weights, pattern.nudge.amplitude, gain, start, first, out)
     return out
 

@@ -46,4 +46,4 @@ class Images:
             else:
                 np.copyto(parts[v], parts[u])
         if len(self._lines):
-            z[:, first:last] += np.matmul(self._over, columns[self._lines], out=workspace(len(z), last - first))
+            z[:, first:last] += np.matmul(self._over, columns[self._lines], out=workspace("overlay", len(z), last - first))

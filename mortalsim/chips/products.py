@@ -81,7 +81,7 @@ class WithPattern:
     pattern: Pattern
 
     def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
-        nudged = workspace(self.pre.shape[1], last - first)
+        nudged = workspace("nudged weights", self.pre.shape[1], last - first)
         self.pattern.add(self.weights, self.amplitude, self.gain, 0, first, nudged)
         np.matmul(self.pre, nudged, out=room[:, first:last])
         return room
@@ -97,7 +97,7 @@ class PlusFactors:
 
     def take(self, first: int, last: int, room: FloatArray) -> FloatArray:
         z = self.others.take(first, last, room)
-        share = np.multiply(self.rows[:, None], self.columns[first:last], out=workspace(len(z), last - first))
+        share = np.multiply(self.rows[:, None], self.columns[first:last], out=workspace("rank one", len(z), last - first))
         np.add(z[:, first:last], share, out=room[:, first:last])
         return room
 

@@ -57,10 +57,10 @@ def _outer(request: Outer, array: Array) -> Rows:
         raise RangeError(f"pre, post: expected sums of products up to {LARGEST:g}, could be {largest:g}. Scale them down.")
     spread = np.ascontiguousarray(spec.spread(post)) if blocks else post
     if not blocks:
-        return lambda first, last: np.matmul(pre[:, first:last].T, post, out=workspace(last - first, spec.n_out))
+        return lambda first, last: np.matmul(pre[:, first:last].T, post, out=workspace("outer", last - first, spec.n_out))
 
     def rows(first: int, last: int) -> FloatArray:
-        out = workspace(last - first, spec.n_out)
+        out = workspace("outer of blocks", last - first, spec.n_out)
         for block, start, stop in _by_block(first, last, n_in):
             own = out[block * n_in + start - first : block * n_in + stop - first]
             np.matmul(pre[block][:, start:stop].T, spread[block], out=own)

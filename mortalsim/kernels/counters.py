@@ -1,7 +1,7 @@
 """The one address book for chance: who may use which random number.
 
-A random number is a pure function of a 64-bit key and of four 32-bit counter words. The first two words count what the user
-of an address draws there, elements and samples; the last two, and the key's upper word, are the address itself:
+A random number is a pure function of a 64-bit key and of four 32-bit counter words. The last two words and the key are the
+address. The first two words count what is drawn under it, elements and samples. The address is made of:
 
 ==========  =================================================================
 key word 0  the key's lower half
@@ -9,6 +9,9 @@ key word 1  the key's upper half XOR the upper half of ``turn``
 word 2      the lower half of ``turn``
 word 3      ``purpose`` in bits 28 to 31, ``place`` in bits 14 to 27, ``tick`` or ``attempt`` in bits 0 to 13; the other is 0
 ==========  =================================================================
+
+A turn has 64 bits and a counter word 32, so its upper half goes into the key: two turns that share the lower half have
+different keys.
 
 What the first two words count, by purpose:
 
@@ -105,7 +108,7 @@ def where(purpose: int, place: int, tick: int = 0, attempt: int = 0) -> int:
 
 
 def turned(key: Key, turn: int) -> tuple[Key, int]:
-    """Return the key's words and counter word 2 for a turn."""
+    """Return the key and counter word 2 of a turn; for the first 2^32 turns the key is the array itself, not a copy."""
     if turn >> 32 == 0:
         return key, turn
     check_between("turn", turn, 0, TURNS - 1)

@@ -253,7 +253,7 @@ def remember(spec: ArraySpec, mean: FloatArray, memory: float, pre: FloatArray, 
     def chunk(first: int, last: int) -> None:
         rows = mean[first:last]
         rows *= np.float32(memory)
-        rows += np.matmul(pre[:, first:last].T, post, out=workspace(last - first, n_out))
+        rows += np.matmul(pre[:, first:last].T, post, out=workspace("running mean", last - first, n_out))
 
     with one_blas_thread:
         map_chunks(chunk, chunks(n_in, max(1, CHUNK // n_out)))
