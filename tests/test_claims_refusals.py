@@ -133,9 +133,9 @@ def test_reads_for_validation_are_taken_off_where_nothing_can_be_tested():
 
 
 def test_what_remains_of_a_run_that_is_stopped():
-    assert Train(learner="ff").kept() == "nothing was written"
+    assert Train(learner="ff").what_remains() == "nothing was written"
     missing = Train(learner="ff", checkpoint=Path("missing.safetensors"))
-    assert missing.kept() == "nothing was written"
+    assert missing.what_remains() == "nothing was written"
 
 
 def test_a_checkpoint_that_is_none_of_ours_or_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

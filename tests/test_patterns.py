@@ -53,10 +53,10 @@ def test_parts_of_a_pattern_are_parts_of_the_whole(name, site):
 
 @EVERY
 @pytest.mark.parametrize("site", SITES, ids=["dense", "blocks"])
-@pytest.mark.parametrize("piece", [base.PIECE, 8])
-def test_a_pattern_is_added_as_the_general_way_adds_it(name, site, piece, monkeypatch):
+@pytest.mark.parametrize("chunk", [base.CHUNK, 8])
+def test_a_pattern_is_added_as_the_general_way_adds_it(name, site, chunk, monkeypatch):
     """Bit for bit, in place or elsewhere, to weights of all rows or to one row that stands for all."""
-    monkeypatch.setattr(base, "PIECE", piece)
+    monkeypatch.setattr(base, "CHUNK", chunk)
     pattern, rng = laid(name, site), RNG(0)
     weights, gain = rng.normal(size=(3, site.n_out)).astype(F), rng.normal(1, 0.1, site.n_out).astype(F)
     start = (site.blocks - 1) * site.n_in + 1
