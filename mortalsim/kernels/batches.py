@@ -1,13 +1,17 @@
-"""Devices that are sent pulses together, two pulses at a time: one random word makes two normal numbers.
+"""Devices that take pulses together, two pulses at a time: one random word makes two normal numbers.
+
+The batch is the fetched devices that are still worked on: first all of them, after `compact_batch` those that were not
+finished then. Vectors have room for more; the first d elements count.
 
 Cycle-to-cycle noise: groups of 512 devices share 128 Philox blocks. Word 0 of block b belongs to device b of the group, word
 1 to device b + 128, word 2 to device b + 256, word 3 to device b + 384. So putting words in the order of devices copies runs
-of 128, and interleaves nothing. Device 2 (i n_out + j) + k of an array, `pulses` counts them so, is device e: it takes word
-e // 128 % 4 of the block that `counters` gives to CYCLE with the first words e // 512 * 128 + e % 128 and p // 2.
-`normals_of_halves` makes two normal numbers of that word: the first is for pulse p where p is even, the second where p is
-odd. Their 16 bits of radius reach 4.85 standard deviations; tests hold their first four moments and their distribution.
+of 128 and interleaves nothing. Device number f of the array, as `pulses` counts them, takes word f // 128 % 4 of the block
+that `counters` gives to CYCLE with the first words f // 512 * 128 + f % 128 and p // 2. `normals_of_halves` makes two normal
+numbers of that word: the first is for pulse p where p is even, the second where p is odd. Their 16 bits of radius reach 4.85
+standard deviations; tests hold their first four moments and their distribution.
 
-Shapes: d devices, n pairs.
+Shapes: d devices, n pairs; e counts within the vectors at hand, and device number f is first_device + e where devices are
+contiguous, else first_device + stretch_place[e].
 """
 
 from __future__ import annotations
@@ -25,8 +29,8 @@ from mortalsim.kernels.philox import count_from, draw_blocks, pair_up_halves
 from mortalsim.kernels.responses import send_two_pulses
 from mortalsim.kernels.vectors import collect, compact, copy, fill, flag_above, largest, list_flagged, scatter
 
-Counts: TypeAlias = npt.NDArray[np.int32]
-Places: TypeAlias = npt.NDArray[np.int64]
+Int32s: TypeAlias = npt.NDArray[np.int32]
+Int64s: TypeAlias = npt.NDArray[np.int64]
 
 ZERO = np.float32(0)
 
@@ -47,10 +51,10 @@ class PulseWork(NamedTuple):
     asked, counts
         Pulses asked for, with their sign, and whole numbers of them.
     pulses
-        Whole numbers again, of those devices alone that are not finished yet; see `compact_batch`.
+        The same numbers, of the devices of the batch alone.
     batch_place, stretch_place
-        Of devices that are not finished: where each stood in the batch, and where it stands in its stretch.
-    compacted
+        Of the devices of a batch that was compacted: where each stands among those fetched, and in its stretch.
+    batch_g
         Their conductance [S].
     even, odd
         Normal numbers of the even and the odd pulse.
@@ -66,18 +70,18 @@ class PulseWork(NamedTuple):
     """
 
     asked: Float32s
-    counts: Counts
-    pulses: Counts
-    batch_place: Places
-    stretch_place: Places
-    compacted: Float32s
+    counts: Int32s
+    pulses: Int32s
+    batch_place: Int64s
+    stretch_place: Int64s
+    batch_g: Float32s
     even: Float32s
     odd: Float32s
     words: npt.NDArray[np.uint32]
     flags: npt.NDArray[np.uint8]
-    listed: Places
-    pairs: Places
-    knot_of: Counts
+    listed: Int64s
+    pairs: Int64s
+    knot_of: Int32s
     interpolation: Float32s
 
 
@@ -156,23 +160,23 @@ def draw_cycle_noise(d, contiguous, first_device, pair_of_pulses, address, work)
 
 @part
 def compact_batch(d, m, first_time, contiguous, fetched, work):
-    """Compact the batch to the m flagged of its d devices, and write back the conductance of those that are finished.
+    """Write the batch's conductance back to ``fetched.g_now``, then shrink it to the m flagged of its d devices.
 
     Most devices of a batch are sent few pulses; without this, all would be worked on until the last one is finished.
-    ``contiguous`` only the first time.
+    ``contiguous`` only the first time, when the conductance is there already.
     """
     kept = work.listed
     list_flagged(d, work.flags, kept)
     if first_time:
         copy(kept[:m], work.batch_place)
     else:
-        scatter(d, work.compacted, work.batch_place, fetched.g_now)
+        scatter(d, work.batch_g, work.batch_place, fetched.g_now)
         compact(m, work.batch_place, kept)
     if contiguous:
         copy(kept[:m], work.stretch_place)
     else:
         compact(m, work.stretch_place, kept)
-    collect(m, fetched.g_now, work.batch_place, work.compacted)
+    collect(m, fetched.g_now, work.batch_place, work.batch_g)
     compact(m, work.pulses, kept)
     compact(m, work.asked, kept)
     for parameter in (LOW, HIGH, UP, DOWN):
@@ -181,7 +185,7 @@ def compact_batch(d, m, first_time, contiguous, fetched, work):
 
 @part
 def send_pulses(d, contiguous, first_device, pulse_law, address, fetched, work):
-    """Send d devices their ``work.counts``; ``fetched.g_now`` is what they conduct before, and then after.
+    """Apply to d devices the ``work.counts`` that they take, stuck ones 0; changes ``fetched.g_now``.
 
     Afterwards ``asked`` and the parameters LOW, HIGH, UP and DOWN are no longer in the devices' order; ``counts``, ``g_now``
     and ERROR are.
@@ -194,7 +198,7 @@ def send_pulses(d, contiguous, first_device, pulse_law, address, fetched, work):
             m = flag_above(d, work.pulses, p, work.flags)
             if m * COMPACT_ONE_IN < d:
                 compact_batch(d, m, not compacted, contiguous, fetched, work)
-                d, g, compacted, contiguous = m, work.compacted, True, False
+                d, g, compacted, contiguous = m, work.batch_g, True, False
         if pulse_law.ctoc > ZERO:
             draw_cycle_noise(d, contiguous, first_device, p // 2, address, work)
         send_two_pulses(p, d, longest, fetched, work, pulse_law, g)

@@ -17,7 +17,9 @@ PLUS: Final = 0  #: the device that counts positively
 MINUS: Final = 1  #: the device that counts negatively
 
 G: Final = 0  #: state: conductance as last written [S]
-WRITTEN: Final = 1  #: state: time of the last write, since the array's epoch [s]; absent where devices do not age
+#: state: time of the last write, since the array's epoch [s]; absent where devices do not age. The caller moves the epoch on
+#: before float32 becomes too coarse.
+WRITTEN: Final = 1
 
 UP: Final = 0  #: parameter: size of one potentiating step at mid range, at least 0 [S]; 0 together with DOWN means stuck
 DOWN: Final = 1  #: parameter: size of one depressing step at mid range, at least 0 [S]
@@ -77,15 +79,19 @@ class Devices:
         return np.asarray(base + unit * self.codes(parameter).astype(np.float32))
 
     def stuck(self) -> npt.NDArray[np.bool_]:
-        """Return which devices answer no pulse, (2, n_in, n_out)."""
+        """Return which devices answer no pulse, (2, n_in, n_out): both steps are 0.
+
+        Codes are enough to tell, since both steps are fixed with a base of 0; this stands in every write of continuous
+        devices.
+        """
         return np.asarray((self.codes(UP) == 0) & (self.codes(DOWN) == 0))
 
     def fix(self, parameter: int, values: npt.ArrayLike, *, base: float | None = None) -> None:
         """Set a parameter to finite ``values``, (2, n_in, n_out) or one for all, to half a unit and float32's rounding.
 
-        The unit is 1/65535 of what lies between ``base`` (None: the smallest value) and the largest value. With a ``base``,
-        values below count as `base`, and code 0 is kept for those: a value just above it becomes one unit, so that a weak
-        device is never taken for a stuck one.
+        The step from code to code is 1/65535 of what lies between ``base`` (None: the smallest value) and the largest value.
+        With a ``base``, values below count as `base`, and code 0 is kept for those: a value just above it becomes one unit,
+        so that a weak device is never taken for a stuck one.
         """
         wanted = np.asarray(values, np.float32)
         lowest = np.float32(wanted.min() if base is None else base)

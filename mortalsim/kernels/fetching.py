@@ -6,9 +6,10 @@ other: device e of a `Fetched` belongs to pair e // 2. Fetching comes before any
 Both devices of a pair move as one whole number: two float32 as one uint64, two uint16 codes as one uint32. That halves the
 loads and stores.
 
-How to add something to devices. A parameter: a constant in `devices`, one more `make_take` and `make_gather` here, and its
-row in `compact_batch` of `batches` if `responses` reads it. A state variable: a constant in `devices`, and a line each in
-the four loops here that know `WRITTEN`; if pulses change it, it must be carried along wherever `batches` carries ``g_now``.
+How to add something to devices. A parameter: a constant in `devices` before `NU`, whose presence is told from the number of
+fields; the 6 of `new_fetched`, one more `make_take` and `make_gather` and the two places that choose among them; its row in
+`compact_batch` of `batches` if `responses` reads it. A state variable: a constant in `devices`, `StatePairs` and the five
+functions here that know of times; if pulses change it, it must go wherever `batches` takes ``g_now``.
 
 Shapes: n neighbouring pairs, or n listed pairs of a stretch; d = 2 n devices.
 """
@@ -68,7 +69,7 @@ def new_row(n_devices):
 
 @loop
 def new_fetched(n_devices):
-    """Return a `Fetched` for so many devices."""
+    """Return a `Fetched` for ``n_devices`` devices, contents undefined."""
     codes, parameters = np.empty((6, n_devices), np.uint16), np.empty((6, n_devices), np.float32)
     return Fetched(new_row(n_devices), new_row(n_devices), new_row(n_devices), new_row(n_devices), codes, parameters)
 

@@ -4,10 +4,10 @@ No ``fastmath``: with it NaN would be optimised away and a kernel would no longe
 bit. Kernels are serial: a parallel pool beside the BLAS one stalls for milliseconds at each switch, so chips are spread over
 processes instead. With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
 
-A `law` is scalar and reads like its equation, a `loop` runs a law over contiguous vectors and nothing else, a `part` is a
-stretch of a kernel that reads better by itself, a `kernel` is what other rooms call. Two things keep a loop from becoming
-vector instructions: slices of slices (``a[i][:n]``; ``a[i, :n]`` is known to be contiguous) and more than eight pairs of a
-vector written and another one that might overlap it.
+A `law` is scalar and reads like its equation, a `loop` is an inner function compiled by itself, mostly one loop of a law
+over contiguous vectors, a `part` is a piece of a kernel that reads better by itself, a `kernel` is what other rooms call.
+Two things keep a loop from becoming vector instructions: slices of slices (``a[i][:n]``; ``a[i, :n]`` is known to be
+contiguous) and more than eight pairs of a vector written and another one that might overlap it.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def natural_log(x):
 
 @law
 def natural_exp(x):
-    """Return e^x of a float32 not above 0; below 2^-126 that number instead."""
+    """Return e^x of a float32 not above 0; where that is below 2^-126, a number between a third of it and 2^-126 instead."""
     k = max(np.rint(x * ONE_BY_LN2), LEAST_EXPONENT)
     r = max((x - k * LN2_HIGH) - k * LN2_LOW, -ONE)
     value = ONE + (r + (r * r) * (E0 + r * (E1 + r * (E2 + r * (E3 + r * E4)))))

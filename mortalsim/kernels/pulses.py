@@ -1,7 +1,7 @@
 """How devices answer to write pulses.
 
-Device e = 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively
-(k = 1). Rows of an array made of several blocks are counted on: row i of block b is row b n_rows + i.
+Device number 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively
+(k = 1). An array may consist of array blocks stacked as rows; n_in counts the rows of all of them.
 
 A write asks each device for q pulses, a fraction with a sign. What then happens, stretch by stretch:
 
@@ -9,28 +9,33 @@ A write asks each device for q pulses, a fraction with a sign. What then happens
 step  what                                                                              where
 ====  ================================================================================  ==============================
 1     q = change * pulses_per_unit * share                                              `pulses_asked`
-2     |q| is rounded at random to a whole number of pulses                              `rounding.round_stretch`
+2     |q|, cut to the limit, is rounded at random to a whole number: the pulses sent    `rounding.round_stretch`
 3     devices are fetched; what each conducts now is worked out                         `fetching`, `decode_and_age`
-4     pulses are sent two at a time                                                     `batches.send_pulses`
-5     one pulse: step, cycle-to-cycle noise, clipping at the device's own bounds        `responses.after_pulse`
-6     devices that took a pulse get a new conductance and time of writing               `store_moved`, `set_write_time`
-7     effective weights of their pairs are computed anew, both devices as they are now  `weigh_moved`, `weigh_listed`
+4     the pulses of stuck devices are struck out; what remains is taken                 `skip_stuck`
+5     pulses are applied two at a time                                                  `batches.send_pulses`
+6     one pulse: step, cycle-to-cycle noise, clipping at the device's own bounds        `responses.after_pulse`
+7     devices that took a pulse get a new conductance and time of writing               `store_moved`, `set_write_time`
+8     effective weights of their pairs are computed anew, both devices as they are now  `weigh_moved`, `weigh_listed`
 ====  ================================================================================  ==============================
 
 What one device consumes of chance, all of it Philox under the write's address:
 
-==========  ======  ====================================================================
-purpose     bits    when
-==========  ======  ====================================================================
-ROUND       8       always, in step 2
-ROUND_REST  23      where those eight leave the last pulse undecided, once in 256
-CYCLE       32      for each two pulses, in step 4; none if there is no cycle-to-cycle noise
-==========  ======  ====================================================================
+==========  ====  ==========================================================================
+purpose     bits  when
+==========  ====  ==========================================================================
+ROUND       8     always, in step 2
+ROUND_REST  23    where those eight leave the last pulse undecided, once in 256
+CYCLE       32    for each two pulses, in step 5; none if there is no cycle-to-cycle noise
+==========  ====  ==========================================================================
+
+The request is open-loop: q takes every step as the nominal one at mid range. A device's own step and its response h(u) come
+in with the pulses alone.
 
 A stretch is `STRETCH` pairs in memory order; it may begin and end inside a row. If at least one pair in `DENSE_ONE_IN` is
 sent pulses, all pairs of the stretch are fetched, otherwise only those. Both give the same bits.
 
-Shapes: n pairs of a stretch, m pairs that are sent pulses, d = 2 n or 2 m devices.
+Shapes: n pairs of a stretch, m of them fetched (all n, or those that are sent pulses), d = 2 n or 2 m devices; e counts
+within the vectors at hand.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mortalsim.kernels.batches import GROUP, Counts, Places, new_pulse_work, send_pulses
+from mortalsim.kernels.batches import GROUP, Int32s, Int64s, new_pulse_work, send_pulses
 from mortalsim.kernels.counters import Address
 from mortalsim.kernels.devices import DOWN, UP, Devices
 from mortalsim.kernels.effective import Effective, Present, decode_and_age, pair_weight, read_all, single_noise, vary_all
@@ -74,7 +79,7 @@ from mortalsim.kernels.vectors import compact, copy, fill, flag_above, largest, 
 
 ZERO = np.float32(0)
 
-#: A stretch is fetched as a whole where at least one pair in so many is sent pulses.
+#: A stretch is fetched as a whole where at least one of its pairs in four is sent pulses.
 DENSE_ONE_IN = 4
 
 #: Most pulses that one request can send to one device: 2 x count + 1 must fit an int32, see `rounding.round_by_bytes`.
@@ -89,14 +94,16 @@ class Asked(NamedTuple):
     change
         float32 (rows, n_out), finite, for rows ``first``, ``first`` + 1, ...; units as the caller likes.
     pulses_per_unit
-        Mid-range pulses on one device that make up one unit of ``change``; negative turns the change round.
+        Nominal mid-range pulses on one device that make up one unit of ``change``; negative turns the change round.
     shares
-        float32 (2, 2): shares[0] is the share of G+ and that of G- where the weight shall rise, shares[1] where it shall
-        fall. Two-sided pairs: ((1/2, -1/2), (1/2, -1/2)). One-sided ones: ((1, 0), (0, -1)).
+        float32 (2, 2), factors of the signed change: shares[0] those of G+ and G- where the weight shall rise, shares[1]
+        where it shall fall. Two-sided pairs: ((1/2, -1/2), (1/2, -1/2)). One-sided ones, whose devices only move up:
+        ((1, 0), (0, -1)), a falling change times -1 being positive for G-.
     limit
-        Most pulses for one device, a whole number; 0 means no limit.
+        Most pulses for one device, a whole number; 0: only `MOST_PULSES`.
     first
-        The first row; a multiple of 16, so that some rows get the random bytes that they get when all are done at once.
+        The first row; a multiple of 16. Its first device then begins a Philox block, so rows written by themselves get the
+        bits that they get when the whole array is written. The caller sees to it.
     """
 
     change: Float32s
@@ -113,13 +120,13 @@ class Sent(NamedTuple):
     ----------
     row_pulses
         int64 (n_in,), written in the rows asked for: the largest number of pulses that one device of the row was sent, which
-        is the time that the row takes.
+        is the time that the row takes, in pulses.
     by_device
         int32 (n_in, n_out, 2), written in the rows asked for: pulses of each device; (0, 0, 2): not wanted.
     """
 
-    row_pulses: Places
-    by_device: Counts
+    row_pulses: Int64s
+    by_device: Int32s
 
 
 @loop
@@ -129,7 +136,7 @@ def pulses_asked(change, per_unit, shares, asked):
     plus_falling, minus_falling = per_unit * shares[1, 0], per_unit * shares[1, 1]
     if plus_rising == plus_falling and minus_rising == minus_falling:
         # Both directions share alike, so nothing has to be chosen. This loop runs over all pairs, even where few are sent
-        # pulses, and so it counts.
+        # pulses, so its time matters.
         for k in range(change.size):
             asked[2 * k] = change[k] * plus_rising
             asked[2 * k + 1] = change[k] * minus_rising
@@ -218,10 +225,10 @@ def apply_pulses(
 ) -> int:
     """Send the pulses that a change of weights asks for; return how many there were.
 
-    q = change * pulses_per_unit * share. A device is sent |q| pulses, rounded at random with mean |q|: potentiating ones
-    where q > 0, depressing ones where q < 0. A device that takes at least one starts from what it conducts at
-    ``present.now``, which becomes its time of writing. A device that takes none keeps its stored conductance and its time.
-    Stuck devices (UP = DOWN = 0) are sent pulses but take none.
+    q = change * pulses_per_unit * share. A device is sent |q| pulses, at most the limit, rounded at random with that mean:
+    potentiating ones where q > 0, depressing ones where q < 0. A device that takes at least one starts from what it conducts
+    at ``present.now``, which becomes its time of writing. A device that takes none keeps its stored conductance and its
+    time. Stuck devices (UP = DOWN = 0) are sent pulses but take none.
 
     The effective weight of a pair is computed anew where one of its devices took a pulse, from what both conduct now. All
     other weights stay as of when they were last computed; `compute_weights` renews them.
@@ -283,7 +290,7 @@ def compiled_apply_pulses(
         n = stretch.size
         asked, counts = work.asked[: 2 * n], work.counts[: 2 * n]
         pulses_asked(stretch, np.float32(pulses_per_unit), shares, asked)
-        total += round_stretch(asked, most, 2 * first_pair, address, work)
+        total += round_stretch(asked, most, 2 * first_pair, address, counts, work.flags, work.listed, work.words)
         record_row_maxima(counts, 2 * first_pair, 2 * n_out, row_pulses)
         record_by_device(counts, 2 * first_pair, by_device.reshape(-1))
         # Both counts of a pair, which are never negative, as one number: above 0 where one of them is. One test a pair

@@ -4,8 +4,8 @@ G' = clip(G + D h(u) (1 + ctoc xi), LOW, HIGH) with u = (G - LOW) / (HIGH - LOW)
 or -DOWN; h is the technology's response up or down, 1 at u = 1/2; xi is a standard normal number.
 
 So bounds act three times: they say where u lies, u is held between 0 and 1, and the result is clipped. A device that has
-drifted out of its range comes back to the bound with its next pulse, whatever the direction. Where ctoc is large, 1 + ctoc
-xi may be negative: such a pulse goes the wrong way, as measured devices' pulses do.
+drifted out of its range is within it after its next pulse. So a depressing pulse raises a device that has drifted below LOW.
+Where ctoc is large, 1 + ctoc xi may be negative: such a pulse goes the wrong way, as some of measured devices do.
 
 Responses come as tables: h at equal distances from LOW to HIGH, the first row up, the second down. Soft bounds, a step that
 falls linearly to 0 at the bound it moves to, are ((2, 0), (0, 2)); constant steps are ((1, 1), (1, 1)). Tables of two knots
@@ -65,6 +65,7 @@ def pulse_straight(p, d, fetched, work, pulse_law, g):
     up, down = fetched.parameters[UP], fetched.parameters[DOWN]
     up_at_low, up_rise = pulse_law.responses[0, 0], pulse_law.responses[0, 1] - pulse_law.responses[0, 0]
     down_at_low, down_rise = pulse_law.responses[1, 0], pulse_law.responses[1, 1] - pulse_law.responses[1, 0]
+    # Eight input vectors beside the one written: no ninth, see `jit`.
     for e in range(d):
         rising = asked[e] > ZERO
         at_low, rise = (up_at_low, up_rise) if rising else (down_at_low, down_rise)

@@ -1,14 +1,14 @@
 """Stochastic rounding of many numbers with few random bits: how many pulses each device is sent.
 
-|q| is rounded up where a uniform number lies below its fraction, so the mean number of pulses is |q|. Eight bits of that
-number decide in 255 cases of 256. So eight bits are drawn for every device, and 23 more where these leave it open: the
-result is as exact as with 31 bits, at a quarter of the random numbers.
+q is cut to at most the request's limit. Then |q| is rounded up where a uniform number lies below its fraction, so the mean
+number of pulses is |q|, to 2^-31. Eight bits of that number decide in 255 cases of 256. So eight bits are drawn for every
+device, and 23 more where these leave it open, at a quarter of the random numbers that 31 bits for all would take.
 
-Device e of an array has byte e % 16 of the Philox block that `counters` gives to ROUND and e // 16, byte 0 the lowest of
-word 0 (the machine is little-endian). Where that byte leaves it open, the top 23 bits of word 0 of the block of ROUND_REST
-and e decide.
+Device number f of an array has byte f % 16 of the Philox block that `counters` gives to ROUND and f // 16, byte 0 the lowest
+of word 0 (the machine is little-endian). Where that byte leaves it open, the top 23 bits of word 0 of the block of
+ROUND_REST and f decide.
 
-Shapes: d devices.
+Shapes: d devices; e counts within the vectors at hand, so device number f is first_device + e.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from mortalsim.kernels.jit import law, loop
 from mortalsim.kernels.philox import count_from, draw_blocks, philox4x32, uniform
 from mortalsim.kernels.vectors import list_flagged
 
-BYTES = 16  #: of one Philox block
-BYTE = np.float32(256)
+BYTES_PER_BLOCK = 16
+BYTE_VALUES = np.float32(256)
 ONE = np.float32(1)
 
 
@@ -30,14 +30,14 @@ def whole_and_rest(q, limit):
     """Return the whole part of |q|, at most ``limit``, and the rest in 256ths."""
     size = min(abs(q), limit)
     whole = np.floor(size)
-    return whole, (size - whole) * BYTE
+    return whole, (size - whole) * BYTE_VALUES
 
 
 @loop
 def round_by_bytes(asked, limit, bytes_drawn, doubled):
     """Fill ``doubled`` int32 (d,): 2 x the count that eight random bits decide, plus 1 if those leave the last pulse open.
 
-    One number instead of a count and a flag: a loop that writes two vectors is no vector loop.
+    One vector instead of counts and flags, so that the rounding is one pass.
     """
     for e in range(doubled.size):
         whole, rest = whole_and_rest(asked[e], limit)
@@ -65,25 +65,25 @@ def halve(doubled):
 
 
 @loop
-def round_stretch(asked, limit, first_device, address, work):
-    """Fill ``work.counts`` with the pulses ``asked`` (d,) of devices first_device, first_device + 1, ...; return their sum.
+def round_stretch(asked, limit, first_device, address, counts, flags, listed, words):
+    """Fill ``counts`` int32 (d,) with the pulses ``asked`` (d,) of devices first_device, ...; return their sum.
 
-    ``first_device`` is a multiple of 16, so that a Philox block begins with it. Flags, listed places and words of ``work``,
-    a `batches.PulseWork`, are scratch.
+    ``first_device`` is a multiple of 16, so that a Philox block begins with it. Flags, listed places and words are scratch,
+    as in `batches.PulseWork`; handing over the whole record took a twentieth of a write that moves nothing.
     """
-    words, counts = work.words, work.counts[: asked.size]
-    blocks = (asked.size + BYTES - 1) // BYTES
-    count_from(first_device // BYTES, words[0, :blocks])
+    doubled = counts  # until they are halved
+    blocks = (asked.size + BYTES_PER_BLOCK - 1) // BYTES_PER_BLOCK
+    count_from(first_device // BYTES_PER_BLOCK, words[0, :blocks])
     draw_blocks(blocks, np.int64(0), address.turn, for_purpose(address.where, ROUND), address.key, words)
     for i in range(blocks):
         for k in range(4):
             words[4, 4 * i + k] = words[k, i]
-    round_by_bytes(asked, limit, words[4].view(np.uint8), counts)
-    flag_odd(counts, work.flags)
-    for i in range(list_flagged(asked.size, work.flags, work.listed)):
-        e = work.listed[i]
+    round_by_bytes(asked, limit, words[4].view(np.uint8), doubled)
+    flag_odd(doubled, flags)
+    for i in range(list_flagged(asked.size, flags, listed)):
+        e = listed[i]
         rest = whole_and_rest(asked[e], limit)[1]
         block = np.uint32(first_device + e), np.uint32(0), address.turn, for_purpose(address.where, ROUND_REST)
         word = philox4x32(*block, np.uint64(address.key[0]), np.uint64(address.key[1]))[0]
-        counts[e] += 2 if uniform(word) < rest - np.floor(rest) else 0
+        doubled[e] += 2 if uniform(word) < rest - np.floor(rest) else 0  # one pulse more; halving drops the open bit
     return halve(counts)
