@@ -174,7 +174,7 @@ def map_chunks(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
 
 def _helped(work: Callable[[], None], helpers: int) -> list[Future[None]]:
     """Have so many other threads do ``work``, fewer if there are none."""
-    apart = partial(_keep_off, _here(), os.sched_getaffinity(0), work) if _here is not None else work
+    apart = partial(_apart, _here, _here(), os.sched_getaffinity(0), work) if _here is not None else work
     try:
         return [_pool.submit(copy_context().run, apart) for _ in range(helpers)]  # numpy's errstate holds in helpers too
     except RuntimeError as error:
@@ -183,13 +183,14 @@ def _helped(work: Callable[[], None], helpers: int) -> list[Future[None]]:
         return []  # the main thread has ended and takes no new work: whoever still computes does so alone
 
 
-def _keep_off(processor: int, allowed: set[int], work: Callable[[], None]) -> None:
-    """Move this thread off its caller's processor, then work; afterwards, as before, it may run wherever the caller may.
+def _apart(here: Callable[[], int], processor: int, allowed: set[int], work: Callable[[], None]) -> None:
+    """Work, but first move this thread off its caller's ``processor``; then, as before, it may run wherever the caller may.
 
     A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that both
     take turns on one processor while another idles.
     """
-    with suppress(OSError):  # the process may since have been given other processors
-        os.sched_setaffinity(0, allowed - {processor} or allowed)
-        os.sched_setaffinity(0, allowed)
+    if here() == processor:
+        with suppress(OSError):  # the process may since have been given other processors
+            os.sched_setaffinity(0, allowed - {processor} or allowed)
+            os.sched_setaffinity(0, allowed)
     work()

@@ -67,8 +67,11 @@ def test_a_helper_moves_off_its_caller_s_processor_and_is_then_as_free_as_the_ca
         map_chunks(job, [0, 1, 2, 3])
         monkeypatch.setattr(os, "sched_setaffinity", told)
         map_chunks(job, [0, 1, 2, 3])
+        assert places == [allowed - {caller}, allowed]
+        monkeypatch.setattr(parallel, "_here", lambda: caller if threading.current_thread() is main else max(allowed))
+        map_chunks(job, [0, 1, 2, 3])
+    assert len(places) == 2  # one that is elsewhere stays where it is
     assert found and all(place == allowed for place in found)
-    assert places == [allowed - {caller}, allowed]
 
 
 ENDING = """
