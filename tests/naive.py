@@ -191,8 +191,8 @@ def drifted(g, nu, written, now, t0):
 
 def conducting(devices, present):
     """What devices conduct now, (n_in, n_out, 2)."""
-    if present.conductance.size:
-        return present.conductance[:, :, 0]
+    if present.aged.size:
+        return present.aged[:, :, 0]
     values = decoded(devices)
     if values.shape[-2] <= NU:
         return devices.state[..., G, :]
@@ -277,7 +277,7 @@ def update(devices, g, effective, moves):
     variance = relative * relative * (plus * plus + minus * minus)
     if noise.table.size:
         last = len(noise.table) - 1
-        place = np.clip((readings - F(noise.start)) * (F(last) / F(noise.width)), F(0), F(last))
+        place = np.clip((readings - F(noise.first_reading)) * (F(last) / F(noise.width)), F(0), F(last))
         knot = np.minimum(place.astype(int), last - 1)
         low, high = noise.table[knot], noise.table[knot + 1]
         sd = low + (high - low) * (place - knot.astype(F))

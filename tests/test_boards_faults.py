@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_whatever_breaks_a_connection_is_said_and_no_question_is_asked_after_it(
         for ask in (lambda: there.read(X), lambda: there.write(Shrink(0, 1))):
             with pytest.raises(WireFault, match=r"cannot be used any more: .*Connect anew"):
                 ask()
+
+
+def test_after_a_fault_the_board_is_free_for_others():
+    """The asker closes its end at once, not when it is collected."""
+
+    def act(far):
+        greeted(far).receive(5)
+        far.sendall(b"GET / HTTP/1.1".ljust(HEADER.size))
+        far.settimeout(5)
+        ended.append(far.recv(1))
+
+    ended = []
+    with far_side(act) as connection, RemoteChip(connection) as there:
+        with pytest.raises(WireFault, match="expected the first bytes b'MORT'"):
+            there.read(X)
+        end = time.monotonic() + 5
+        while not ended and time.monotonic() < end:
+            time.sleep(0.01)
+        assert ended == [b""]
 
 
 @pytest.mark.parametrize(

@@ -61,13 +61,13 @@ def test_only_this_machine_is_listened_to():
         HEADER.pack(MAGIC, 1, 1, 0, 0, 0, 2**40) + bytes(100_000),
         HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 0) + b"{}",
         HEADER.pack(MAGIC, 1, 2, 0, 1, 2, 0) + b"{}",
-        bytes(200_000),
+        bytes(20_000_000),
     ],
     ids=["http", "nothing", "cut header", "cut text", "oversized", "no hello", "question first", "zeros"],
 )
 def test_a_client_that_talks_garbage_does_no_harm(garbage):
     with listening(ideal(), 2, largest=2**20) as listener:
-        with raw(listener) as stranger, contextlib.suppress(ConnectionError):
+        with raw(listener) as stranger:
             stranger.sendall(garbage)
             stranger.shutdown(socket.SHUT_WR)
             answer = Connection(stranger).receive(5)

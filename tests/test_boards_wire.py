@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import json
-import socket
 import struct
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from mortalsim import checks
 from mortalsim.boards import messages, values
 from mortalsim.boards.messages import ERRORS, MEMBERS
 from mortalsim.boards.packing import AXES, DTYPES, Packer, Unpacker
-from mortalsim.boards.wire import HEADER, LARGEST_TEXT, MAGIC, Connection, Frame, Kind, WireFault
+from mortalsim.boards.wire import Frame, Kind, WireFault
 from mortalsim.checks import ChipFault, MortalsimError, RangeError, ShapeError, UnknownName
 from mortalsim.hardware import (
     CurrentNudge,
@@ -174,6 +172,11 @@ def test_an_array_that_occurs_twice_is_sent_once_and_stays_one():
     assert trace.taps[0].pre is trace.taps[1].pre
 
 
+def test_values_that_live_for_a_moment_are_not_taken_for_one_another():
+    packer = Packer()
+    assert [packer.add("x", [float(i)]) for i in range(100)] == list(range(100))
+
+
 def test_arrays_that_arrive_are_plain_and_one_s_own():
     x = np.asfortranarray(np.arange(12, dtype=">f4").reshape(3, 4))[::-1]
     found = through("read", x=x, nudge=None, want="taps")["x"]
@@ -188,6 +191,10 @@ def test_what_numpy_makes_an_array_of_is_sent_as_one():
 def test_the_precision_of_a_number_is_kept():
     for rate in (0.1, np.float32(0.1), np.float64(0.1), 1, True, float("nan"), float("-inf")):
         assert same(through("write", request=Shrink(0, rate))["request"].factor, rate)
+
+
+class Larger(Shrink):
+    """Of no type that is known at the other end."""
 
 
 # --- what cannot be sent --------------------------------------------------------------------------------------------------
@@ -205,6 +212,7 @@ def test_the_precision_of_a_number_is_kept():
         (Shrink(0, 10**30), RangeError, "factor: expected a number of at most 64 bits"),
         (Shrink("h1", 1), RangeError, "array: expected a number"),
         (Replay("signs", 1.0), ShapeError, "nudge: expected one of WeightNudge; found str"),
+        (Larger(0, 1.0), ShapeError, "request: expected one of .*; found Larger"),
         ("erase", ShapeError, "request: expected one of Outer, Delta, Replay, Shrink, Program; found str"),
     ],
 )
@@ -286,6 +294,10 @@ def test_a_message_made_by_hand_is_read():
         (asked(DELTA, [["O", [1]]], bytes(8)), "array: expected one of b1"),
         (asked(DELTA, [["f4"]]), "array: expected one of b1"),
         (asked(DELTA, [["b1", [1]]], b"\x02"), "truth values"),
+        (
+            asked({"is": "Replay", "nudge": [], "scale": {"items": [["h", 0], ["h", 0]]}}, [["f4", [0]]]),
+            "scale: expected diff",
+        ),
         (framed({"member": "write"}), "expected an object of member, request"),
         (framed({"member": "read", "x": 0, "nudge": None, "want": 1}, [["f4", [0]]]), "want: expected a text"),
     ],
@@ -325,65 +337,6 @@ def test_whatever_is_changed_in_a_message_ends_in_a_value_or_an_error_of_ours(da
     del body[data.draw(st.integers(0, len(body))) :]
     with contextlib.suppress(MortalsimError):
         messages.read_question(Frame(Kind.QUESTION, 1, bytes(text), body))
-
-
-# --- frames on a stream ---------------------------------------------------------------------------------------------------
-
-
-def received(*pieces, largest=2**20, within=2.0):
-    """Return what a connection receives of bytes after which the other end closes."""
-    near, far = socket.socketpair()
-    with near, far:
-        for piece in pieces:
-            far.sendall(piece)
-        far.shutdown(socket.SHUT_WR)
-        return Connection(near, largest=largest).receive(within)
-
-
-def header(magic=MAGIC, version=1, kind=2, nought=0, number=7, text=0, body=0):
-    return HEADER.pack(magic, version, kind, nought, number, text, body)
-
-
-def test_a_frame_arrives_as_it_was_sent():
-    frame = Frame(Kind.ANSWER, 2**64 - 1, b"text", b"body")
-    assert received(frame.header, frame.text, frame.body) == frame
-    assert received() is None
-
-
-@pytest.mark.parametrize(
-    ("pieces", "message"),
-    [
-        ([header(magic=b"GET ")], "expected the first bytes b'MORT', found b'GET '"),
-        ([header(version=2)], "expected version 1 of the format, found 2"),
-        ([header(kind=9)], "expected a kind from 1 to 4"),
-        ([header(nought=1)], "expected a kind from 1 to 4 and then 0"),
-        ([header()[:5]], "expected 28 more bytes, found 5 and the end of the connection"),
-        ([header(text=10), b"abc"], "expected 10 more bytes, found 3 and the end of the connection"),
-        ([header(body=10), b"abc"], "expected 10 more bytes, found 3 and the end of the connection"),
-        ([header(body=2**63)], "1048576 bytes in all, found 0 and 92233720368547"),
-        ([header(body=2**20)], "1048576 bytes in all, found 0 and 1048604"),
-    ],
-)
-def test_what_is_no_frame_ends_in_one_clear_error(pieces, message):
-    with pytest.raises(WireFault, match=message):
-        received(*pieces)
-
-
-def test_a_text_has_a_limit_of_its_own():
-    with pytest.raises(
-        WireFault, match="expected a text of at most 4194304 bytes and 1073741824 bytes in all, found 4194305"
-    ):
-        received(header(text=LARGEST_TEXT + 1), bytes(10), largest=2**30)
-
-
-def test_a_length_that_is_a_lie_costs_no_memory():
-    tracemalloc.start()
-    try:
-        with pytest.raises(WireFault, match="end of the connection"):
-            received(header(body=2**40), b"abc", largest=2**41)
-        assert tracemalloc.get_traced_memory()[1] < 2**23
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_packer_and_an_unpacker_agree_on_nothing_at_all():

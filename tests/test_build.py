@@ -29,6 +29,7 @@ def test_data_come_by_name_or_as_they_are():
     assert build.load_data(TINY, 7) is TINY
     by_seed, by_streams = build.load_data("digits", 3), build.load_data("digits", Streams(3))
     np.testing.assert_array_equal(by_seed.test_x, by_streams.test_x)
+    assert not np.array_equal(by_seed.test_x[:50], build.load_data("digits", 4).test_x[:50])
     with pytest.raises(UnknownName, match="Did you mean 'digits'"):
         build.load_data("digit", 0)
     for wrong in (Path("digits"), X, None):

@@ -8,9 +8,11 @@ from small import RNG, small
 from structures import STRUCTURES, structured
 
 from mortalsim.checks import DesignError, RangeError
-from mortalsim.chips import SimulatedChip, netlist
+from mortalsim.chips import SimulatedChip, netlist, oracle
+from mortalsim.chips.design import build_design
+from mortalsim.chips.wiring import WIRINGS
 from mortalsim.circuits.curves import CURVES
-from mortalsim.hardware import Outer, Overlaid
+from mortalsim.hardware import Delta, Outer, Overlaid
 
 UNLIMITED = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
 
@@ -41,6 +43,31 @@ def test_wild_neurons_turn_on_at_places_and_over_spans_of_their_own():
     softness = np.log((three - quarter) / np.log(9))
     assert softness.mean() == pytest.approx(np.log(0.8), abs=5 * 0.5 / np.sqrt(n) + 0.03)
     assert softness.std() == pytest.approx(0.5, rel=5 / np.sqrt(2 * n))
+
+
+def test_devices_whose_bounds_would_cross_keep_a_tenth_of_the_nominal_range():
+    """Where bounds spread as far as they are apart: no device conducts less than nothing, and each can be moved."""
+    device = {"technology": "linear", "pulses": 0, "g_min": 2e-6, "g_max": 12e-6, "bound_dtod": 0.8}
+    chip = SimulatedChip(small("ideal", device=device), 3)
+    ends = []
+    for change in (100, -100):  # G+ up and G- down as far as they go, then the other way
+        chip.write(Delta(0, np.full((13, 8), change, np.float32)))
+        ends.append(oracle.conductances(chip)[0])
+    ranges = np.stack([ends[0][0] - ends[1][0], ends[1][1] - ends[0][1]])
+    assert np.minimum(*ends).min() == 0 and ranges.min() == pytest.approx(1e-6, rel=1e-3)
+    assert 0.05 < np.isclose(ranges, 1e-6, rtol=1e-3).mean() < 0.5
+
+
+def test_nominal_read_noise_is_that_of_the_noisiest_neuron(monkeypatch):
+    """Three lines reach all six neurons, five more the first four: 8 lines of 2 x 0.1^2 each."""
+    first_four = np.arange(5)[None], np.arange(4)[None]
+    real = WIRINGS.get
+    monkeypatch.setattr(WIRINGS, "get", lambda name: (lambda a, b, bias: first_four) if name == "four" else real(name))
+    shapes = [{"name": name, "shape": [size]} for name, size in (("a", 3), ("b", 5), ("out", 6))]
+    arrays = [{"source": "a", "target": "out"}, {"source": "b", "target": "out", "wiring": "four"}]
+    device = {"technology": "linear", "pulses": 0, "g_min": 1e-6, "g_max": 9e-6, "read_noise": 0.4e-6}
+    fields = {"name": "m", "population": shapes, "array": arrays, "output": "out", "device": device, "weight_range": 2.0}
+    assert build_design(fields, "design").datasheet().populations["out"].read_noise == pytest.approx((8 * 0.02) ** 0.5)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)

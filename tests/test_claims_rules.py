@@ -58,3 +58,13 @@ def test_the_oracle_descends_the_true_gradient_by_steps_that_fall_as_the_schedul
         assert np.abs(gradient).max() > 0.01
         np.testing.assert_allclose(new - old, -0.05 * factor * gradient, rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(learner.predict(chip, TASK, b.x, {}), chip.read(b.x).output)
+
+
+def test_readout_reports_the_mean_loss_of_its_head_as_it_was_before_the_batch():
+    chip, learner = make(), LEARNERS.get("readout")()
+    first, info = learner.step(chip, TASK, batch(seed=1), begin(learner, chip), RNG(1))
+    assert info["loss"] == pytest.approx(np.log(4))  # a head of zeros knows nothing
+    b = batch(seed=2)
+    _, info = learner.step(chip, TASK, b, first, RNG(1))
+    wanted, _ = cross_entropy(learner.predict(chip, TASK, b.x, first), b.targets)
+    assert info["loss"] == pytest.approx(wanted.mean(), rel=1e-4)

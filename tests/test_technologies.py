@@ -14,6 +14,7 @@ from mortalsim.devices.base import Device, Moment
 from mortalsim.devices.linear import Linear
 from mortalsim.devices.soft_bounds import SoftBounds
 from mortalsim.hardware import Delta, Outer, Program
+from mortalsim.testing import NotConforming, check_device
 
 BOLTZMANN = 1.380649e-23
 F = np.float32
@@ -204,6 +205,16 @@ def test_ages_are_right_however_late_the_clock(start):
         chip.write(Delta(0, np.zeros((5, 3), F)))  # moves nothing, but looks at all
 
 
+@pytest.mark.parametrize("start", [0.0, 1e9])
+def test_devices_age_from_fabrication_on(start):
+    """Nothing was ever written: age counts from when the chip was made, however late that was."""
+    chip = chip_of(Linear(drift=0.1, drift_t0=1.0), sizes=(4, 3), clock=Clock(start))
+    g = oracle.conductances(chip)[0].copy()
+    chip.wait(5.0)
+    expected = (g[0] - g[1]) * 6**-0.1 / chip.design.technology.unit
+    np.testing.assert_allclose(oracle.weights(chip)[0], expected, atol=2e-6)
+
+
 def test_ages_survive_a_snapshot_far_from_the_epoch():
     make = partial(chip_of, Linear(drift=0.1, drift_t0=1e-3, pulses=500), (4, 3))
     chip, copy = make(clock=Clock(5e5)), make(clock=Clock(0.0))
@@ -337,6 +348,46 @@ def test_every_law_may_be_written_in_parallel_requests():
         one.write(Outer(0, pre, post, 0.01))
         other.write(Delta(0, (pre.T @ post).astype(F), 0.01))
         np.testing.assert_array_equal(oracle.weights(one)[0], oracle.weights(other)[0])
+
+
+def test_laws_that_cannot_be_are_refused():
+    class Mute(Linear):
+        def noise(self, u):
+            return -np.ones_like(u)
+
+    class Odd(Linear):
+        keeps = ("age",)
+
+    with pytest.raises(DesignError, match=r"Mute.noise: expected finite standard deviations .* found -1 to -1"):
+        chip_of(Mute())
+    with pytest.raises(ValueError, match=r"keeps: .* found 'age'"):
+        Odd()
+    with pytest.raises(ValueError, match="endurance: counts pulses"):
+        Linear(pulses=0, endurance=10.0)
+
+
+@pytest.mark.parametrize("kind", [Thermal, Hump, Retention, Counted])
+def test_laws_of_ones_own_conform(kind):
+    kind.source = "made up, for tests"
+    check_device(kind())
+
+
+@pytest.mark.parametrize(
+    ("method", "made", "message"),
+    [
+        ("noise", lambda self, u: np.full(3, 1e-7), "noise at 0 K: expected an array like u"),
+        ("noise", lambda self, u: u - 0.5, "gives NaN, infinity or less than 0"),
+        ("aged", lambda self, g, parameters, moment: 0.5 * g, "does not conduct what was written"),
+        ("aged", lambda self, g, parameters, moment: g[0], "aged: expected an array like g"),
+        ("aged", lambda self, g, parameters, moment: g / (moment.now < 10), "NaN or infinity at a great age"),
+        ("dead", lambda self, parameters: parameters["taken"] >= 0, "dead before their first pulse"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_laws_that_do_not_conform_are_told(method, made, message):
+    kind = type("Wrong", (Linear,), {method: made, "source": "made up, for tests"})
+    with pytest.raises(NotConforming, match=message):
+        check_device(kind(endurance=100.0))
 
 
 def test_a_technology_says_which_state_it_keeps():

@@ -27,7 +27,7 @@ MEMBERS: Final[dict[str, dict[str, Form]]] = {
     "write": {"request": record(*WRITE_PORTS)},
 }
 
-#: The forms of what they answer; a write answers that it was carried out, and no more.
+#: The forms of what they answer, no two alike; a write answers that it was carried out, and no more.
 ANSWERS: Final[dict[str, Form]] = {"datasheet": record(Datasheet), "read": record(Trace), "write": FLAG}
 
 #: Errors that are raised on this side as what they were on the other.
@@ -86,20 +86,16 @@ def read_question(frame: Frame) -> tuple[str, dict[str, Any]]:
 
 def answer(number: int, member: str, value: Any) -> Frame:
     """Return the answer of a member to the question of this number."""
-    return _framed(Kind.ANSWER, number, {"member": (TEXT, member), "answer": (ANSWERS[member], value)})
+    return _framed(Kind.ANSWER, number, {"answer": (ANSWERS[member], value)})
 
 
 def read_answer(frame: Frame, member: str) -> Any:
     """Return what a member answered; raise what it raised, or `WireFault` if the frame holds neither."""
-    unpacker = Unpacker(frame.text, frame.body)
     if frame.kind is Kind.ERROR:
         raise read_error(frame)
     if frame.kind is not Kind.ANSWER:
         raise WireFault(f"message: expected an answer, found the kind {frame.kind.name.lower()}.")
-    found = _fields(unpacker, {"member": TEXT, "answer": ANSWERS[member]})
-    if found["member"] != member:
-        raise unfit("message", f"an answer of {member}", found["member"])
-    return found["answer"]
+    return _fields(Unpacker(frame.text, frame.body), {"answer": ANSWERS[member]})["answer"]
 
 
 def error(number: int, error: BaseException) -> Frame:

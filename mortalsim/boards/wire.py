@@ -226,14 +226,14 @@ class Connection:
         self.received, self._midway = number, ""
         return frame
 
-    def complain(self, frame: Frame, seconds: float = 0.5) -> None:
+    def complain(self, frame: Frame, seconds: float = 1.0) -> None:
         """Send a last frame, whatever state the stream is in, and close the connection when it is likely to be read."""
         with suppress(OSError):  # whoever sent garbage need not be there to hear so
             self._stream.settimeout(seconds)
             self._stream.sendall(frame.header + frame.text + frame.body)
             self._stream.shutdown(socket.SHUT_WR)
             deadline = time.monotonic() + seconds
-            # What is left unread when a socket is closed would take the complaint away from the other end.
+            # Who is still sending when the socket is closed would see that alone, and not the complaint.
             while time.monotonic() < deadline and self._stream.recv(PIECE):
                 pass
         self._stream.close()

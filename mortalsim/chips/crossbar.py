@@ -142,10 +142,8 @@ class Crossbar:
         #: Where rows are cut into chunks for threads; random bytes come in sixteens.
         self._rows = chunks(rows, max(16, CHUNK // n_out), 16)
         #: Time, in seconds, from which the devices' times of writing count; it moves on so that float32 can hold them.
-        self.epoch, self._epoch_ends = 0.0, epoch_ends(self._t0)
-        self._timed = "written" in self.device.state
-        if self._timed:
-            self.devices.levels(WRITTEN)[...] = moment.now
+        self.epoch, self._epoch_ends = moment.now, epoch_ends(self._t0)
+        self._timed = "written" in self.device.state  # all of them at the epoch, which is fabrication
         #: Seconds for which effective weights hold at one temperature; None: the technology is asked.
         self._patience = _patience(self.device)
         self.compute_weights(moment)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mortalsim.checks import DesignError
 from mortalsim.devices import Device
 from mortalsim.devices.base import KNOTS, Moment
 from mortalsim.devices.pairs import Pair
@@ -74,10 +75,20 @@ class Technology:
             Variance at a neuron's input for each squared unit of input, both devices of a pair together.
         noise
             For kernels: relative, or tabulated; nothing where the noise is constant.
+
+        Raises
+        ------
+        DesignError
+            The technology's law gives something else than finite numbers of at least 0.
         """
         device, unit = self.device, self.unit
         u = np.linspace(0, 1, KNOTS)
         sd = np.asarray(device.noise_at(u, moment), np.float64) * np.ones(KNOTS)
+        if not (np.isfinite(sd).all() and sd.min() >= 0):
+            raise DesignError(
+                f"{type(device).__name__}.noise: expected finite standard deviations of at least 0 siemens for u from 0 "
+                f"to 1, found {sd.min():g} to {sd.max():g}. Return the size of the noise at every place."
+            )
         g, variance = device.g_min + (device.g_max - device.g_min) * u, sd**2
         relative = max(float(variance[-1] - variance[0]), 0.0) / (g[-1] ** 2 - g[0] ** 2)
         constant = float(variance[-1]) - relative * float(g[-1]) ** 2

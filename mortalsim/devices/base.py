@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mortalsim.checks import FloatArray
+from mortalsim.checks import FloatArray, check_name
 
 #: Knots of what is tabulated over u = 0 .. 1: pulse responses and read noise.
 KNOTS = 257
@@ -21,6 +21,9 @@ LEAST_STEP = 16
 
 #: Drift is brought up to date once the clock has moved by this fraction of t0: log G changes by at most nu times as much.
 DRIFT_TOLERANCE = 1e-3
+
+#: What may be kept of each device beside its conductance.
+STATE = ("written", "taken", "dead")
 
 #: Fields of an array's devices by name, (2, rows, n_out) each, the devices that count positively first.
 Fields: TypeAlias = Mapping[str, FloatArray]
@@ -96,6 +99,14 @@ class Device(BaseModel, ABC):
                 "max_pulses": fields["max_train"]
             }
         return fields
+
+    @model_validator(mode="after")
+    def _check_state(self) -> Device:
+        for name in self.keeps:
+            check_name("keeps", name, STATE)
+        if self.endurance and not self.pulses:
+            raise ValueError("endurance: counts pulses, which a continuous device (pulses = 0) does not take; leave it at 0")
+        return self
 
     @model_validator(mode="after")
     def _check_range(self) -> Device:
@@ -190,7 +201,7 @@ class Device(BaseModel, ABC):
         wanted = {*self.keeps}
         wanted |= {"written"} if self.drifts or self.ages_by_itself else set()
         wanted |= {"taken", "dead"} if self.endurance else set()
-        return tuple(name for name in ("written", "taken", "dead") if name in wanted)
+        return tuple(name for name in STATE if name in wanted)
 
     @property
     def ages_by_itself(self) -> bool:

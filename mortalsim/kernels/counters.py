@@ -5,9 +5,9 @@ address. The first two words count what is drawn under it, elements and samples.
 
 ==========  =================================================================
 key word 0  the key's lower half
-key word 1  the key's upper half, exclusive or the upper half of ``turn``
+key word 1  the key's upper half XOR the upper half of ``turn``
 word 2      the lower half of ``turn``
-word 3      ``purpose`` in bits 28 to 31, ``place`` in bits 14 to 27, ``tick`` or ``attempt`` in bits 0 to 13
+word 3      ``purpose`` in bits 28 to 31, ``place`` in bits 14 to 27, ``tick`` or ``attempt`` in bits 0 to 13; the other is 0
 ==========  =================================================================
 
 A turn has 64 bits and a counter word 32, so its upper half goes into the key: two turns that share the lower half have
@@ -22,7 +22,7 @@ READ, PARTIAL    four neurons or columns, from 0 on          sample
 VERIFY           four weights of a row                       row
 ROUND            16 devices                                  0
 ROUND_REST       device                                      0
-CYCLE            a block of devices, as `trains` says        two pulses
+CYCLE            128 for each 512 devices, see `batches`     two pulses
 SIGNS            128 weights                                 0
 SIGN_ROWS        128 rows                                    0
 SIGN_COLUMNS     128 columns                                 0

@@ -19,8 +19,8 @@ MINUS: Final = 1  #: the device that counts negatively
 G: Final = 0  #: state: conductance as last written [S]
 WRITTEN: Final = 1  #: state: time of the last write, since the array's epoch [s]; absent where devices do not age
 
-UP: Final = 0  #: parameter: change by one potentiating pulse at mid range [S]; 0 together with DOWN means stuck
-DOWN: Final = 1  #: parameter: change by one depressing pulse at mid range [S]
+UP: Final = 0  #: parameter: size of one potentiating step at mid range, at least 0 [S]; 0 together with DOWN means stuck
+DOWN: Final = 1  #: parameter: size of one depressing step at mid range, at least 0 [S]
 LOW: Final = 2  #: parameter: this device's smallest conductance [S]
 HIGH: Final = 3  #: parameter: this device's largest conductance [S]
 ERROR: Final = 4  #: parameter: relative error of reading it
@@ -49,7 +49,11 @@ class Devices:
 
     @classmethod
     def blank(cls, n_in: int, n_out: int, *, drift: bool, timed: bool = False) -> Devices:
-        """Return devices of which all is 0. They have `NU` if they drift, and `WRITTEN` if they drift or are timed."""
+        """Return devices of which all is 0, so all are stuck.
+
+        They have `NU` if they drift by the power law, and `WRITTEN` if they do or if they are timed: their technology ages
+        by a law of its own.
+        """
         state = np.zeros((n_in, n_out, 1 + (drift or timed), 2), np.float32)
         parameters = np.zeros((n_in, n_out, NU + drift, 2), np.uint16)
         return cls(state, parameters, np.zeros((NU + drift, 2), np.float32))
@@ -80,7 +84,8 @@ class Devices:
         """Set a parameter to finite ``values``, (2, n_in, n_out) or one for all, to half a unit and float32's rounding.
 
         The unit is 1/65535 of what lies between ``base`` (None: the smallest value) and the largest value. With a ``base``,
-        values below count as `base`, and code 0 is kept for those: a value just above it becomes one unit.
+        values below count as `base`, and code 0 is kept for those: a value just above it becomes one unit, so that a weak
+        device is never taken for a stuck one.
         """
         wanted = np.asarray(values, np.float32)
         lowest = np.float32(wanted.min() if base is None else base)

@@ -40,7 +40,6 @@ OUT_MATRIX = nb.types.Array(nb.float32, 2, "C")
 OUT_CUBE = nb.types.Array(nb.float32, 3, "C")
 STATE = nb.types.Array(nb.float32, 4, "C")
 PARAMETERS = nb.types.Array(nb.uint16, 4, "C", readonly=True)
-SCALES = nb.types.Array(nb.float32, 2, "C", readonly=True)
 OUT_COUNTS = nb.types.Array(nb.int64, 1, "C")
 OUT_SENT = nb.types.Array(nb.int32, 3, "C")
 

@@ -1,18 +1,34 @@
 """How devices answer to write pulses.
 
-Device 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively (k = 1).
-The blocks of an array stand one below the other. One write of a stretch of devices takes these steps, in this order:
+Device e = 2 (i n_out + j) + k of an array is the one of row i and column j that counts positively (k = 0) or negatively
+(k = 1). Rows of an array made of several blocks are counted on: row i of block b is row b n_rows + i.
 
-1. `ask` works out how many pulses each device of a pair is asked to take, a fraction with a sign.
-2. `rounding.round_stretch` rounds each to a whole number, at random. This is the first random number of a write.
-3. `take_stretch` or `take_listed` fetches the devices; `decode_and_age` works out what they conduct now.
-4. `batches.send_pulses` sends the pulses two at a time. `responses.moved` is the law of one pulse: cycle-to-cycle noise, the
-   second random number of a write, acts there, and so do the device's own bounds.
-5. `store_moved` and `set_write_time` keep the new conductances, `give_stretch` or `give_listed` write them back.
-6. `weigh_moved` or `weigh_listed` update the effective weights of the pairs that were sent pulses.
+A write asks each device for q pulses, a fraction with a sign. What then happens, stretch by stretch:
 
-A stretch is `STRETCH` pairs, rows ignored. Where many of its pairs are sent pulses all are taken side by side, else those
-alone: memory is then waited for once a stretch, not once a device. Both give the same bits.
+====  ================================================================================  ==============================
+step  what                                                                              where
+====  ================================================================================  ==============================
+1     q = change * pulses_per_unit * share                                              `pulses_asked`
+2     |q| is rounded at random to a whole number of pulses                              `rounding.round_stretch`
+3     devices are fetched; what each conducts now is worked out                         `fetching`, `decode_and_age`
+4     pulses are sent two at a time                                                     `batches.send_pulses`
+5     one pulse: step, cycle-to-cycle noise, clipping at the device's own bounds        `responses.after_pulse`
+6     devices that took a pulse get a new conductance and time of writing               `store_moved`, `set_write_time`
+7     effective weights of their pairs are computed anew, both devices as they are now  `weigh_moved`, `weigh_listed`
+====  ================================================================================  ==============================
+
+What one device consumes of chance, all of it Philox under the write's address:
+
+==========  ======  ====================================================================
+purpose     bits    when
+==========  ======  ====================================================================
+ROUND       8       always, in step 2
+ROUND_REST  23      where those eight leave the last pulse undecided, once in 256
+CYCLE       32      for each two pulses, in step 4; none if there is no cycle-to-cycle noise
+==========  ======  ====================================================================
+
+A stretch is `STRETCH` pairs in memory order; it may begin and end inside a row. If at least one pair in `DENSE_ONE_IN` is
+sent pulses, all pairs of the stretch are fetched, otherwise only those. Both give the same bits.
 
 Shapes: n pairs of a stretch, m pairs that are sent pulses, d = 2 n or 2 m devices.
 """
@@ -22,24 +38,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from mortalsim.kernels.batches import I8, TOGETHER, compact, largest, new_pulse_batch, send_pulses
+from mortalsim.kernels.batches import GROUP, Counts, Places, new_pulse_work, send_pulses
 from mortalsim.kernels.counters import Address
-from mortalsim.kernels.devices import DOWN, NU, UP, Devices
-from mortalsim.kernels.effective import (
-    F4,
+from mortalsim.kernels.devices import DOWN, UP, Devices
+from mortalsim.kernels.effective import Effective, Present, decode_and_age, pair_weight, read_all, single_noise, vary_all
+from mortalsim.kernels.fetching import (
     STRETCH,
-    Effective,
-    Present,
+    Float32s,
     StatePairs,
-    decode_and_age,
-    new_batch,
-    pair_weight,
-    read_all,
-    single_noise,
+    new_fetched,
+    take_listed,
     take_stretch,
-    vary_all,
+    write_back_listed,
+    write_back_stretch,
 )
 from mortalsim.kernels.jit import (
     KEY,
@@ -48,7 +60,6 @@ from mortalsim.kernels.jit import (
     OUT_MATRIX,
     OUT_SENT,
     PARAMETERS,
-    SCALES,
     STATE,
     VECTOR,
     f8,
@@ -58,16 +69,16 @@ from mortalsim.kernels.jit import (
     part,
 )
 from mortalsim.kernels.responses import PulseLaw
-from mortalsim.kernels.rounding import flag_above, list_flagged, round_stretch
-from mortalsim.kernels.vectors import copy, fill
+from mortalsim.kernels.rounding import round_stretch
+from mortalsim.kernels.vectors import compact, copy, fill, flag_above, largest, list_flagged
 
 ZERO = np.float32(0)
 
-#: A stretch is taken as a whole where at least one pair in so many is sent pulses.
-DENSE = 4
+#: A stretch is fetched as a whole where at least one pair in so many is sent pulses.
+DENSE_ONE_IN = 4
 
-#: Most pulses that one request can send to one device: twice as many still fit.
-MOST = 2.0**29
+#: Most pulses that one request can send to one device: 2 x count + 1 must fit an int32, see `rounding.round_by_bytes`.
+MOST_PULSES = 2.0**29
 
 
 class Asked(NamedTuple):
@@ -76,22 +87,22 @@ class Asked(NamedTuple):
     Parameters
     ----------
     change
-        float32 (rows, n_out), finite, for rows ``first``, ``first`` + 1, ...
+        float32 (rows, n_out), finite, for rows ``first``, ``first`` + 1, ...; units as the caller likes.
     pulses_per_unit
-        Mid-range pulses that make up one unit of ``change``; negative turns the change round.
+        Mid-range pulses on one device that make up one unit of ``change``; negative turns the change round.
     shares
-        float32 (2, 2): what G+ and G- take of a rising weight's change, and of a falling one's. ((1/2, -1/2), (1/2, -1/2)):
-        both take half, in opposite directions.
+        float32 (2, 2): shares[0] is the share of G+ and that of G- where the weight shall rise, shares[1] where it shall
+        fall. Two-sided pairs: ((1/2, -1/2), (1/2, -1/2)). One-sided ones: ((1, 0), (0, -1)).
     limit
-        Most pulses for one device; 0 means no limit.
+        Most pulses for one device, a whole number; 0 means no limit.
     first
-        The first row; a multiple of 16.
+        The first row; a multiple of 16, so that some rows get the random bytes that they get when all are done at once.
     """
 
-    change: F4
+    change: Float32s
     pulses_per_unit: float
-    shares: F4
-    limit: float
+    shares: Float32s
+    limit: int
     first: int
 
 
@@ -101,13 +112,105 @@ class Sent(NamedTuple):
     Parameters
     ----------
     row_pulses
-        int64 (n_in,), written in the rows asked for: the largest number of pulses that one device of the row was sent.
+        int64 (n_in,), written in the rows asked for: the largest number of pulses that one device of the row was sent, which
+        is the time that the row takes.
     by_device
         int32 (n_in, n_out, 2), written in the rows asked for: pulses of each device; (0, 0, 2): not wanted.
     """
 
-    row_pulses: I8
-    by_device: npt.NDArray[np.int32]
+    row_pulses: Places
+    by_device: Counts
+
+
+@loop
+def pulses_asked(change, per_unit, shares, asked):
+    """Fill ``asked`` (2 n,) with the pulses for both devices of each pair, negative ones down; ``change`` is (n,)."""
+    plus_rising, minus_rising = per_unit * shares[0, 0], per_unit * shares[0, 1]
+    plus_falling, minus_falling = per_unit * shares[1, 0], per_unit * shares[1, 1]
+    if plus_rising == plus_falling and minus_rising == minus_falling:
+        # Both directions share alike, so nothing has to be chosen. This loop runs over all pairs, even where few are sent
+        # pulses, and so it counts.
+        for k in range(change.size):
+            asked[2 * k] = change[k] * plus_rising
+            asked[2 * k + 1] = change[k] * minus_rising
+        return
+    inverted = per_unit < ZERO
+    for k in range(change.size):
+        rising = (change[k] > ZERO) ^ inverted
+        asked[2 * k] = change[k] * (plus_rising if rising else plus_falling)
+        asked[2 * k + 1] = change[k] * (minus_rising if rising else minus_falling)
+
+
+@part
+def record_row_maxima(counts, first_device, row_devices, row_pulses):
+    """Raise each row's largest count by those of devices first_device, first_device + 1, ...; a row has ``row_devices``."""
+    e = 0
+    while e < counts.size:
+        row = (first_device + e) // row_devices
+        segment = counts[e : min(counts.size, (row + 1) * row_devices - first_device)]
+        row_pulses[row] = max(row_pulses[row], largest(segment.size, segment))
+        e += segment.size
+
+
+@loop
+def record_by_device(counts, first_device, by_device):
+    """Copy the counts of devices first_device, first_device + 1, ... to ``by_device``, of all devices or (0,)."""
+    if by_device.size > 0:
+        copy(counts, by_device[first_device : first_device + counts.size])
+
+
+@loop
+def number_listed(m, places, stretch_place):
+    """Write to ``stretch_place`` (2 m,) where the devices of m listed pairs stand in their stretch: noise goes by that."""
+    for k in range(m):
+        stretch_place[2 * k] = 2 * places[k]
+        stretch_place[2 * k + 1] = 2 * places[k] + 1
+
+
+@loop
+def skip_stuck(d, fetched, counts):
+    """Set the counts of stuck devices to 0: no pulse moves them."""
+    up, down = fetched.parameters[UP], fetched.parameters[DOWN]
+    for e in range(d):
+        counts[e] = 0 if (up[e] == ZERO) & (down[e] == ZERO) else counts[e]
+
+
+@loop
+def store_moved(d, counts, fetched):
+    """Store the conductance of devices that took a pulse; the others keep what is stored."""
+    stored, g_now = fetched.stored, fetched.g_now
+    for e in range(d):
+        old, new = stored[e], g_now[e]
+        stored[e] = new if counts[e] > 0 else old
+
+
+@loop
+def set_write_time(d, counts, now, written):
+    """Set the time of writing of devices that took a pulse to ``now``; the others keep theirs."""
+    for e in range(d):
+        old = written[e]
+        written[e] = now if counts[e] > 0 else old
+
+
+@loop
+def weigh_moved(pair_counts, readings, varied, weights, variance):
+    """Update ``weights`` (n,), and ``variance`` (n,) from ``varied`` if not empty, of pairs that took a pulse."""
+    for k in range(weights.size):
+        new, old = pair_weight(readings[2 * k], readings[2 * k + 1]), weights[k]
+        weights[k] = new if pair_counts[k] > 0 else old
+    for k in range(variance.size):
+        new, old = varied[k], variance[k]
+        variance[k] = new if pair_counts[k] > 0 else old
+
+
+@loop
+def weigh_listed(pair_counts, readings, varied, places, m, weights, variance):
+    """Update the pairs at m ``places`` of ``weights`` (n,) and ``variance`` that took a pulse."""
+    for k in range(m):
+        if pair_counts[k] > 0:
+            weights[places[k]] = pair_weight(readings[2 * k], readings[2 * k + 1])
+            if variance.size > 0:
+                variance[places[k]] = varied[k]
 
 
 def apply_pulses(
@@ -115,10 +218,13 @@ def apply_pulses(
 ) -> int:
     """Send the pulses that a change of weights asks for; return how many there were.
 
-    Each device is sent |change * pulses_per_unit * share| pulses, rounded stochastically, upwards where the product is
-    positive. A pulse moves G as `responses` says. A device is first set to what it conducts at time ``present.now``. Stuck
-    devices (UP = DOWN = 0) are sent their pulses but do not move. Effective weights are updated where a device of the pair
-    was sent pulses.
+    q = change * pulses_per_unit * share. A device is sent |q| pulses, rounded at random with mean |q|: potentiating ones
+    where q > 0, depressing ones where q < 0. A device that takes at least one starts from what it conducts at
+    ``present.now``, which becomes its time of writing. A device that takes none keeps its stored conductance and its time.
+    Stuck devices (UP = DOWN = 0) are sent pulses but take none.
+
+    The effective weight of a pair is computed anew where one of its devices took a pulse, from what both conduct now. All
+    other weights stay as of when they were last computed; `compute_weights` renews them.
 
     Parameters
     ----------
@@ -137,221 +243,79 @@ def apply_pulses(
     sent
         Where the numbers of pulses go.
     """
-    scale = asked.pulses_per_unit, asked.shares, asked.limit
-    law = pulse_law.responses, pulse_law.ctoc
-    into = effective.weights, effective.variance, *sent
-    noise = effective.noise
+    request = asked.change, asked.pulses_per_unit, asked.shares, asked.limit
+    weights, variance, unit, noise = effective
+    into = weights, variance, *sent
     return int(
-        compiled_apply_pulses(
-            *devices.arrays, asked.change, *scale, *law, *present, effective.unit, *noise, *address, asked.first, *into
-        )
+        compiled_apply_pulses(*devices.arrays, *request, *pulse_law, *present, unit, *noise, *address, asked.first, *into)
     )
 
 
-@loop
-def ask(change, per_unit, shares, asked):
-    """Fill ``asked`` (2 n,) with the pulses for both devices of each pair, negative ones down."""
-    plus_rising, minus_rising = per_unit * shares[0, 0], per_unit * shares[0, 1]
-    plus_falling, minus_falling = per_unit * shares[1, 0], per_unit * shares[1, 1]
-    if plus_rising == plus_falling and minus_rising == minus_falling:  # a two-sided pair; most writes move few devices
-        for k in range(change.size):
-            asked[2 * k] = change[k] * plus_rising
-            asked[2 * k + 1] = change[k] * minus_rising
-        return
-    turned = per_unit < ZERO
-    for k in range(change.size):
-        rising = (change[k] > ZERO) ^ turned
-        asked[2 * k] = change[k] * (plus_rising if rising else plus_falling)
-        asked[2 * k + 1] = change[k] * (minus_rising if rising else minus_falling)
-
-
-@part
-def record_row_maxima(counts, first, row_devices, row_pulses):
-    """Raise each row's largest count by those of devices first, first + 1, ...; a row has ``row_devices``."""
-    e = 0
-    while e < counts.size:
-        row = (first + e) // row_devices
-        segment = counts[e : min(counts.size, (row + 1) * row_devices - first)]
-        row_pulses[row] = max(row_pulses[row], largest(segment.size, segment))
-        e += segment.size
-
-
-def gather(fields):
-    """Return a loop that gathers ``fields`` fields of the pairs at m ``places`` of a stretch into rows (fields, m)."""
-
-    @loop
-    def gathered(m, flat, start, places, rows):
-        for k in range(m):
-            pair = start + places[k]
-            for field in range(fields):
-                rows[field, k] = flat[fields * pair + field]
-
-    return gathered
-
-
-gather_five, gather_six = gather(5), gather(6)
-
-
-@loop
-def take_listed(state, parameters, aged, fields, start, places, m, batch):
-    """Do `take_stretch` for the pairs at m ``places`` of the stretch alone."""
-    stored, written, present = batch.stored.view(np.uint64), batch.written.view(np.uint64), batch.present.view(np.uint64)
-    for k in range(m):
-        pair = start + places[k]
-        if state.timed:
-            stored[k], written[k] = state.pairs[2 * pair], state.pairs[2 * pair + 1]
-        else:
-            stored[k] = state.pairs[pair]
-        if aged.size > 0:
-            present[k] = aged[pair]
-    if fields > NU:
-        gather_six(m, parameters, start, places, batch.codes.view(np.uint32))
-    else:
-        gather_five(m, parameters, start, places, batch.codes.view(np.uint32))
-
-
-@loop
-def number_listed(m, places, stretch_place):
-    """Write to ``stretch_place`` (2 m,) where the devices of the pairs at m ``places`` stand in their stretch."""
-    for k in range(m):
-        stretch_place[2 * k] = 2 * places[k]
-        stretch_place[2 * k + 1] = 2 * places[k] + 1
-
-
-@loop
-def give_stretch(state, start, n, batch):
-    """Write the state of n neighbouring pairs back."""
-    stored, written = batch.stored.view(np.uint64), batch.written.view(np.uint64)
-    if state.timed:
-        out = state.pairs[2 * start :]
-        for k in range(n):
-            out[2 * k] = stored[k]
-            out[2 * k + 1] = written[k]
-    else:
-        copy(stored[:n], state.pairs[start:])
-
-
-@loop
-def give_listed(state, start, places, m, batch):
-    """Write the state of the pairs at m ``places`` back."""
-    stored, written = batch.stored.view(np.uint64), batch.written.view(np.uint64)
-    for k in range(m):
-        pair = start + places[k]
-        if state.timed:
-            state.pairs[2 * pair], state.pairs[2 * pair + 1] = stored[k], written[k]
-        else:
-            state.pairs[pair] = stored[k]
-
-
-@loop
-def skip_stuck(d, devices, counts):
-    """Set the counts of stuck devices to 0: no pulse moves them."""
-    up, down = devices.parameters[UP], devices.parameters[DOWN]
-    for k in range(d):
-        counts[k] = 0 if (up[k] == ZERO) & (down[k] == ZERO) else counts[k]
-
-
-@loop
-def store_moved(d, counts, devices):
-    """Keep the present conductance of devices that were moved."""
-    stored, present = devices.stored, devices.present
-    for k in range(d):
-        old, new = stored[k], present[k]
-        stored[k] = new if counts[k] > 0 else old
-
-
-@loop
-def set_write_time(d, counts, now, written):
-    """Keep the time of writing of devices that were moved."""
-    for k in range(d):
-        old = written[k]
-        written[k] = now if counts[k] > 0 else old
-
-
-@loop
-def weigh_moved(moved, readings, varied, weights, variance):
-    """Update ``weights`` (n,), and ``variance`` (n,) from ``varied`` if not empty, where ``moved`` (n,) is not 0."""
-    for k in range(weights.size):
-        new, old = pair_weight(readings[2 * k], readings[2 * k + 1]), weights[k]
-        weights[k] = new if moved[k] > 0 else old
-    for k in range(variance.size):
-        new, old = varied[k], variance[k]
-        variance[k] = new if moved[k] > 0 else old
-
-
-@loop
-def weigh_listed(moved, readings, varied, places, m, weights, variance):
-    """Update the pairs at m ``places`` of a stretch in the same way."""
-    for k in range(m):
-        if moved[k] > 0:
-            weights[places[k]] = pair_weight(readings[2 * k], readings[2 * k + 1])
-            if variance.size > 0:
-                variance[places[k]] = varied[k]
-
-
-@loop
-def record_by_device(counts, start, by_device):
-    """Keep the counts of a stretch that begins at device ``start``; ``by_device`` (n_in n_out 2,) or empty."""
-    if by_device.size > 0:
-        copy(counts, by_device[start : start + counts.size])
-
-
 @kernel(
-    STATE, PARAMETERS, SCALES, MATRIX, f8, MATRIX, f8, MATRIX, f8, f8, f8, STATE, f8, f8, VECTOR, f8, f8, KEY, i8, i8, i8,
-    OUT_MATRIX, OUT_MATRIX, OUT_COUNTS, OUT_SENT, returns=i8,
+    STATE, PARAMETERS, MATRIX,  # devices
+    MATRIX, f8, MATRIX, i8,  # asked
+    MATRIX, f8,  # pulse law
+    f8, f8, STATE,  # present
+    f8, f8, VECTOR, f8, f8,  # unit, noise
+    KEY, i8, i8,  # address
+    i8, OUT_MATRIX, OUT_MATRIX, OUT_COUNTS, OUT_SENT,
+    returns=i8,
 )  # fmt: skip
 def compiled_apply_pulses(
-    state, parameters, scales, change, pulses_per_unit, shares, limit, responses, ctoc, now, t0, aged, unit,
-    relative, table, noise_start, noise_width, key, turn, where, first, weights, variance, row_pulses, by_device,
+    state, parameters, scales, change, pulses_per_unit, shares, limit, responses, ctoc, now, t0, aged,
+    unit, relative, table, first_reading, width, key, turn, where,
+    first, weights, variance, row_pulses, by_device,
 ):  # fmt: skip
     """Do `apply_pulses`, the records taken apart."""
     n_out, fields = change.shape[1], scales.shape[0]
-    pairs = StatePairs(state.reshape(-1).view(np.uint64), state.shape[2] > 1)
-    codes, aged_pairs = parameters.reshape(-1).view(np.uint32), aged.reshape(-1).view(np.uint64)
+    state_pairs = StatePairs(state.reshape(-1).view(np.uint64), state.shape[2] > 1)
+    code_pairs, aged_pairs = parameters.reshape(-1).view(np.uint32), aged.reshape(-1).view(np.uint64)
     flat_change, flat_weights, flat_variance = change.reshape(-1), weights.reshape(-1), variance.reshape(-1)
-    room = min(2 * STRETCH, 2 * change.size // TOGETHER * TOGETHER + TOGETHER)
-    devices, batch, varied = new_batch(room), new_pulse_batch(room), np.empty(room // 2 if variance.size else 0, np.float32)
-    pulse_law, noise = PulseLaw(responses, np.float32(ctoc)), single_noise(relative, table, noise_start, noise_width)
-    address = Address(key, turn, where)
-    most, total = np.float32(min(limit, MOST) if limit > 0 else MOST), 0
+    # Enough for one stretch, or for the whole request rounded up beyond a multiple of GROUP.
+    room = min(2 * STRETCH, 2 * change.size // GROUP * GROUP + GROUP)
+    fetched, work, varied = new_fetched(room), new_pulse_work(room), np.empty(room // 2 if variance.size else 0, np.float32)
+    pulse_law, noise = PulseLaw(responses, np.float32(ctoc)), single_noise(relative, table, first_reading, width)
+    address, most = Address(key, turn, where), np.float32(min(limit, MOST_PULSES) if limit > 0 else MOST_PULSES)
+    total = 0
     fill(row_pulses[first : first + change.shape[0]], 0)
     for begin in range(0, flat_change.size, STRETCH):
-        stretch, start = flat_change[begin : begin + STRETCH], first * n_out + begin
+        stretch, first_pair = flat_change[begin : begin + STRETCH], first * n_out + begin
         n = stretch.size
-        asked, counts = batch.asked[: 2 * n], batch.counts[: 2 * n]
-        ask(stretch, np.float32(pulses_per_unit), shares, asked)
-        total += round_stretch(asked, most, 2 * start, address, batch)
-        record_row_maxima(counts, 2 * start, 2 * n_out, row_pulses)
-        record_by_device(counts, 2 * start, by_device.reshape(-1))
+        asked, counts = work.asked[: 2 * n], work.counts[: 2 * n]
+        pulses_asked(stretch, np.float32(pulses_per_unit), shares, asked)
+        total += round_stretch(asked, most, 2 * first_pair, address, work)
+        record_row_maxima(counts, 2 * first_pair, 2 * n_out, row_pulses)
+        record_by_device(counts, 2 * first_pair, by_device.reshape(-1))
         # Both counts of a pair, which are never negative, as one number: above 0 where one of them is. One test a pair
         # instead of two.
-        moved = batch.counts.view(np.int64)
-        m = flag_above(n, moved, 0, batch.flags)
+        pair_counts = work.counts.view(np.int64)
+        m = flag_above(n, pair_counts, 0, work.flags)
         if m == 0:
             continue
-        whole, places = m * DENSE >= n, batch.pairs
+        whole, places = m * DENSE_ONE_IN >= n, work.pairs
         if whole:
             m = n
-            take_stretch(pairs, codes, aged_pairs, fields, start, n, devices)
+            take_stretch(state_pairs, code_pairs, aged_pairs, fields, first_pair, n, fetched)
         else:
-            list_flagged(n, batch.flags, places)
-            take_listed(pairs, codes, aged_pairs, fields, start, places, m, devices)
-            compact(m, batch.asked.view(np.uint64), places)
-            compact(m, moved, places)
-            number_listed(m, places, batch.stretch_place)
-        decode_and_age(2 * m, scales, now, t0, aged_pairs, devices)
-        skip_stuck(2 * m, devices, batch.counts)
-        send_pulses(2 * m, whole, 2 * start, pulse_law, address, devices, batch)
-        store_moved(2 * m, batch.counts, devices)
-        if pairs.timed:
-            set_write_time(2 * m, batch.counts, np.float32(now), devices.written)
-        read_all(2 * m, devices, np.float32(unit))
-        vary_all(devices.readings, noise, varied[:m])
-        weight, its_variance = flat_weights[start : start + n], flat_variance[start : start + n]
+            list_flagged(n, work.flags, places)
+            take_listed(state_pairs, code_pairs, aged_pairs, fields, first_pair, places, m, fetched)
+            compact(m, work.asked.view(np.uint64), places)  # a pair's two float32 as one uint64
+            compact(m, pair_counts, places)
+            number_listed(m, places, work.stretch_place)
+        decode_and_age(2 * m, scales, now, t0, aged_pairs, fetched)
+        # `pair_counts` shares its memory: from here on it is above 0 only where a device that is not stuck takes a pulse.
+        skip_stuck(2 * m, fetched, work.counts)
+        send_pulses(2 * m, whole, 2 * first_pair, pulse_law, address, fetched, work)
+        store_moved(2 * m, work.counts, fetched)
+        if state_pairs.timed:
+            set_write_time(2 * m, work.counts, np.float32(now), fetched.written)
+        read_all(2 * m, fetched, np.float32(unit))
+        vary_all(fetched.readings, noise, varied[:m])
+        weight, its_variance = flat_weights[first_pair : first_pair + n], flat_variance[first_pair : first_pair + n]
         if whole:
-            give_stretch(pairs, start, n, devices)
-            weigh_moved(moved, devices.readings, varied, weight, its_variance)
+            write_back_stretch(state_pairs, first_pair, n, fetched)
+            weigh_moved(pair_counts, fetched.readings, varied, weight, its_variance)
         else:
-            give_listed(pairs, start, places, m, devices)
-            weigh_listed(moved, devices.readings, varied, places, m, weight, its_variance)
+            write_back_listed(state_pairs, first_pair, places, m, fetched)
+            weigh_listed(pair_counts, fetched.readings, varied, places, m, weight, its_variance)
     return total

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from mortalsim.devices.base import KNOTS, Device
+from mortalsim.checks import FloatArray
+from mortalsim.devices.base import KNOTS, Device, Moment
 from mortalsim.testing.proxies import expect
 
 
@@ -14,7 +15,9 @@ def check_device(device: Device) -> None:
     """Check one technology.
 
     Both steps are finite, never negative and not zero everywhere; the tables have the length that the kernel wants; repeated
-    pulses move monotonically and stop within the range; numbers have a stated source.
+    pulses move monotonically and stop within the range; numbers have a stated source. Read noise is finite and never
+    negative at 0, 300 and 600 kelvin. A device that was written just now conducts what was written, and later something
+    finite.
 
     Raises
     ------
@@ -30,6 +33,8 @@ def check_device(device: Device) -> None:
         expect(bool(np.isfinite(table).all()), f"{name}.{side}: gives NaN or infinity between u = 0 and 1")
         expect(bool((table >= 0).all()), f"{name}.{side}: gives negative steps; return sizes, the direction is known")
         expect(bool(table.max() > 0), f"{name}.{side}: no pulse moves the device anywhere")
+    _check_noise(device, u)
+    _check_ageing(device)
     if device.pulses:
         for side in ("up", "down"):
             _check_walk(device, side)
@@ -50,3 +55,30 @@ def _check_walk(device: Device, side: str) -> None:
         abs(places[-1] - 0.5) > 0.1,
         f"{type(device).__name__}.{side}: {4 * steps} pulses move less than a tenth of the range",
     )
+
+
+def _check_noise(device: Device, u: FloatArray) -> None:
+    for kelvin in (0.0, 300.0, 600.0):
+        sd = np.asarray(device.noise_at(u, Moment(0.0, kelvin)))
+        name = f"{type(device).__name__}.noise at {kelvin:g} K"
+        expect(sd.shape in ((), (KNOTS,)), f"{name}: expected an array like u, shape ({KNOTS},), found {sd.shape}")
+        expect(bool(np.isfinite(sd).all() and (sd >= 0).all()), f"{name}: gives NaN, infinity or less than 0")
+
+
+def _check_ageing(device: Device) -> None:
+    name, shape = f"{type(device).__name__}.aged", (2, 3, 4)
+    normal = np.random.Generator(np.random.Philox(0)).standard_normal
+    g = np.linspace(device.g_min, device.g_max, math.prod(shape)).reshape(shape)
+    fields = {"low": np.full(shape, device.g_min), "high": np.full(shape, device.g_max), "error": np.zeros(shape)}
+    fields |= {"up": np.full(shape, device.step), "down": np.full(shape, device.step), "nu": np.full(shape, device.drift)}
+    fields |= {"written": np.full(shape, 5.0), "taken": np.zeros(shape), "dead": np.zeros(shape)}
+    fields |= device.parameters(lambda _: normal(shape))
+    young = np.asarray(device.aged(g, fields, Moment(5.0)))
+    expect(young.shape == shape, f"{name}: expected an array like g, shape {shape}, found {young.shape}")
+    expect(bool(np.allclose(young, g)), f"{name}: a device written at this moment does not conduct what was written")
+    old = np.asarray(device.aged(g, fields, Moment(1e9)))
+    expect(bool(np.isfinite(old).all()), f"{name}: gives NaN or infinity at a great age")
+    if "dead" in device.state:
+        dead = np.asarray(device.dead(fields))
+        expect(dead.shape == shape and dead.dtype == bool, f"{type(device).__name__}.dead: expected truth values {shape}")
+        expect(not dead.all(), f"{type(device).__name__}.dead: devices are dead before their first pulse")

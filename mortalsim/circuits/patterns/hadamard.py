@@ -30,8 +30,10 @@ class Hadamard(Pattern):
     family = True
 
     def values(self, start: int, stop: int, first: int, last: int) -> FloatArray:
-        _, before, _, _, n_out = self.site
         out = Signs(replace(self.nudge, index=0), self.site).values(start, stop, first, last)
-        weight = before + np.arange(start, stop, dtype=np.int64)[:, None] * n_out + np.arange(first, last)
-        odd = np.bitwise_count(weight & self.nudge.index) & 1
-        return np.negative(out, out=out, where=odd.astype(bool))
+        corner = self.site.before + start * self.site.n_out + first
+        rows, columns = np.arange(stop - start, dtype=np.uint32)[:, None], np.arange(last - first, dtype=np.uint32)
+        weight = np.uint32(corner % 2**32) + np.uint32(self.site.n_out) * rows + columns
+        odd = np.bitwise_count(weight & np.uint32(self.nudge.index)) & 1
+        out *= np.float32(1) - np.float32(2) * odd
+        return out

@@ -1,0 +1,160 @@
+"""Mistakes that are told in a sentence before anything is done, where no other test makes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batches import RNG, TASK, batch
+from fakes import IdealChip, make_datasheet
+from nets import net
+from safetensors.numpy import save_file
+from tiny import load_tiny
+
+from mortalsim import build
+from mortalsim.checks import DesignError, OutputError, ShapeError
+from mortalsim.chips import SimulatedChip, netlist
+from mortalsim.chips.design import build_design
+from mortalsim.chips.wiring import WIRINGS
+from mortalsim.chips.wiring.tiles import tiles
+from mortalsim.experiments import _trial
+from mortalsim.experiments.train import Train
+from mortalsim.experiments.variance import Variance
+from mortalsim.hardware import Overlaid, Trace
+from mortalsim.learners import LEARNERS
+from mortalsim.learners.base import output_of
+from mortalsim.models import Twin
+from mortalsim.streams import Streams
+from mortalsim.training import Checkpoint, train
+
+DEVICE = {"technology": "linear", "pulses": 0}
+
+
+def listed(populations, arrays, **fields):
+    """A design in long form of (name, neurons) and (source, target)."""
+    shapes = [{"name": name, "shape": [size]} for name, size in populations]
+    ends = [{"source": source, "target": target, **more} for source, target, more in arrays]
+    return {"name": "mine", "population": shapes, "array": ends, "device": DEVICE, **fields}
+
+
+def test_a_design_that_only_feeds_itself_has_no_input():
+    fields = listed([("a", 3), ("b", 3)], [("a", "b", {}), ("b", "a", {})], dynamics={"kind": "recurrent", "ticks": 2})
+    with pytest.raises(DesignError, match="expected at least one that no array feeds, the input, found none"):
+        build_design(fields, "design")
+
+
+def test_a_chain_names_no_output():
+    with pytest.raises(DesignError, match="output: the last of the sizes is the output; leave it out"):
+        build_design({"name": "mine", "sizes": [3, 2], "output": "out", "device": DEVICE}, "design")
+
+
+def test_there_are_no_more_ticks_than_random_numbers_for_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(netlist, "OCCASIONS", 4)
+    assert net("recurrent").datasheet().ticks("h1") == 4
+    with pytest.raises(DesignError, match="expected fewer than 4 ticks, found 5"):
+        net("recurrent", dynamics={"kind": "recurrent", "ticks": 4, "keep": 0.3})
+
+
+def test_an_array_s_own_technology_is_checked_like_the_design_s():
+    fields = listed([("a", 3), ("b", 3)], [("a", "b", {"device": {"technology": "linear", "pulses": -1}})])
+    with pytest.raises(DesignError, match=r"array a to b: device: pulses.*greater than or equal to 0"):
+        build_design(fields, "design")
+
+
+def test_a_neuron_that_no_wire_reaches_is_named(monkeypatch: pytest.MonkeyPatch):
+    def half(source: tuple[int, ...], target: tuple[int, ...], bias: bool):
+        return np.arange(3)[None], np.arange(4)[None]
+
+    real = WIRINGS.get
+    monkeypatch.setattr(WIRINGS, "get", lambda name: half if name == "half" else real(name))
+    fields = listed([("a", 3), ("b", 6)], [("a", "b", {"wiring": "half", "bias": False})])
+    with pytest.raises(DesignError, match="population 'b': neuron 4 of 6 is reached by no line"):
+        build_design(fields, "design")
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 4), (4, 0), (-1, 4)])
+def test_tiles_have_rows_and_columns(rows, columns):
+    with pytest.raises(ShapeError, match=f"tiles: expected at least 1 row and 1 column, found {rows} and {columns}"):
+        tiles((8,), (6,), rows, columns)
+
+
+def test_samples_that_share_images_reach_a_stage_that_stands_on_an_input():
+    shapes = [
+        {"name": "in", "shape": [5]},
+        {"name": "label", "shape": [3]},
+        {"name": "box", "shape": [5], "source": "in", "stage": "mixing"},
+        {"name": "out", "shape": [3]},
+    ]
+    arrays = [{"source": "box", "target": "out"}, {"source": "label", "target": "out"}]
+    design = build_design({"name": "m", "population": shapes, "array": arrays, "output": "out", "device": DEVICE}, "design")
+    x = Overlaid(RNG(0).random((4, 8), dtype=np.float32), [5, 7], RNG(1).random((3, 4, 2), dtype=np.float32))
+    one, two = (SimulatedChip(design, 3).read(samples).output for samples in (x, np.asarray(x)))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+    assert one.shape == (12, 3) and np.abs(one[:4] - one[4:8]).max() > 0.01
+
+
+def test_the_oracle_looks_into_simulated_chips_alone():
+    with pytest.raises(ShapeError, match="expected a SimulatedChip, into which an oracle can look, found IdealChip"):
+        _trial.make_learner("oracle").step(IdealChip(), TASK, batch(), {}, RNG(0))
+
+
+def test_an_output_that_is_not_there_is_not_taken_for_silence():
+    with pytest.raises(ShapeError, match="expected a chip with an output population, found none"):
+        output_of(Trace(None, {}, ()))
+
+
+def test_a_twin_needs_the_curves_of_all_populations():
+    sheet = make_datasheet((4, 3, 2))
+    bare = {name: dataclasses.replace(spec, curve=None) for name, spec in sheet.populations.items()}
+    weights = [np.zeros(spec.shape, np.float32) for spec in sheet.arrays]
+    with pytest.raises(ShapeError, match="expected a nominal curve of 'h1' on the data sheet, found none"):
+        Twin.nominal(dataclasses.replace(sheet, populations=bare), weights)
+
+
+def test_variance_varies_widths_and_so_needs_a_chain():
+    with pytest.raises(DesignError, match="expected one in short form, as `variance` varies its widths, found 'headless'"):
+        Variance(design="headless", widths=(4,), probes=4, jobs=1).run()
+
+
+def test_reads_for_validation_are_taken_off_where_nothing_can_be_tested():
+    """How many a prediction takes is found by making one: Forward-Forward reads once a class."""
+    dataset = dataclasses.replace(load_tiny("tiny", Streams(0)), test_y=None)
+    design = build.design_for("ideal", dataset, (6,))
+    learner = _trial.make_learner("ff", settings={"epochs": 2, "batch_size": 20})
+    chip, other = (build.make_chip(design, Streams(0), number) for number in (0, 1))
+    found = _trial.trial(chip, other, learner, dataset, Streams(0))
+    assert (found.test_error, found.copied_error) == (None, None)
+    assert found.reads == 2 * 3 * 40 and [point.reads for point in found.curve] == [120, 240]
+    unpaid = 2 * 4 * 12 + 4
+    assert chip.meter.reads == 240 + unpaid
+    assert chip.meter.seconds - found.seconds == pytest.approx(unpaid * design.datasheet().seconds_per_read)
+
+
+def test_what_remains_of_a_run_that_is_stopped():
+    assert Train(learner="ff").what_remains() == "nothing was written"
+    missing = Train(learner="ff", checkpoint=Path("missing.safetensors"))
+    assert missing.what_remains() == "nothing was written"
+
+
+def test_a_checkpoint_that_is_none_of_ours_or_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dataset, learner = load_tiny("tiny", Streams(0)), LEARNERS.get("readout")()
+    design = build.design_for("ideal", dataset, (6,))
+
+    def run(path):
+        chip = build.make_chip(design, Streams(0), 0)
+        return train(chip, learner, dataset, Streams(0), checkpoint=Checkpoint(path, chip.snapshot, chip.restore))
+
+    other = tmp_path / "other.safetensors"
+    save_file({"x": np.zeros(3)}, other)
+    with pytest.raises(DesignError, match=r"other.safetensors: not one of ours .*Give this run another path"):
+        run(other)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mortalsim.training.save_file", full)
+    with pytest.raises(OutputError, match=r"mine.safetensors: cannot be written .*No space left"):
+        run(tmp_path / "mine.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]  # nothing half written stays
