@@ -17,7 +17,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -78,17 +77,77 @@ def _nothing_at_all(**_: object) -> None:
 one_blas_thread = OneBlasThread()
 
 
-#: Threads beside the caller's own. None is begun before it is needed.
-_pool = ThreadPoolExecutor(os.cpu_count(), "mortalsim")
-
 #: Number of the processor that the caller runs on, where the system tells.
 _here: Callable[[], int] | None = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
+class _Helper:
+    """One thread beside the caller's own, asleep between jobs. Two locks wake it in four fifths of an executor's time."""
+
+    def __init__(self) -> None:
+        self._go, self._done = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        self._job: Callable[[], None] = _nothing
+        self._error: BaseException | None = None
+        self._allowed: set[int] = set()
+        self._thread = threading.Thread(target=self._live, name="mortalsim", daemon=True)
+        self._thread.start()
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Have the job done, off the caller's processor where the system can say so.
+
+        A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that
+        both take turns on one processor while another idles. After the job it may run wherever the caller may.
+        """
+        self._job, self._error = job, None
+        if _here is not None:
+            self._allowed = os.sched_getaffinity(0)
+            self._allow(self._allowed - {_here()})
+        self._go.release()
+
+    def finish(self) -> BaseException | None:
+        """Wait for the job, but withdraw it if it was not begun yet; return what it raised."""
+        if self._go.acquire(blocking=False):
+            self._allow(self._allowed)
+        else:
+            self._done.acquire()
+        self._job = _nothing
+        return self._error
+
+    def _allow(self, processors: set[int]) -> None:
+        if processors:
+            with suppress(OSError):  # the process may since have been given other processors
+                os.sched_setaffinity(self._thread.native_id or 0, processors)
+
+    def _live(self) -> None:
+        while True:
+            self._go.acquire()
+            try:
+                self._job()
+            except BaseException as error:  # handed to the caller, who raises it
+                self._error = error
+            self._allow(self._allowed)
+            self._done.release()
+
+
+def _nothing() -> None:
+    """Stand for no job."""
+
+
+_idle: deque[_Helper] = deque()
+
+
+def _helper() -> _Helper:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Helper()
+
+
 def _forget_threads() -> None:
     # A forked process has no threads but one, and nothing of the parent's is under way in it.
-    global _pool
-    _pool = ThreadPoolExecutor(os.cpu_count(), "mortalsim")
+    _idle.clear()
     one_blas_thread.forget()
 
 
@@ -161,35 +220,14 @@ def map_chunks(job: Callable[[int, int], object], cuts: Sequence[int]) -> None:
                     return
                 job(start, stop)
 
-        helpers = _helped(work, min(threads, len(due)) - 1)
+        helpers = [_helper() for _ in range(min(threads, len(due)) - 1)]
+        for helper in helpers:
+            helper.begin(partial(copy_context().run, work))  # numpy's errstate holds in helpers too
         try:
             work()
         finally:
-            # What no thread has begun by now is withdrawn: there is nothing left to do.
-            errors = [helper.exception() for helper in helpers if not helper.cancel()]
+            errors = [helper.finish() for helper in helpers]
+            _idle.extend(helpers)
         for error in errors:
             if error is not None:
                 raise error
-
-
-def _helped(work: Callable[[], None], helpers: int) -> list[Future[None]]:
-    """Have so many other threads do ``work``, fewer if there are none."""
-    apart = partial(_keep_off, _here(), os.sched_getaffinity(0), work) if _here is not None else work
-    try:
-        return [_pool.submit(copy_context().run, apart) for _ in range(helpers)]  # numpy's errstate holds in helpers too
-    except RuntimeError as error:
-        if "shutdown" not in str(error):
-            raise
-        return []  # the main thread has ended and takes no new work: whoever still computes does so alone
-
-
-def _keep_off(processor: int, allowed: set[int], work: Callable[[], None]) -> None:
-    """Move this thread off its caller's processor, then work; afterwards, as before, it may run wherever the caller may.
-
-    A thread that is woken for a few milliseconds at a time is often put where its waker runs and left there, so that both
-    take turns on one processor while another idles.
-    """
-    with suppress(OSError):  # the process may since have been given other processors
-        os.sched_setaffinity(0, allowed - {processor} or allowed)
-        os.sched_setaffinity(0, allowed)
-    work()

@@ -48,27 +48,38 @@ def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_j
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be told where to run")
-def test_a_helper_moves_off_its_caller_s_processor_and_is_then_as_free_as_the_caller(monkeypatch):
+def test_a_helper_works_off_its_caller_s_processor_and_is_then_as_free_as_the_caller(monkeypatch):
     allowed, places, found = os.sched_getaffinity(0), [], []
     if len(allowed) < 2:
         pytest.skip("one processor")
-    caller, main = min(allowed), threading.main_thread()
+    caller, main, tell = min(allowed), threading.main_thread(), os.sched_setaffinity
 
     def told(thread, processors):
-        places.append(set(processors))
+        places.append((thread, set(processors)))
+        tell(thread, processors)
 
     def job(start, stop):
-        if threading.current_thread() is not main:
-            found.append(os.sched_getaffinity(0))
         time.sleep(0.01)
+        if threading.current_thread() is not main:
+            found.append((threading.get_native_id(), os.sched_getaffinity(0)))
 
     monkeypatch.setattr(parallel, "_here", lambda: caller)
+    monkeypatch.setattr(os, "sched_setaffinity", told)
     with threadpool_limits(2):
         map_chunks(job, [0, 1, 2, 3])
-        monkeypatch.setattr(os, "sched_setaffinity", told)
-        map_chunks(job, [0, 1, 2, 3])
-    assert found and all(place == allowed for place in found)
-    assert places == [allowed - {caller}, allowed]
+    assert found and all(place == allowed - {caller} for _, place in found)
+    thread = found[0][0]
+    assert places == [(thread, allowed - {caller}), (thread, allowed)]
+    assert os.sched_getaffinity(thread) == allowed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be told where to run")
+def test_a_helper_whose_job_is_withdrawn_is_as_free_as_before():
+    allowed, helper = os.sched_getaffinity(0), parallel._Helper()
+    for _ in range(200):  # now the job is withdrawn, now it is done
+        helper.begin(lambda: None)
+        assert helper.finish() is None
+        assert os.sched_getaffinity(helper._thread.native_id) == allowed
 
 
 ENDING = """
@@ -91,18 +102,9 @@ threading.Thread(target=late).start()
 """
 
 
-def test_who_computes_on_after_the_main_thread_has_ended_works_alone():
+def test_a_thread_may_compute_on_after_the_main_thread_has_ended():
     ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.stdout, ended.stderr) == ("[0, 1]\n", "")
-
-
-def test_a_thread_that_cannot_be_begun_is_an_error(monkeypatch):
-    def none(*_):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(parallel._pool, "submit", none)
-    with threadpool_limits(2), pytest.raises(RuntimeError, match="start new thread"):
-        map_chunks(lambda *_: None, [0, 1, 2])
 
 
 def test_room_for_one_use_is_taken_back_by_the_next_and_never_by_another_use_or_thread():

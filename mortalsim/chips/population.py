@@ -79,11 +79,10 @@ class Population:
         power = np.zeros(samples, np.float32) if signal.power is None else signal.power
         variance = _NOTHING if signal.noise is None else np.empty_like(post)
         noise = Noise(variance, power, signal.line_variance, self._variance)
-        work = partial(self._answer, signal, noise, nudge, address, post)
         if cuts is None:
-            work(0, self.size)
+            self._answer(signal, noise, nudge, address, post, 0, self.size)
         else:
-            map_chunks(work, cuts)
+            map_chunks(partial(self._answer, signal, noise, nudge, address, post), cuts)
         return post
 
     def _answer(
