@@ -80,53 +80,6 @@ class Converter(NamedTuple):
         return self._replace(gain=self.gain[first:last], offset=self.offset[first:last])
 
 
-def drive_lines(
-    v: Vector, lines: npt.NDArray[np.int64], normaliser: Normaliser, converter: Converter, pre: Vector, power: Vector
-) -> None:
-    """Turn digital inputs into what the rows of an array carry: normalise, clip, round, then each row's own mismatch.
-
-    Parameters
-    ----------
-    v
-        float32 (B, n).
-    lines
-        int64 (k,): lines that are written over an image; their squares are added after all others.
-    normaliser
-        Used unless its place is `NOT_NORMALISED`.
-    converter
-        One for each input, (n,).
-    pre
-        float32 (B, n + 1) or (B, n), written; a column beyond the inputs is the bias line.
-    power
-        float32 (B,), written: sum of squares of each row of ``pre``.
-    """
-    compiled_drive_lines(v, lines, *normaliser, *converter, pre, power)
-
-
-def drive_blocks(
-    v: Vector, lines: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], normaliser: Normaliser, converter: Converter,
-    pre: Vector, power: Vector,
-) -> None:  # fmt: skip
-    """Turn digital inputs into what the rows of an array of blocks carry; each block sees some of the inputs.
-
-    Parameters
-    ----------
-    v, lines
-        As in `drive_lines`; lines matter for the length of all inputs alone.
-    rows
-        int64 (K, n_in): which input each row carries; n stands for the bias, n + 1 for ground.
-    normaliser
-        Of the array.
-    converter
-        One for each row, (K, n_in); those of bias and ground are not used.
-    pre
-        float32 (K, B, n_in), written.
-    power
-        float32 (K, B), written: sum of squares of each row of ``pre``.
-    """
-    compiled_drive_blocks(v, lines, rows, *normaliser, *converter, pre, power)
-
-
 @law
 def clip(y, low, high):
     """Return ``y`` held between ``low`` and ``high``; NaN stays NaN."""
@@ -225,6 +178,29 @@ def normalising(total, n, epsilon, gain):
     return np.float32(gain) / (np.float32(epsilon) + np.sqrt(total / np.float32(n)))
 
 
+def drive_lines(
+    v: Vector, lines: npt.NDArray[np.int64], normaliser: Normaliser, converter: Converter, pre: Vector, power: Vector
+) -> None:
+    """Turn digital inputs into what the rows of an array carry: normalise, clip, round, then each row's own mismatch.
+
+    Parameters
+    ----------
+    v
+        float32 (B, n).
+    lines
+        int64 (k,): lines that are written over an image; their squares are added after all others.
+    normaliser
+        Used unless its place is `NOT_NORMALISED`.
+    converter
+        One for each input, (n,).
+    pre
+        float32 (B, n + 1) or (B, n), written; a column beyond the inputs is the bias line.
+    power
+        float32 (B,), written: sum of squares of each row of ``pre``.
+    """
+    compiled_drive_lines(v, lines, *normaliser, *converter, pre, power)
+
+
 @kernel(MATRIX, LINES, i8, f8, f8, f8, f8, f8, f8, VECTOR, VECTOR, OUT_MATRIX, OUT_VECTOR)
 def compiled_drive_lines(v, lines, place, epsilon, norm_gain, low, high, step, level, gain, offset, pre, power):
     """Do `drive_lines`, the records taken apart in the order of their fields."""
@@ -239,6 +215,30 @@ def compiled_drive_lines(v, lines, place, epsilon, norm_gain, low, high, step, l
         for i in range(n, pre.shape[1]):
             pre[b, i] = BIAS
         power[b] = sum_of_squares(pre[b], lanes)
+
+
+def drive_blocks(
+    v: Vector, lines: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], normaliser: Normaliser, converter: Converter,
+    pre: Vector, power: Vector,
+) -> None:  # fmt: skip
+    """Turn digital inputs into what the rows of an array of blocks carry; each block sees some of the inputs.
+
+    Parameters
+    ----------
+    v, lines
+        As in `drive_lines`; lines matter for the length of all inputs alone.
+    rows
+        int64 (K, n_in): which input each row carries; n stands for the bias, n + 1 for ground.
+    normaliser
+        Of the array.
+    converter
+        One for each row, (K, n_in); those of bias and ground are not used.
+    pre
+        float32 (K, B, n_in), written.
+    power
+        float32 (K, B), written: sum of squares of each row of ``pre``.
+    """
+    compiled_drive_blocks(v, lines, rows, *normaliser, *converter, pre, power)
 
 
 @kernel(MATRIX, LINES, ROWS, i8, f8, f8, f8, f8, f8, f8, MATRIX, MATRIX, OUT_CUBE, OUT_MATRIX)

@@ -73,35 +73,6 @@ class NeuronCircuits(NamedTuple):
         return cls(one, one, np.zeros(n, np.float32), np.full(n, np.inf, np.float32), 1.0, 0.0, 1.0, none, none)
 
 
-def read_out(
-    products: Vector, noise: Noise, nudge: Vector, neurons: NeuronCircuits, converter: Converter,
-    address: tuple[Key, int, int], span: tuple[int, int], out: Vector,
-) -> None:  # fmt: skip
-    """Turn a population's summed products into its new state, for some of its neurons.
-
-    Parameters
-    ----------
-    products
-        float32 (B, n).
-    noise
-        Of the population and all arrays that feed it.
-    nudge
-        float32 (B, n), currents added at the neurons' inputs; (0, 0) if there are none.
-    neurons
-        All n of them.
-    converter
-        One for each neuron, (n,): gain and offset, then clipped, then rounded.
-    address
-        Fields of a `counters.Address`, of the noise: the block of the first two words q and b gives neurons 4q to 4q + 3 of
-        sample b.
-    span
-        The first neuron to do, a multiple of 4 since four share a block, and the one after the last.
-    out
-        float32 (B, n), written in the columns of these neurons; may be ``products``.
-    """
-    compiled_read_out(products, *noise, nudge, *neurons, *converter, *address, *span, out)
-
-
 @law
 def rectify(v, leak):
     """Return v where positive, leak * v elsewhere."""
@@ -198,6 +169,35 @@ def answer_all(row, saturation, gain, offset, levels):
     for j in range(row.size):
         held = clip(row[j], -saturation[j], saturation[j])
         row[j] = round_to(clip(held * gain[j] + offset[j], low, high), step, level)
+
+
+def read_out(
+    products: Vector, noise: Noise, nudge: Vector, neurons: NeuronCircuits, converter: Converter,
+    address: tuple[Key, int, int], span: tuple[int, int], out: Vector,
+) -> None:  # fmt: skip
+    """Turn a population's summed products into its new state, for some of its neurons.
+
+    Parameters
+    ----------
+    products
+        float32 (B, n).
+    noise
+        Of the population and all arrays that feed it.
+    nudge
+        float32 (B, n), currents added at the neurons' inputs; (0, 0) if there are none.
+    neurons
+        All n of them.
+    converter
+        One for each neuron, (n,): gain and offset, then clipped, then rounded.
+    address
+        Fields of a `counters.Address`, of the noise: the block of the first two words q and b gives neurons 4q to 4q + 3 of
+        sample b.
+    span
+        The first neuron to do, a multiple of 4 since four share a block, and the one after the last.
+    out
+        float32 (B, n), written in the columns of these neurons; may be ``products``.
+    """
+    compiled_read_out(products, *noise, nudge, *neurons, *converter, *address, *span, out)
 
 
 @kernel(

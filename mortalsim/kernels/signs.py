@@ -31,29 +31,6 @@ def sign_pattern(address: Address, n: int) -> FloatArray:
     return out
 
 
-def add_signs(
-    weights: FloatArray, amplitude: float, gain: FloatArray, address: Address, start: int, first: int, out: FloatArray
-) -> None:
-    """Write ``weights`` plus the nudge ``amplitude * gain[j] * sign_ij`` to ``out``, for some rows and columns of an array.
-
-    Parameters
-    ----------
-    weights
-        float32 (rows, n_out), C-contiguous, of the rows to do but of all columns; or one row (1, n_out) that stands for all.
-    amplitude
-        Size of the nudge in weight units.
-    gain
-        float32 (n_out,): what each column's nudge circuit really gives per unit asked for.
-    address
-        Of the pattern.
-    start, first
-        The first row and the first column to do.
-    out
-        float32 (rows, columns), C-contiguous; may be ``weights`` itself where all columns are done.
-    """
-    compiled_add_signs(weights, amplitude, gain, *address, start, first, first + out.shape[1], out)
-
-
 @law
 def sign(word, bit):
     """Return +1 if ``bit`` of ``word`` is set, else -1."""
@@ -139,6 +116,29 @@ def fill_signs(key, turn, where, out):
         draw_signs(key, turn, where, start // BITS, signs[: BITS * ((m + BITS - 1) // BITS)], scratch)
         for e in range(m):
             out[start + e] = signs[e]
+
+
+def add_signs(
+    weights: FloatArray, amplitude: float, gain: FloatArray, address: Address, start: int, first: int, out: FloatArray
+) -> None:
+    """Write ``weights`` plus the nudge ``amplitude * gain[j] * sign_ij`` to ``out``, for some rows and columns of an array.
+
+    Parameters
+    ----------
+    weights
+        float32 (rows, n_out), C-contiguous, of the rows to do but of all columns; or one row (1, n_out) that stands for all.
+    amplitude
+        Size of the nudge in weight units.
+    gain
+        float32 (n_out,): what each column's nudge circuit really gives per unit asked for.
+    address
+        Of the pattern.
+    start, first
+        The first row and the first column to do.
+    out
+        float32 (rows, columns), C-contiguous; may be ``weights`` itself where all columns are done.
+    """
+    compiled_add_signs(weights, amplitude, gain, *address, start, first, first + out.shape[1], out)
 
 
 @kernel(MATRIX, f8, VECTOR, KEY, i8, i8, i8, i8, i8, OUT_MATRIX)
