@@ -12,7 +12,7 @@ from mortalsim.chips import SimulatedChip, netlist, oracle
 from mortalsim.chips.design import build_design
 from mortalsim.chips.wiring import WIRINGS
 from mortalsim.circuits.curves import CURVES
-from mortalsim.hardware import Delta, Outer, Overlaid
+from mortalsim.hardware import Delta, Outer, Overlaid, Program, Replay, Shrink, WeightNudge
 
 UNLIMITED = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
 
@@ -103,3 +103,43 @@ def test_a_design_has_no_more_populations_and_arrays_than_there_are_random_numbe
     small("ideal")  # four populations
     with pytest.raises(DesignError, match="expected at most 4 of each, found 5 and 4"):
         small("ideal").revised(sizes=(3, 3, 3, 3, 3))
+
+
+@pytest.mark.parametrize("far", [1.01e9, -1.01e9, float("nan"), float("inf")])
+def test_factors_of_requests_end_at_a_thousand_million(far):
+    chip, near = SimulatedChip(small("ideal"), 3), float(np.copysign(1e9, far))
+    ones, signs = np.ones((13, 8), np.float32), WeightNudge(3, 1e-9)
+    for name, ask in (
+        ("rate", lambda factor: Outer(0, np.ones((1, 13), np.float32), np.ones((1, 8), np.float32), factor)),
+        ("scale", lambda factor: Delta(0, ones, factor)),
+        ("scale", lambda factor: Replay(signs, factor)),
+    ):
+        chip.write(ask(near))
+        before = oracle.weights(chip)[0]
+        with pytest.raises(RangeError, match=f"{name}: expected a number between -1e[+]09 and 1e[+]09"):
+            chip.write(ask(far))
+        np.testing.assert_array_equal(oracle.weights(chip)[0], before)
+
+
+@pytest.mark.parametrize("factor", [-0.01, 1.01])
+def test_weights_shrink_by_factors_from_none_to_all(factor):
+    chip = SimulatedChip(small("ideal"), 3)
+    with pytest.raises(RangeError, match="factor: expected a number between 0 and 1"):
+        chip.write(Shrink(0, factor))
+    before = oracle.weights(chip)[0]
+    for allowed in (1.0, 0.5, 0.0):
+        chip.write(Shrink(0, allowed))
+        np.testing.assert_allclose(oracle.weights(chip)[0], allowed * before, atol=1e-6)
+        chip.write(Program(0, before))
+
+
+def test_programming_takes_its_pulses_row_after_row_and_a_round_of_reading_before_and_after():
+    """Four pulses on each device of 13 rows, by steps that are all alike: the second round finds every pair at its target."""
+    device = {"pulses": 100, "slope_up": 0.0, "slope_down": 0.0}
+    chip = SimulatedChip(small("ideal", device=device, initial_spread=0.0), 3)
+    spec = chip.datasheet.arrays[0]
+    chip.write(Program(0, oracle.weights(chip)[0] + 2 * 4 * spec.weight_step))
+    assert chip.meter.pulses == 4 * 2 * 13 * 8
+    waves = 2 * 13 * chip.design.costs.read_seconds
+    assert chip.meter.seconds == pytest.approx(13 * 4 * spec.seconds_per_pulse + waves)
+    assert chip.meter.reads == 0 and chip.meter.requests == 1

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from tiny import load_tiny
 
 from mortalsim import build
-from mortalsim.checks import DesignError, OutputError, ShapeError
+from mortalsim.checks import DesignError, OutputError, RangeError, ShapeError
 from mortalsim.chips import SimulatedChip, netlist
 from mortalsim.chips.design import build_design
 from mortalsim.chips.wiring import WIRINGS
@@ -158,3 +158,14 @@ def test_a_checkpoint_that_is_none_of_ours_or_cannot_be_written_is_told(tmp_path
     with pytest.raises(OutputError, match=r"mine.safetensors: cannot be written .*No space left"):
         run(tmp_path / "mine.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]  # nothing half written stays
+
+
+@pytest.mark.parametrize("name", LEARNERS.names())
+def test_no_number_of_a_rule_may_be_negative(name):
+    kind, seen = LEARNERS.get(name), 0
+    for field in dataclasses.fields(kind):
+        if type(field.default) in (int, float):
+            seen += 1
+            with pytest.raises(RangeError, match=f"^{field.name}: expected a .*, found -1"):
+                kind(**{field.name: type(field.default)(-1)})
+    assert seen >= 3

@@ -25,6 +25,7 @@ NO_FAULT = {
     r"\b(PIECE|WORTHWHILE|DRIVEN|MEMO_LIMIT|FETCH|ALWAYS_ONE_THREAD|ROWS)\b": "decides when work is cut or kept",
     r"\b(column_cuts|cut)\(": "where work is cut for threads: speed alone; that cuts change no bit has its own tests",
     r"np\.zeros\(1[,)]": "a counter kept in an array: with a second entry, which nobody reads, it counts the same",
+    r"Philox\(": "the seed of draws that nobody uses: a rule that is asked whether it would serve, a curve without chance",
     r"np\.empty|workspace\(|ascontiguousarray": "room for a result, or its layout",
 }
 
@@ -33,6 +34,7 @@ NO_FUNCTION = {
     "__repr__": "for people who look",
     "progress_bar": "shown on terminals alone",
     "_watch": "shown on terminals alone",
+    "_kink": "a bend sharper than float32 can tell, wherever in it the two lines meet",
 }
 
 #: Keywords that change a type, a layout or a text, not what is computed.
