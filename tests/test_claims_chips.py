@@ -12,7 +12,9 @@ from mortalsim.chips import SimulatedChip, netlist, oracle
 from mortalsim.chips.design import build_design
 from mortalsim.chips.wiring import WIRINGS
 from mortalsim.circuits.curves import CURVES
+from mortalsim.devices import DEVICES
 from mortalsim.hardware import Delta, Outer, Overlaid, Program, Replay, Shrink, WeightNudge
+from mortalsim.models import Twin
 
 UNLIMITED = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
 
@@ -134,7 +136,7 @@ def test_weights_shrink_by_factors_from_none_to_all(factor):
 
 
 def test_programming_takes_its_pulses_row_after_row_and_a_round_of_reading_before_and_after():
-    """Four pulses on each device of 13 rows, by steps that are all alike: the second round finds every pair at its target."""
+    """Four pulses on each device of 13 rows, steps all alike: the second round finds every pair at its target."""
     device = {"pulses": 100, "slope_up": 0.0, "slope_down": 0.0}
     chip = SimulatedChip(small("ideal", device=device, initial_spread=0.0), 3)
     spec = chip.datasheet.arrays[0]
@@ -143,3 +145,48 @@ def test_programming_takes_its_pulses_row_after_row_and_a_round_of_reading_befor
     waves = 2 * 13 * chip.design.costs.read_seconds
     assert chip.meter.seconds == pytest.approx(13 * 4 * spec.seconds_per_pulse + waves)
     assert chip.meter.reads == 0 and chip.meter.requests == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+def test_a_block_s_normaliser_divides_by_the_length_of_the_lines_that_it_sees(rows):
+    """Seven inputs and a bias in tiles of so many rows, of which the last may see one line alone, or the bias alone."""
+    shapes = [{"name": "in", "shape": [7]}, {"name": "out", "shape": [3]}]
+    wiring = {"kind": "tiles", "rows": rows, "columns": 3}
+    array = {"source": "in", "target": "out", "wiring": wiring, "normaliser": "block"}
+    fields = {"name": "m", "population": shapes, "array": [array], "output": "out"}
+    chip = SimulatedChip(build_design({**fields, "device": {"technology": "linear", "pulses": 0}}, "design"), 3)
+    x, weights = RNG(1).random((6, 7), dtype=np.float32), oracle.weights(chip)[0]
+    lines, wanted = np.concatenate([x, np.ones((6, 1))], axis=1), 0.0
+    for block, start in enumerate(range(0, 8, rows)):
+        seen = lines[:, start : start + rows]
+        own = seen[:, : max(0, 7 - start)]
+        length = np.sqrt(np.mean(own**2, axis=1, keepdims=True)) if own.size else 1.0
+        carried = np.where(np.arange(start, start + seen.shape[1]) < 7, seen / length, seen)
+        wanted = wanted + carried @ weights[block][: seen.shape[1]]
+    np.testing.assert_allclose(chip.read(x).output, wanted, atol=1e-4)
+    np.testing.assert_allclose(Twin.nominal(chip.datasheet, oracle.weights(chip)).forward(x).output, wanted, atol=1e-4)
+
+
+def test_steps_of_the_fit_to_resistive_memory_fall_to_nothing_and_no_further():
+    """Up: 1 + 1.18445 e^(5 z), down: 1 + 0.081404 e^(-5 z), z from 0 to -1 over the range; other signs end at 0."""
+    u = np.linspace(0, 1, 11)
+    fit = DEVICES.get("exponential")()
+    np.testing.assert_allclose(fit.up(u), 1 + 1.18445 * np.exp(-5 * u), rtol=1e-6)
+    np.testing.assert_allclose(fit.down(u), 1 + 0.081404 * np.exp(5 * u), rtol=1e-6)
+    ending = DEVICES.get("exponential")(a_up=2.0, a_down=0.1)
+    np.testing.assert_allclose(ending.up(u), np.maximum(1 - 2 * np.exp(-5 * u), 0), rtol=1e-6)
+    np.testing.assert_allclose(ending.down(u), np.maximum(1 - 0.1 * np.exp(5 * u), 0), rtol=1e-6)
+    assert ending.up(u)[0] == ending.down(u)[-1] == 0
+
+
+def test_a_pulse_never_moves_a_device_backwards_however_much_steps_differ():
+    """Steps of a spread as large as themselves: those below 0 count by their size."""
+    device = {"pulses": 100, "step_dtod": 1.0, "slope_up": 0.0, "slope_down": 0.0}
+    chip = SimulatedChip(small("ideal", device=device, initial_spread=0.0), 3)
+    before = oracle.conductances(chip)[0]
+    chip.write(Delta(0, np.full((13, 8), 8 * chip.datasheet.arrays[0].weight_step, np.float32)))
+    up, down = (oracle.conductances(chip)[0] - before) / chip.design.device.step / 4  # four pulses on each of a pair
+    sizes = np.concatenate([up.ravel(), -down.ravel()])
+    assert sizes.min() > 0
+    # |1 + normal| has mean 1.167 and standard deviation 0.804; 208 devices, 5 standard errors.
+    assert sizes.mean() == pytest.approx(1.167, abs=5 * 0.804 / np.sqrt(sizes.size))

@@ -65,9 +65,10 @@ def test_a_row_of_variance_is_worked_out_from_the_updates(tiny, monkeypatch: pyt
 def test_variance_shows_what_was_measured_and_dashed_what_theory_says(tiny):
     found = Variance(learners=("wp", "ff"), widths=(3, 5), probes=4, batch=4, jobs=1).run()
     (figure,) = found.figures
-    assert len(figure.panels) == 2
+    assert len(figure.panels) == 2 and figure.across == 3
     for panel, rows in zip(figure.panels, (found.rows[:2], found.rows[2:]), strict=True):
-        assert panel.title == f"width {rows[0]['width']}" and (panel.x_scale, panel.y_scale) == ("log", "log")
+        assert panel.title == f"width {rows[0]['width']}"
+        assert (panel.x_scale, panel.x_unit, panel.y_scale) == ("log", "count", "log")
         wp, ff = rows
         assert [(series.name, series.style) for series in panel.series] == [("wp", "dots"), ("wp", "dashed"), ("ff", "dots")]
         dots, dashed, other = panel.series
@@ -92,13 +93,15 @@ def test_compare_shows_every_chip_and_the_mean_over_chips(outcomes):
     }
     each, curves, neurons = found.figures
     for panel, design in zip(each.panels, designs, strict=True):
-        assert panel.title == design and panel.categories == learners and panel.x_scale == "root"
+        assert panel.title == design and panel.categories == learners
+        assert (panel.x_unit, panel.x_scale) == ("percent", "root")
         own, copied = panel.series
         for series, key in ((own, "test_error"), (copied, "copied_error")):
             wanted = [(getattr(one, key), place) for place, name in enumerate(learners) for one in trials[design, name]]
             assert points(series) == wanted
     for panel, design in zip(curves.panels, designs, strict=True):
         line, dashed = panel.series
+        assert (panel.x_unit, panel.x_scale, panel.y_unit, panel.y_scale) == ("count", "log", "percent", "root")
         first, second = (one.curve for one in trials[design, "ff"])
         assert [point.reads for point in first] == [point.reads for point in second] and len(first) > 1
         assert line.x == tuple(point.reads for point in first)
@@ -141,6 +144,7 @@ def test_train_shows_the_loss_by_epoch_and_the_error_by_reads(outcomes):
     ((loss, error),) = (figure.panels for figure in found.figures)
     assert points(loss.series[0]) == list(enumerate(one.losses, 1)) and len(one.losses) == 5
     assert points(error.series[0]) == [(point.reads, point.error) for point in one.curve]
+    assert (loss.x_unit, error.x_unit, error.y_unit, error.y_scale) == ("count", "count", "percent", "root")
     assert not found.figures[0].share  # the two panels have axes of their own
 
 
@@ -159,6 +163,7 @@ def test_a_row_of_transfer_is_the_mean_over_pairs_and_each_pair_is_shown(tiny, m
     for place, design in enumerate(("mild", "wild")):
         pairs, panel, rows = seen[3 * place : 3 * place + 3], figure.panels[place], found.rows[6 * place : 6 * place + 6]
         assert panel.title == design and list(panel.categories) == [row["role"] for row in rows] == roles
+        assert (panel.x_unit, panel.x_scale) == ("percent", "root")
         for k, row in enumerate(rows):
             each = [pair[row["role"]] for pair in pairs]
             assert (row["design"], row["chips"], row["learner"]) == (design, 3, each[0].learner)

@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 from batches import RNG, TASK, batch, begin, make, watched
+from fakes import make_datasheet
 from small import small
 
 from mortalsim.chips import SimulatedChip, oracle
 from mortalsim.experiments._trial import make_learner
+from mortalsim.hardware import Task
 from mortalsim.learners import LEARNERS
+from mortalsim.learners.base import random_weights
 from mortalsim.objectives import cross_entropy
 
 
@@ -68,3 +71,18 @@ def test_readout_reports_the_mean_loss_of_its_head_as_it_was_before_the_batch():
     _, info = learner.step(chip, TASK, b, first, RNG(1))
     wanted, _ = cross_entropy(learner.predict(chip, TASK, b.x, first), b.targets)
     assert info["loss"] == pytest.approx(wanted.mean(), rel=1e-4)
+
+
+def test_starting_weights_end_at_the_chip_s_range():
+    for weights in random_weights(make(weight_range=0.3).datasheet, RNG(1)):
+        assert weights.max() == np.float32(0.3) == -weights.min()
+
+
+def test_two_classes_are_enough_for_forward_forward_and_one_is_not():
+    learner, sheet = LEARNERS.get("ff")(), make((12, 8, 6, 2)).datasheet
+    learner.init(sheet, Task(2, (10, 11)), RNG(0))
+    chip, b = watched(make_datasheet((12, 8, 6, 2))), batch(8, sizes=(12, 2))
+    learner.step(chip, Task(2, (10, 11)), b, begin(learner, chip, Task(2, (10, 11))), RNG(1))
+    positive, negative = np.split(chip.presented[1][0][:, 10:], 2)
+    np.testing.assert_array_equal(positive, b.targets)
+    np.testing.assert_array_equal(negative, 1 - b.targets)  # the only wrong label that there is
