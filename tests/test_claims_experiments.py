@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
 from mortalsim.experiments.variance import Variance
+from mortalsim.learners import Learner
+from mortalsim.learners.base import output_of
 from mortalsim.streams import Streams
 
 QUICK = {"hidden": (4,), "jobs": 1}
@@ -203,3 +207,32 @@ def test_every_column_of_a_table_has_its_number_in_every_row(module, tiny):
     for row in found.rows:
         assert {column.key for column in found.columns} <= set(row)
         assert {column.spread for column in found.columns if column.spread} <= set(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uneven(Learner):
+    """Reads its batch once more in every epoch than in the one before."""
+
+    name: ClassVar[str] = "uneven"
+    ports = ()
+    epochs: int = 3
+    batch_size: int = 20
+
+    def init(self, sheet, task, rng):
+        return {}
+
+    def step(self, chip, task, batch, state, rng):
+        for _ in range(1 + int(batch.progress * 3 + 1e-9)):
+            chip.read(batch.x, want="output")
+        return state, {"loss": 0.0}
+
+    def predict(self, chip, task, x, state):
+        return output_of(chip.read(x, want="output"))
+
+
+def test_the_curve_of_a_trial_tells_the_reads_of_each_epoch_without_those_for_validation():
+    dataset, streams = load_tiny("tiny", Streams(0)), Streams(0)
+    design = build.design_for("ideal", dataset, (4,))
+    chips = (build.make_chip(design, streams, number) for number in (0, 1))
+    found = _trial.trial(*chips, Uneven(), dataset, streams)
+    assert [point.reads for point in found.curve] == [40, 40 + 80, 40 + 80 + 120] and found.reads == 240
