@@ -4,15 +4,21 @@ import re
 
 import numpy as np
 import pytest
+from nets import net
+from running import slow_in_plain_python
 from small import RNG, small
 from structures import STRUCTURES, structured
 
-from mortalsim.checks import DesignError, RangeError
-from mortalsim.chips import SimulatedChip, netlist, oracle
+from mortalsim.checks import DesignError, RangeError, ShapeError
+from mortalsim.chips import Meter, SimulatedChip, load_design, netlist, oracle
 from mortalsim.chips.design import build_design
 from mortalsim.chips.wiring import WIRINGS
+from mortalsim.chips.wiring.patches import patches
 from mortalsim.circuits.curves import CURVES
+from mortalsim.circuits.stages import STAGES
+from mortalsim.devices import DEVICES
 from mortalsim.hardware import Delta, Outer, Overlaid, Program, Replay, Shrink, WeightNudge
+from mortalsim.models import Twin
 
 UNLIMITED = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
 
@@ -134,7 +140,7 @@ def test_weights_shrink_by_factors_from_none_to_all(factor):
 
 
 def test_programming_takes_its_pulses_row_after_row_and_a_round_of_reading_before_and_after():
-    """Four pulses on each device of 13 rows, by steps that are all alike: the second round finds every pair at its target."""
+    """Four pulses on each device of 13 rows, steps all alike: the second round finds every pair at its target."""
     device = {"pulses": 100, "slope_up": 0.0, "slope_down": 0.0}
     chip = SimulatedChip(small("ideal", device=device, initial_spread=0.0), 3)
     spec = chip.datasheet.arrays[0]
@@ -143,3 +149,122 @@ def test_programming_takes_its_pulses_row_after_row_and_a_round_of_reading_befor
     waves = 2 * 13 * chip.design.costs.read_seconds
     assert chip.meter.seconds == pytest.approx(13 * 4 * spec.seconds_per_pulse + waves)
     assert chip.meter.reads == 0 and chip.meter.requests == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5])
+def test_a_block_s_normaliser_divides_by_the_length_of_the_lines_that_it_sees(rows):
+    """Seven inputs and a bias in tiles of so many rows, of which the last may see one line alone, or the bias alone."""
+    shapes = [{"name": "in", "shape": [7]}, {"name": "out", "shape": [3]}]
+    wiring = {"kind": "tiles", "rows": rows, "columns": 3}
+    array = {"source": "in", "target": "out", "wiring": wiring, "normaliser": "block"}
+    fields = {"name": "m", "population": shapes, "array": [array], "output": "out"}
+    chip = SimulatedChip(build_design({**fields, "device": {"technology": "linear", "pulses": 0}}, "design"), 3)
+    x, weights = RNG(1).random((6, 7), dtype=np.float32), oracle.weights(chip)[0]
+    lines, wanted = np.concatenate([x, np.ones((6, 1))], axis=1), 0.0
+    for block, start in enumerate(range(0, 8, rows)):
+        seen = lines[:, start : start + rows]
+        own = seen[:, : max(0, 7 - start)]
+        length = np.sqrt(np.mean(own**2, axis=1, keepdims=True)) if own.size else 1.0
+        carried = np.where(np.arange(start, start + seen.shape[1]) < 7, seen / length, seen)
+        wanted = wanted + carried @ weights[block][: seen.shape[1]]
+    np.testing.assert_allclose(chip.read(x).output, wanted, atol=1e-4)
+    np.testing.assert_allclose(Twin.nominal(chip.datasheet, oracle.weights(chip)).forward(x).output, wanted, atol=1e-4)
+
+
+def test_steps_of_the_fit_to_resistive_memory_fall_to_nothing_and_no_further():
+    """Up: 1 + 1.18445 e^(5 z), down: 1 + 0.081404 e^(-5 z), z from 0 to -1 over the range; other signs end at 0."""
+    u = np.linspace(0, 1, 11)
+    fit = DEVICES.get("exponential")()
+    np.testing.assert_allclose(fit.up(u), 1 + 1.18445 * np.exp(-5 * u), rtol=1e-6)
+    np.testing.assert_allclose(fit.down(u), 1 + 0.081404 * np.exp(5 * u), rtol=1e-6)
+    ending = DEVICES.get("exponential")(a_up=2.0, a_down=0.1)
+    np.testing.assert_allclose(ending.up(u), np.maximum(1 - 2 * np.exp(-5 * u), 0), rtol=1e-6)
+    np.testing.assert_allclose(ending.down(u), np.maximum(1 - 0.1 * np.exp(5 * u), 0), rtol=1e-6)
+    assert ending.up(u)[0] == ending.down(u)[-1] == 0
+
+
+def test_a_pulse_never_moves_a_device_backwards_however_much_steps_differ():
+    """Steps of a spread as large as themselves: those below 0 count by their size."""
+    device = {"pulses": 100, "step_dtod": 1.0, "slope_up": 0.0, "slope_down": 0.0}
+    chip = SimulatedChip(small("ideal", device=device, initial_spread=0.0), 3)
+    before = oracle.conductances(chip)[0]
+    chip.write(Delta(0, np.full((13, 8), 8 * chip.datasheet.arrays[0].weight_step, np.float32)))
+    up, down = (oracle.conductances(chip)[0] - before) / chip.design.device.step / 4  # four pulses on each of a pair
+    sizes = np.concatenate([up.ravel(), -down.ravel()])
+    assert sizes.min() > 0
+    # |1 + normal| has mean 1.167 and standard deviation 0.804; 208 devices, 5 standard errors.
+    assert sizes.mean() == pytest.approx(1.167, abs=5 * 0.804 / np.sqrt(sizes.size))
+
+
+def test_continuous_devices_take_changes_without_pulses_time_or_energy():
+    chip, ones = SimulatedChip(small("ideal"), 3), np.ones((13, 8), np.float32)
+    for request in (
+        Delta(0, ones, 0.01),
+        Outer(0, ones[:1, :1].repeat(13, 1), ones[:1], 0.01),
+        Shrink(0, 0.9),
+        Replay(WeightNudge(3, 0.01), 1.0),
+    ):
+        chip.write(request)
+    assert chip.meter == Meter(requests=4) and chip.clock.now == 0
+
+
+@pytest.mark.parametrize("t0", [0.01, 20.0, 1e4])
+def test_drift_is_followed_on_every_scale_of_time(t0):
+    """G (1 + t / t0)^-nu from a time much shorter than t0 to one much longer; weights fall as conductances do."""
+    device = {"technology": "linear", "pulses": 0, "drift": 0.1, "drift_t0": t0}
+    chip = SimulatedChip(small("ideal", device=device), 3)
+    before, x, passed = oracle.weights(chip)[0], np.ones((1, 12), np.float32), 0.0
+    for wait in (0.01, 0.3, 3.0, 1000.0):
+        chip.wait(wait * t0)
+        passed += wait
+        chip.read(x)
+        np.testing.assert_allclose(oracle.weights(chip)[0], before * (1 + passed) ** -0.1, rtol=1e-3, atol=1e-5)
+
+
+@slow_in_plain_python
+def test_a_read_that_was_presented_before_a_write_is_answered_with_the_weights_after_it():
+    """So large that products of the last read are kept."""
+    quiet = {"read_noise": 0.0, "read_noise_relative": 0.0, "drift": 0.0, "drift_dtod": 0.0}
+    design = load_design("mild").revised(sizes=(150, 1000, 2), device=quiet, converters=UNLIMITED, neurons={"noise": 0.0})
+    chip, x = SimulatedChip(design, 3), RNG(1).random((200, 150), dtype=np.float32)
+    first = [chip.read(x).output for _ in range(2)]
+    np.testing.assert_allclose(first[0], first[1], atol=1e-5)
+    for request in (Delta(0, np.full((151, 1000), 0.05, np.float32)), Replay(WeightNudge(3, 0.05), 1.0), Shrink(0, 0.5)):
+        chip.write(request)
+        found = chip.read(x).output
+        np.testing.assert_allclose(found, oracle.model(chip).forward(x.astype(float)).output, rtol=1e-3, atol=1e-3)
+        assert np.abs(found - first[0]).max() > 0.05
+
+
+def test_a_wild_neuron_never_leaks_more_than_half():
+    """An exponential law of mean 0.4 would pass a half in three neurons of ten."""
+    tables = CURVES.get("wild")(roughness=0.0, leak=0.4, onset=0.0, softness=0.05).fabricate(200, RNG(1))
+    leaks = tables.respond(np.full((1, 200), -7.5))[1]
+    assert leaks.max() == pytest.approx(0.5, abs=1e-3) and 0.2 < np.isclose(leaks, 0.5, atol=1e-3).mean() < 0.4
+
+
+@pytest.mark.parametrize(("share", "gain"), [(0.0, 1.0), (1.0, 1.0), (0.3, 1.7)])
+def test_a_mixing_medium_passes_a_share_straight_and_mixes_the_rest(share, gain):
+    """What is straight is repeated where there are more outputs; M has entries N(0, 1) / sqrt(n_in), 5 standard errors."""
+    n_in, n_out = 30, 40
+    box = STAGES.get("mixing")(share=share, gain=gain).fabricate(n_in, n_out, RNG(1))
+    matrix = np.arctanh(box.answer(np.float64(0.01) * np.eye(n_in))) / 0.01 / gain
+    straight = np.array([[float(i == j % n_in) for j in range(n_out)] for i in range(n_in)])
+    mixed = matrix - (1 - share) * straight
+    error = share / np.sqrt(n_in)
+    assert mixed.std() == pytest.approx(error, abs=5 * error / np.sqrt(2 * mixed.size) + 1e-6)
+    assert abs(mixed[straight > 0].mean()) < 5 * error / np.sqrt(n_out) + 1e-5
+
+
+def test_a_recurrent_chip_may_have_its_first_pass_alone():
+    assert net("recurrent", dynamics={"kind": "recurrent", "ticks": 0, "keep": 0.3}).datasheet().ticks("h1") == 1
+    with pytest.raises(DesignError, match="ticks"):
+        net("recurrent", dynamics={"kind": "recurrent", "ticks": -1, "keep": 0.3})
+
+
+def test_a_last_window_may_overhang_the_border_but_not_lie_beyond_it():
+    """Windows of 3 every 4: the second begins at pixel 4, which is the fifth."""
+    rows, _ = patches((5, 3), (2, 1, 1), 3, 4)
+    assert ((rows[1, :-1] < 15).sum(), rows.shape) == (3, (2, 10))
+    with pytest.raises(ShapeError, match="windows of 3 every 4, 0 before the border, on 4 pixels make 1 places, found 2"):
+        patches((4, 3), (2, 1, 1), 3, 4)

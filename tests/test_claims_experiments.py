@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
 from mortalsim.experiments.variance import Variance
+from mortalsim.learners import Learner
+from mortalsim.learners.base import output_of
 from mortalsim.streams import Streams
 
 QUICK = {"hidden": (4,), "jobs": 1}
@@ -65,9 +69,10 @@ def test_a_row_of_variance_is_worked_out_from_the_updates(tiny, monkeypatch: pyt
 def test_variance_shows_what_was_measured_and_dashed_what_theory_says(tiny):
     found = Variance(learners=("wp", "ff"), widths=(3, 5), probes=4, batch=4, jobs=1).run()
     (figure,) = found.figures
-    assert len(figure.panels) == 2
+    assert len(figure.panels) == 2 and figure.across == 3
     for panel, rows in zip(figure.panels, (found.rows[:2], found.rows[2:]), strict=True):
-        assert panel.title == f"width {rows[0]['width']}" and (panel.x_scale, panel.y_scale) == ("log", "log")
+        assert panel.title == f"width {rows[0]['width']}"
+        assert (panel.x_scale, panel.x_unit, panel.y_scale) == ("log", "count", "log")
         wp, ff = rows
         assert [(series.name, series.style) for series in panel.series] == [("wp", "dots"), ("wp", "dashed"), ("ff", "dots")]
         dots, dashed, other = panel.series
@@ -92,13 +97,15 @@ def test_compare_shows_every_chip_and_the_mean_over_chips(outcomes):
     }
     each, curves, neurons = found.figures
     for panel, design in zip(each.panels, designs, strict=True):
-        assert panel.title == design and panel.categories == learners and panel.x_scale == "root"
+        assert panel.title == design and panel.categories == learners
+        assert (panel.x_unit, panel.x_scale) == ("percent", "root")
         own, copied = panel.series
         for series, key in ((own, "test_error"), (copied, "copied_error")):
             wanted = [(getattr(one, key), place) for place, name in enumerate(learners) for one in trials[design, name]]
             assert points(series) == wanted
     for panel, design in zip(curves.panels, designs, strict=True):
         line, dashed = panel.series
+        assert (panel.x_unit, panel.x_scale, panel.y_unit, panel.y_scale) == ("count", "log", "percent", "root")
         first, second = (one.curve for one in trials[design, "ff"])
         assert [point.reads for point in first] == [point.reads for point in second] and len(first) > 1
         assert line.x == tuple(point.reads for point in first)
@@ -141,6 +148,7 @@ def test_train_shows_the_loss_by_epoch_and_the_error_by_reads(outcomes):
     ((loss, error),) = (figure.panels for figure in found.figures)
     assert points(loss.series[0]) == list(enumerate(one.losses, 1)) and len(one.losses) == 5
     assert points(error.series[0]) == [(point.reads, point.error) for point in one.curve]
+    assert (loss.x_unit, error.x_unit, error.y_unit, error.y_scale) == ("count", "count", "percent", "root")
     assert not found.figures[0].share  # the two panels have axes of their own
 
 
@@ -159,6 +167,7 @@ def test_a_row_of_transfer_is_the_mean_over_pairs_and_each_pair_is_shown(tiny, m
     for place, design in enumerate(("mild", "wild")):
         pairs, panel, rows = seen[3 * place : 3 * place + 3], figure.panels[place], found.rows[6 * place : 6 * place + 6]
         assert panel.title == design and list(panel.categories) == [row["role"] for row in rows] == roles
+        assert (panel.x_unit, panel.x_scale) == ("percent", "root")
         for k, row in enumerate(rows):
             each = [pair[row["role"]] for pair in pairs]
             assert (row["design"], row["chips"], row["learner"]) == (design, 3, each[0].learner)
@@ -198,3 +207,32 @@ def test_every_column_of_a_table_has_its_number_in_every_row(module, tiny):
     for row in found.rows:
         assert {column.key for column in found.columns} <= set(row)
         assert {column.spread for column in found.columns if column.spread} <= set(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uneven(Learner):
+    """Reads its batch once more in every epoch than in the one before."""
+
+    name: ClassVar[str] = "uneven"
+    ports = ()
+    epochs: int = 3
+    batch_size: int = 20
+
+    def init(self, sheet, task, rng):
+        return {}
+
+    def step(self, chip, task, batch, state, rng):
+        for _ in range(1 + int(batch.progress * 3 + 1e-9)):
+            chip.read(batch.x, want="output")
+        return state, {"loss": 0.0}
+
+    def predict(self, chip, task, x, state):
+        return output_of(chip.read(x, want="output"))
+
+
+def test_the_curve_of_a_trial_tells_the_reads_of_each_epoch_without_those_for_validation():
+    dataset, streams = load_tiny("tiny", Streams(0)), Streams(0)
+    design = build.design_for("ideal", dataset, (4,))
+    chips = (build.make_chip(design, streams, number) for number in (0, 1))
+    found = _trial.trial(*chips, Uneven(), dataset, streams)
+    assert [point.reads for point in found.curve] == [40, 40 + 80, 40 + 80 + 120] and found.reads == 240

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,20 @@ import pytest
 from batches import RNG, TASK, batch
 from fakes import IdealChip, make_datasheet
 from nets import net
+from pydantic import ValidationError
 from safetensors.numpy import save_file
 from tiny import load_tiny
 
-from mortalsim import build
-from mortalsim.checks import DesignError, OutputError, RangeError, ShapeError
+from mortalsim import build, data
+from mortalsim.checks import DataError, DesignError, OutputError, RangeError, ShapeError, UnknownName
 from mortalsim.chips import SimulatedChip, netlist
 from mortalsim.chips.design import build_design
-from mortalsim.chips.wiring import WIRINGS
+from mortalsim.chips.wiring import WIRINGS, check_tables
 from mortalsim.chips.wiring.tiles import tiles
 from mortalsim.experiments import _trial
+from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
+from mortalsim.experiments.transfer import Transfer
 from mortalsim.experiments.variance import Variance
 from mortalsim.hardware import Overlaid, Trace
 from mortalsim.learners import LEARNERS
@@ -43,6 +48,33 @@ def test_a_design_that_only_feeds_itself_has_no_input():
     fields = listed([("a", 3), ("b", 3)], [("a", "b", {}), ("b", "a", {})], dynamics={"kind": "recurrent", "ticks": 2})
     with pytest.raises(DesignError, match="expected at least one that no array feeds, the input, found none"):
         build_design(fields, "design")
+
+
+@pytest.mark.parametrize(
+    ("shape", "array", "message"),
+    [
+        ({"source": "hx", "stage": "mixing"}, {}, "population 'box': source: expected one of .*; found 'hx'"),
+        ({}, {"device": {"technology": "linaer"}}, "array a to b: device: technology: expected one of .* mean 'linear'"),
+    ],
+)
+def test_misspelt_names_are_told_with_their_place(shape, array, message):
+    fields = listed([("a", 3), ("b", 3)], [("a", "b", array)])
+    fields["population"] += [{"name": "box", "shape": [3], **shape}] if shape else []
+    with pytest.raises((DesignError, UnknownName), match=message):
+        build_design(fields, "design")
+
+
+def test_tables_that_feed_a_neuron_twice_are_refused_also_where_a_column_idles():
+    """Column 4 of four neurons feeds nobody."""
+    with pytest.raises(ShapeError, match="feeds the same neuron by two of its columns, found"):
+        check_tables("mine", ([[0, 1, 2]], [[0, 0, 4]]), 2, 4)
+    check_tables("mine", ([[0, 1, 2]], [[0, 4, 4]]), 2, 4)  # any number of columns may idle
+
+
+@pytest.mark.parametrize("neuron", [0, 1, 3])
+def test_a_neuron_with_two_bias_lines_is_named(neuron):
+    with pytest.raises(ShapeError, match=f"neuron {neuron} of 4 is given more than one bias line"):
+        check_tables("mine", ([[0, 2], [1, 2]], [[neuron], [neuron]]), 2, 4)
 
 
 def test_a_chain_names_no_output():
@@ -130,6 +162,39 @@ def test_reads_for_validation_are_taken_off_where_nothing_can_be_tested():
     unpaid = 2 * 4 * 12 + 4
     assert chip.meter.reads == 240 + unpaid
     assert chip.meter.seconds - found.seconds == pytest.approx(unpaid * design.datasheet().seconds_per_read)
+
+
+@pytest.mark.parametrize("lacks", ["train_y", "valid_y", "test_y"])
+@pytest.mark.parametrize(
+    "experiment", [Compare(learners=("readout",), chips=1), Transfer(chips=1), Variance(widths=(4,), probes=4)], ids=type
+)
+def test_experiments_that_judge_by_labels_ask_for_them_first(experiment, lacks, monkeypatch: pytest.MonkeyPatch):
+    found = dataclasses.replace(load_tiny("tiny", Streams(0)), **{lacks: None})
+    monkeypatch.setattr(data, "load", lambda *_: found)
+    with pytest.raises(DataError, match="expected labels for training, validation and test, found none in 'digits'"):
+        experiment.model_copy(update={"jobs": 1}).run()
+
+
+def test_the_oracle_is_among_the_learners_that_may_be_named():
+    with pytest.raises(ValidationError, match=r"learner: expected one of .*oracle.*; found 'orcle'. Did you mean 'oracle'"):
+        Train(learner="orcle")
+
+
+def test_a_checkpoint_is_written_beside_its_place_under_a_name_that_tells_whose_it_is(tmp_path, monkeypatch):
+    moved, real = [], os.replace
+    monkeypatch.setattr("mortalsim.training.os.replace", lambda old, new: (moved.append(Path(old)), real(old, new)))
+    chip, path = IdealChip(make_datasheet((16, 5, 4)), 1), tmp_path / "mine.safetensors"
+    train(chip, LEARNERS.get("readout")(), load_tiny("tiny", Streams(0)), Streams(0), checkpoint=Checkpoint(path, dict, id))
+    assert moved and all(old.parent == tmp_path and re.fullmatch(r"mine\.safetensors.*\.part", old.name) for old in moved)
+
+
+def test_targets_that_are_no_probabilities_are_refused():
+    dataset = load_tiny("tiny", Streams(0))
+    targets = np.tile(np.float32([0.25] * 4), (40, 1))
+    targets[7] = [1.5, -0.5, 0, 0]  # one row is enough, and that it sums to 1 does not help
+    with pytest.raises(RangeError, match="train_y: expected rows of probabilities that sum to 1"):
+        chip = IdealChip(make_datasheet((16, 5, 4)), 1)
+        train(chip, LEARNERS.get("ap")(), dataclasses.replace(dataset, train_y=targets), Streams(0))
 
 
 def test_what_remains_of_a_run_that_is_stopped():

@@ -5,12 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 from batches import RNG, TASK, batch, begin, make, watched
+from fakes import Watched, make_datasheet
+from nets import net
 from small import small
 
+from mortalsim.checks import RangeError
 from mortalsim.chips import SimulatedChip, oracle
 from mortalsim.experiments._trial import make_learner
+from mortalsim.hardware import Shrink, Task
 from mortalsim.learners import LEARNERS
-from mortalsim.objectives import cross_entropy
+from mortalsim.learners.base import ask, random_weights
+from mortalsim.objectives import cross_entropy, goodness
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
@@ -68,3 +73,72 @@ def test_readout_reports_the_mean_loss_of_its_head_as_it_was_before_the_batch():
     _, info = learner.step(chip, TASK, b, first, RNG(1))
     wanted, _ = cross_entropy(learner.predict(chip, TASK, b.x, first), b.targets)
     assert info["loss"] == pytest.approx(wanted.mean(), rel=1e-4)
+
+
+def test_starting_weights_end_at_the_chip_s_range():
+    for weights in random_weights(make(weight_range=0.3).datasheet, RNG(1)):
+        assert weights.max() == np.float32(0.3) == -weights.min()
+
+
+def test_two_classes_are_enough_for_forward_forward_and_one_is_not():
+    learner, sheet = LEARNERS.get("ff")(), make((12, 8, 6, 2)).datasheet
+    learner.init(sheet, Task(2, (10, 11)), RNG(0))
+    chip, b = watched(make_datasheet((12, 8, 6, 2))), batch(8, sizes=(12, 2))
+    learner.step(chip, Task(2, (10, 11)), b, begin(learner, chip, Task(2, (10, 11))), RNG(1))
+    positive, negative = np.split(chip.presented[1][0][:, 10:], 2)
+    np.testing.assert_array_equal(positive, b.targets)
+    np.testing.assert_array_equal(negative, 1 - b.targets)  # the only wrong label that there is
+
+
+def test_starting_weights_of_a_neuron_with_one_line_are_standard_normal():
+    """4000 neurons; the standard deviation within 5 standard errors."""
+    weights, _ = random_weights(make((1, 4000, 2), weight_range=9.0).datasheet, RNG(1))
+    assert weights[0].std() == pytest.approx(1, abs=5 / np.sqrt(8000))
+
+
+def test_a_sample_counts_if_it_is_heard_at_any_tick():
+    """An input that is held feeds the same at every tick, so that its products are asked for once, of all samples heard."""
+    chip = Watched(net("recurrent", weight_range=50.0).datasheet(), 1)
+    trace = chip.read(batch(6).x)
+    heard = {1: np.array([True, True, False, False, False, False]), 2: np.array([False, True, True, False, False, False])}
+    factors = {tick: RNG(tick).random((6, 7), dtype=np.float32) * mask[:, None] for tick, mask in heard.items()}
+    ask(chip, trace, "h1", factors, 0.1, heard=heard)
+    held, loop = chip.asked  # from the inputs, and from h2
+    assert len(held.pre) == 3 and len(loop.pre) == 2 + 2
+    own = trace.of(held.array)[0].pre
+    np.testing.assert_allclose(held.pre.T @ held.post, own.T @ (factors[1] + factors[2]), rtol=1e-5, atol=1e-6)
+    wanted = sum(tap.pre.T @ factors[tap.tick] for tap in trace.of(loop.array) if tap.tick in factors)
+    np.testing.assert_allclose(loop.pre.T @ loop.post, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_running_threshold_of_forward_forward_is_nine_tenths_old():
+    """From the first batch's mean goodness on: 0.9 old + 0.1 new."""
+    learner = LEARNERS.get("ff")(threshold="running", decay=0.0, head_decay=0.0)
+    chip = watched()
+    state, levels = begin(learner, chip), []
+    for seed in (1, 2, 3):
+        chip.weights[0] *= 1.4  # so that there is something to follow
+        fresh = make()
+        fresh.weights = [weights.copy() for weights in chip.weights]
+        chip.presented.clear()
+        state, _ = learner.step(chip, TASK, batch(seed=seed), state, RNG(seed))
+        new = goodness(fresh.read(chip.presented[1][0]).states["h1"][0]).mean()
+        levels.append(new if not levels else 0.9 * levels[-1] + 0.1 * new)
+        assert state["threshold h1"][0] == pytest.approx(levels[-1], rel=1e-4)
+    assert np.ptp(levels) > 0.2
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_weight_decay_is_asked_for_every_so_many_steps(every):
+    chip, learner = watched(), LEARNERS.get("ff")(shrink_every=every)
+    state, when = begin(learner, chip), []
+    for step in range(1, 7):
+        chip.asked.clear()
+        state, _ = learner.step(chip, TASK, batch(), state, RNG(1))
+        when += [step] * any(isinstance(request, Shrink) for request in chip.asked)
+    assert when == list(range(every, 7, every))
+
+
+def test_activity_perturbation_needs_an_amplitude():
+    with pytest.raises(RangeError, match="amplitude: expected a number at least 1e-09, found 0"):
+        LEARNERS.get("ap")(amplitude=0.0)

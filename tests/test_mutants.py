@@ -58,7 +58,7 @@ class Some:
         """1 < 2"""
         if size is None:
             raise ValueError(f"{size + 1}" + "2")
-        print(f"{size + 1}")
+        print(f"{size + 1}", flush=True)
 
     def __repr__(self):
         return f"{1 + 2}"

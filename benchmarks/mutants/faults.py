@@ -37,10 +37,11 @@ NO_FUNCTION = {
     "_kink": "a bend sharper than float32 can tell, wherever in it the two lines meet",
 }
 
-#: Keywords that change a type, a layout or a text, not what is computed.
+#: Keywords that change a type, a layout, a text or how much is asked for (``want``), or that guard (``strict``): none
+#: changes what is computed.
 NO_KEYWORD = {
     "dtype", "strict", "out", "copy", "flush", "encoding", "indent", "title", "description", "hint", "unit", "label",
-    "y_label", "heading", "caption",
+    "y_label", "heading", "caption", "want",
 }  # fmt: skip
 
 #: Calls whose two arguments may change places.
@@ -150,6 +151,11 @@ class _Finder(ast.NodeVisitor):
         if not isinstance(node.test, ast.Compare | ast.BoolOp | ast.UnaryOp):
             self._add(node.test, "condition", f"not ({ast.unparse(node.test)})")
         self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """Leave the values of some keywords alone."""
+        if node.arg not in NO_KEYWORD:
+            self.visit(node.value)
 
     def generic_visit(self, node: ast.AST) -> None:
         """Collect the faults of a node, then of what it is made of."""
