@@ -26,8 +26,8 @@ from mortalsim.kernels.counters import (
     Address,
     Draw,
     for_purpose,
+    key_of_turn,
     split_key,
-    turned,
     where,
 )
 from mortalsim.kernels.devices import DOWN, HIGH, LOW, PLUS, UP, Devices, G
@@ -140,7 +140,7 @@ def test_turns_without_room_are_refused(turn):
     with pytest.raises(RangeError, match=r"^turn: expected a number between 0 and"):
         Draw(KEY, READ, turn).address()
     with pytest.raises(RangeError, match=r"^turn: expected a number between 0 and"):
-        turned(KEY, turn)
+        key_of_turn(KEY, turn)
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)

@@ -66,7 +66,7 @@ class WriteCost:
     pulses
         Sent in all.
     parallel, by_row
-        Pulse slots if rows are written together, or one after the other.
+        Pulse slots, each as long as one pulse of the device, if rows are written together, or one after the other.
     verified
         Times that all rows were read, one after the other, to verify.
     """
@@ -238,9 +238,10 @@ class Crossbar:
         """Do `program` without upkeep, for the ``pairs`` (rows, n_out) alone if given; ``draw`` is the first attempt's."""
         cost = WriteCost()
         target = np.clip(target, -self.technology.weight_range, self.technology.weight_range)
-        # With both devices of the pair moving, half a step of each is one half of two weight steps.
+        # A pulse on each device of a two-sided pair changes the weight by two steps; nearer than half of that there is
+        # nothing.
         tolerance = self.technology.weight_step
-        # Twice the pulses from end to end are enough for any device; one that answers worse waits for the next round.
+        # Twice the pulses from end to end, an assumption: a device that answers worse than half waits for the next round.
         limit = math.ceil(2 * self.device.pulses)
         for attempt in range(self.device.verify_steps):
             own = draw._replace(attempt=draw.attempt + attempt)

@@ -31,7 +31,7 @@ def fabricate_devices(parts: ArrayParts, streams: Streams) -> Devices:
     normal = normals_of(streams, (2, rows, n_out))
     devices.fix(LOW, np.maximum(device.g_min * (1 + device.bound_dtod * normal("low")), 0))
     high = device.g_max * (1 + device.bound_dtod * normal("high"))
-    # A device whose bounds cross would have no range at all: leave it a tenth of the nominal one.
+    # A device whose bounds cross would have no range at all. It is left a tenth of the nominal one, an assumption.
     devices.fix(HIGH, np.maximum(high, devices.values(LOW) + (device.g_max - device.g_min) / 10))
     step = (device.step or device.g_max) * np.abs(1 + device.step_dtod * normal("step"))
     asymmetry = device.asymmetry + device.asymmetry_dtod * normal("asymmetry")

@@ -14,7 +14,7 @@ from mortalsim.chips.array import Array, Overlay, Signal
 from mortalsim.chips.population import Population
 from mortalsim.circuits.stages import Box
 from mortalsim.hardware import CurrentNudge, Datasheet, Nudge, Overlaid, Tap, Trace, Want
-from mortalsim.kernels.counters import READ, Key, turned, where
+from mortalsim.kernels.counters import READ, Key, key_of_turn, where
 
 
 class Feed(NamedTuple):
@@ -128,7 +128,7 @@ class Reading:
 
     def walk(self, lines: Sequence[Line], key: Key, turn: int) -> None:
         """Let every population answer in its turn."""
-        turn_key, low = turned(key, turn)
+        turn_key, low = key_of_turn(key, turn)
         samples, tapped, added = self._samples, self._tapped, self._added
         for line in lines:
             states = self.states.setdefault(line.name, {})

@@ -19,7 +19,8 @@ KNOTS = 257
 #: A step is at least so many times the distance between two conductances that a float32 can tell apart.
 LEAST_STEP = 16
 
-#: Drift is brought up to date once the clock has moved by this fraction of t0: log G changes by at most nu times as much.
+#: Drift is brought up to date once the clock has moved by this fraction of t0. The logarithm of a conductance then changes
+#: by at most nu times as much, nu being the device's own exponent, however far out in its distribution.
 DRIFT_TOLERANCE = 1e-3
 
 #: What may be kept of each device beside its conductance.

@@ -92,7 +92,7 @@ class Draw(NamedTuple):
 
     def address(self) -> Address:
         """Return the counter words; raises `RangeError` for what there is no room for."""
-        key, turn = turned(self.key, self.turn)
+        key, turn = key_of_turn(self.key, self.turn)
         return Address(key, turn, where(self.purpose, self.place, self.tick, self.attempt))
 
 
@@ -107,7 +107,7 @@ def where(purpose: int, place: int, tick: int = 0, attempt: int = 0) -> int:
     return purpose << (PLACE_BITS + OCCASION_BITS) | place << OCCASION_BITS | tick | attempt
 
 
-def turned(key: Key, turn: int) -> tuple[Key, int]:
+def key_of_turn(key: Key, turn: int) -> tuple[Key, int]:
     """Return the key and counter word 2 of a turn; for the first 2^32 turns the key is the array itself, not a copy."""
     if turn >> 32 == 0:
         return key, turn
