@@ -36,6 +36,18 @@ def test_wild_neurons_have_slopes_of_unit_mean_where_they_are_on_and_of_the_mean
     assert off.mean() == pytest.approx(leak, abs=5 * spread / np.sqrt(n))
 
 
+def test_the_roughness_of_wild_neurons_has_the_wavelength_that_is_asked_for():
+    """Correlation of log slopes exp(-d^2 / 2 w^2) at distance d: 3000 neurons, 5 standard errors."""
+    n = 3000
+    for wavelength in (1.0, 2.0):
+        wild = CURVES.get("wild")(roughness=0.7, wavelength=wavelength, onset=0.0, softness=0.05, leak=0.0)
+        places = np.tile(np.float64([[3.0], [3.5], [4.0], [5.0]]), (1, n))
+        found = np.corrcoef(np.log(wild.fabricate(n, RNG(1)).respond(places)[1]))[0]
+        for r, distance in zip(found, (0.0, 0.5, 1.0, 2.0), strict=True):
+            wanted = np.exp(-((distance / wavelength) ** 2) / 2)
+            assert r == pytest.approx(wanted, abs=5 * (1 - wanted**2) / np.sqrt(n) + 1e-5)
+
+
 def test_wild_neurons_turn_on_at_places_and_over_spans_of_their_own():
     """Without roughness and leak a slope is a logistic: from where it is 1/4, 1/2 and 3/4 come onset and softness."""
     n = 400
@@ -206,6 +218,14 @@ def test_continuous_devices_take_changes_without_pulses_time_or_energy():
     ):
         chip.write(request)
     assert chip.meter == Meter(requests=4) and chip.clock.now == 0
+
+
+@pytest.mark.parametrize(("drift", "spread"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.1)])
+def test_only_devices_that_drift_keep_the_time_of_their_last_write(drift, spread):
+    device = {"technology": "linear", "pulses": 0, "drift": drift, "drift_dtod": spread}
+    chip, plain = (SimulatedChip(small("ideal", device=own), 3) for own in (device, {"technology": "linear", "pulses": 0}))
+    assert chip.design.device.drifts is (drift + spread > 0)
+    assert (chip.snapshot()["state.0"].size > plain.snapshot()["state.0"].size) is (drift + spread > 0)
 
 
 @pytest.mark.parametrize("t0", [0.01, 20.0, 1e4])

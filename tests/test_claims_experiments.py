@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from running import slow_in_plain_python
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from tiny import load_tiny
 
-from mortalsim import build, data
-from mortalsim.chips import oracle
+from mortalsim import build, data, training
+from mortalsim.checks import DesignError
+from mortalsim.chips import load_design, oracle
 from mortalsim.experiments import _trial, compare, train, transfer, variance
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
@@ -22,6 +26,7 @@ from mortalsim.experiments.variance import Variance
 from mortalsim.learners import Learner
 from mortalsim.learners.base import output_of
 from mortalsim.streams import Streams
+from mortalsim.training import Checkpoint
 
 QUICK = {"hidden": (4,), "jobs": 1}
 
@@ -236,3 +241,45 @@ def test_the_curve_of_a_trial_tells_the_reads_of_each_epoch_without_those_for_va
     chips = (build.make_chip(design, streams, number) for number in (0, 1))
     found = _trial.trial(*chips, Uneven(), dataset, streams)
     assert [point.reads for point in found.curve] == [40, 40 + 80, 40 + 80 + 120] and found.reads == 240
+
+
+def test_a_design_keeps_its_hidden_populations_unless_others_are_asked_for():
+    dataset = load_tiny("tiny", Streams(0))
+    assert build.design_for("mild", dataset).sizes == (16, *load_design("mild").sizes[1:-1], 4)
+    assert build.design_for("mild", dataset, (5,)).sizes == (16, 5, 4)
+    unlabelled = replace(dataset, classes=0)
+    assert build.design_for("mild", unlabelled, (5,)).sizes == (16, 5, load_design("mild").sizes[-1])
+
+
+@pytest.mark.parametrize(("every", "saved"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (9, [5])])
+def test_a_checkpoint_is_saved_every_so_many_epochs_and_at_the_end(every, saved, tmp_path):
+    """Before the epoch is told of, so that who stops then has it."""
+    dataset, done, epochs = load_tiny("tiny", Streams(0)), [], []
+    chip = build.make_chip(build.design_for("ideal", dataset, (4,)), Streams(0), 0)
+
+    def save():
+        done.append(len(epochs) + 1)
+        return chip.snapshot()
+
+    kept = Checkpoint(tmp_path / "a.safetensors", save, chip.restore, every)
+    learner = replace(Uneven(), epochs=5)
+    training.train(chip, learner, dataset, Streams(0), checkpoint=kept, on_epoch=epochs.append)
+    assert done == saved and [record.epoch for record in epochs] == [1, 2, 3, 4, 5]
+
+
+def test_a_checkpoint_whose_settings_are_missing_is_of_another_run(tmp_path):
+    dataset, path = load_tiny("tiny", Streams(0)), tmp_path / "a.safetensors"
+
+    def run():
+        chip = build.make_chip(build.design_for("ideal", dataset, (4,)), Streams(0), 0)
+        kept = Checkpoint(path, chip.snapshot, chip.restore)
+        return training.train(chip, Uneven(), dataset, Streams(0), checkpoint=kept)
+
+    run()
+    with safe_open(path, framework="numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    signature = json.loads(metadata["signature"])
+    del signature["settings"]
+    save_file(tensors, path, metadata | {"signature": json.dumps(signature)})
+    with pytest.raises(DesignError, match="of another run: settings is None there and"):
+        run()
