@@ -25,6 +25,7 @@ from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
 from mortalsim.circuits.stages import STAGES, Stage
 from mortalsim.devices import DEVICES, Device
+from mortalsim.devices.pairs import PAIRS
 from mortalsim.experiments import EXPERIMENTS, Experiment
 from mortalsim.learners import LEARNERS, Learner
 from mortalsim.registry import Functions
@@ -66,6 +67,9 @@ def design_tables() -> str:
     for name in DEVICES.names():
         kind = DEVICES.get(name)
         parts.append(_section(f'`[device]` with `technology = "{name}"`', _law(kind), _own(kind, Device), "field"))
+    for name in PAIRS.names():
+        kind = PAIRS.get(name)
+        parts.append(_section(f'`pair` with `kind = "{name}"`', _law(kind), kind.model_fields.items(), "field"))
     parts += [_section(f"`[{name}]`", "", group.model_fields.items(), "field") for name, group in GROUPS.items()]
     for name in CURVES.names():
         kind = CURVES.get(name)

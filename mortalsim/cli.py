@@ -177,7 +177,7 @@ def _print_lists() -> None:
     files = sorted((Path(__file__).parent / "chips" / "designs").glob("*.toml"))
     groups = {"designs": {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("summary", "") for file in files}}
     rooms = {"devices": "devices", "wirings": "chips.wiring", "dynamics": "chips.dynamics", "stages": "circuits.stages"}
-    rooms |= {"patterns": "circuits.patterns", "experiments": "experiments"}
+    rooms |= {"pairs": "devices.pairs", "patterns": "circuits.patterns", "experiments": "experiments"}
     groups |= {name: Registry(f"mortalsim.{room}", object).summaries() for name, room in rooms.items()}
     groups |= {"learners": LEARNERS.summaries(), "data sets": DATASETS.summaries()}
     table = Table(show_header=False, box=None, pad_edge=False)

@@ -23,6 +23,7 @@ from mortalsim.circuits.patterns import PATTERNS
 from mortalsim.circuits.stages import STAGES
 from mortalsim.data import DATASETS
 from mortalsim.devices import DEVICES
+from mortalsim.devices.pairs import PAIRS
 from mortalsim.experiments import EXPERIMENTS
 from mortalsim.experiments.train import COLUMNS, Train
 from mortalsim.learners import LEARNERS
@@ -63,7 +64,7 @@ def test_list_names_everything_with_one_line_each():
     lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith("  ")]
     assert all(len(line) == 2 and len(line[1].strip()) > 10 for line in lines)
     names = {line[0] for line in lines}
-    families = (DEVICES, WIRINGS, DYNAMICS, STAGES, PATTERNS, LEARNERS, DATASETS, EXPERIMENTS)
+    families = (DEVICES, PAIRS, WIRINGS, DYNAMICS, STAGES, PATTERNS, LEARNERS, DATASETS, EXPERIMENTS)
     assert {*design_names(), *(name for family in families for name in family.names())} == names
 
 
