@@ -256,6 +256,29 @@ def test_a_read_that_was_presented_before_a_write_is_answered_with_the_weights_a
         assert np.abs(found - first[0]).max() > 0.05
 
 
+@slow_in_plain_python
+def test_a_wide_block_is_read_in_pieces_as_a_wide_dense_array_is():
+    """1600 columns, 120 samples: enough work for two pieces; reads, nudged or not, but for rounding."""
+    chips = []
+    for wiring in ("dense", {"kind": "tiles", "rows": 100, "columns": 1600}):
+        shapes = [{"name": "in", "shape": [99]}, {"name": "out", "shape": [1600]}]
+        fields = {"name": "m", "population": shapes, "array": [{"source": "in", "target": "out", "wiring": wiring}]}
+        chips.append(SimulatedChip(build_design({**fields, "device": {"technology": "linear", "pulses": 0}}, "design"), 3))
+    x = RNG(1).random((120, 99), dtype=np.float32)
+    for nudge in (None, WeightNudge(3, 0.05), WeightNudge(3, 0.05, "rank1")):
+        one, two = (chip.read(x, nudge).states["out"][0] for chip in chips)
+        np.testing.assert_allclose(one, two, atol=2e-5)
+
+
+@pytest.mark.parametrize("neurons", [1, 2, 3])
+def test_each_wild_neuron_answers_by_its_own_curve(neurons):
+    tables, z = CURVES.get("wild")().fabricate(neurons, RNG(1)), np.linspace(-3, 3, 41)
+    values, _ = tables.respond(np.tile(z[:, None], (1, neurons)))
+    for neuron in range(neurons):
+        np.testing.assert_allclose(values[:, neuron], tables.curve(neuron)(z), atol=1e-5)
+    assert neurons == 1 or np.abs(values[:, 0] - values[:, 1]).max() > 0.1
+
+
 def test_a_wild_neuron_never_leaks_more_than_half():
     """An exponential law of mean 0.4 would pass a half in three neurons of ten."""
     tables = CURVES.get("wild")(roughness=0.0, leak=0.4, onset=0.0, softness=0.05).fabricate(200, RNG(1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import statistics
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -16,9 +18,9 @@ from safetensors.numpy import save_file
 from tiny import load_tiny
 
 from mortalsim import build, data, training
-from mortalsim.checks import DesignError
+from mortalsim.checks import DesignError, OutputError
 from mortalsim.chips import load_design, oracle
-from mortalsim.experiments import _trial, compare, train, transfer, variance
+from mortalsim.experiments import _trial, compare, execute, train, transfer, variance
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
@@ -283,3 +285,18 @@ def test_a_checkpoint_whose_settings_are_missing_is_of_another_run(tmp_path):
     save_file(tensors, path, metadata | {"signature": json.dumps(signature)})
     with pytest.raises(DesignError, match="of another run: settings is None there and"):
         run()
+
+
+def test_a_run_folder_that_is_there_already_is_left_alone_and_the_next_one_is_numbered(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    now = datetime.datetime.now().astimezone()
+    taken = [Path("runs") / f"train-{now + datetime.timedelta(seconds=k):%Y%m%d-%H%M%S}" for k in range(-1, 60)]
+    for folder in taken:
+        folder.mkdir(parents=True)
+    _, out = execute(Train(learner="readout", hidden=(4,), epochs=1))
+    assert out.name in {f"{folder.name}-2" for folder in taken} and (out / "results.json").is_file()
+    assert not any(any(folder.iterdir()) for folder in taken)
+    config = json.loads((out / "config.json").read_text())
+    assert config["seconds"] == round(config["seconds"], 1)
+    with pytest.raises(OutputError, match="exist"):  # a folder that is named is not replaced by another one
+        execute(Train(learner="readout", hidden=(4,), epochs=1, out=taken[0]))

@@ -139,6 +139,9 @@ def test_weight_decay_is_asked_for_every_so_many_steps(every):
     assert when == list(range(every, 7, every))
 
 
-def test_activity_perturbation_needs_an_amplitude():
-    with pytest.raises(RangeError, match="amplitude: expected a number at least 1e-09, found 0"):
-        LEARNERS.get("ap")(amplitude=0.0)
+@pytest.mark.parametrize("name", ["ap", "wp"])
+def test_perturbation_needs_an_amplitude(name):
+    LEARNERS.get(name)(amplitude=1e-9)
+    for amplitude in (0.0, 0.9e-9):
+        with pytest.raises(RangeError, match="amplitude: expected a number at least 1e-09, found"):
+            LEARNERS.get(name)(amplitude=amplitude)

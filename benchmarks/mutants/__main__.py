@@ -9,6 +9,7 @@ as long as the suite; what is judged in ``--out`` already is not judged again.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -32,11 +33,20 @@ def drawn(seed: int, count: int, claims: int) -> list[tuple[str, Fault]]:
     """Return what is to be judged, (kind, fault): ``claims`` of the table and the others from all generated ones."""
     pool = faults_of(ROOT / "mortalsim")
     print(f"{len(pool)} faults to draw from, and {len(CLAIMS)} of claims", flush=True)
-    streams = Streams(seed)
-    own = streams.generator("claims").permutation(len(CLAIMS))[:claims]
-    others = streams.generator("faults").permutation(len(pool))[: count - len(own)]
-    named = [(f"claim: {CLAIMS[k].kind}", claimed(CLAIMS[k], ROOT)) for k in own]
-    return named + [("drawn", pool[k]) for k in others]
+    named = [(f"claim: {claim.kind}", claimed(claim, ROOT)) for claim in CLAIMS]
+    own = _lots(seed, named)[:claims]
+    return own + _lots(seed, [("drawn", fault) for fault in pool])[: count - len(own)]
+
+
+def _lots(seed: int, faults: list[tuple[str, Fault]]) -> list[tuple[str, Fault]]:
+    """Return the faults by a lot that each draws for itself, so that those of other lines change nothing for it."""
+    streams, lots = Streams(seed).child("faults"), dict[str, int]()
+    seen = Counter[str]()
+    for _, fault in faults:
+        kind = f"{fault.file} {fault.operator} {fault.old} {fault.new}"
+        lots[fault.name] = int.from_bytes(streams.key(kind, seen[kind]).tobytes(), "little")
+        seen[kind] += 1
+    return sorted(faults, key=lambda one: lots[one[1].name])
 
 
 def judged(out: Path | None) -> dict[str, Verdict]:

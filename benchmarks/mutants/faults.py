@@ -26,6 +26,7 @@ NO_FAULT = {
     r"\b(column_cuts|cut)\(": "where work is cut for threads: speed alone; that cuts change no bit has its own tests",
     r"np\.zeros\(1[,)]": "a counter kept in an array: with a second entry, which nobody reads, it counts the same",
     r"Philox\(": "the seed of draws that nobody uses: a rule that is asked whether it would serve, a curve without chance",
+    r"\btimes (>|==) 1\b": "whether what stands for all samples is repeated: once is itself",
     r"np\.empty|workspace\(|ascontiguousarray": "room for a result, or its layout",
 }
 
@@ -43,6 +44,9 @@ NO_KEYWORD = {
     "dtype", "strict", "out", "copy", "flush", "encoding", "indent", "title", "description", "hint", "unit", "label",
     "y_label", "heading", "caption", "want",
 }  # fmt: skip
+
+#: Numbers below it only keep something from being 0.
+TINY = 1e-5
 
 #: Calls whose two arguments may change places.
 SYMMETRIC = {"maximum", "minimum", "max", "min", "add", "multiply", "allclose", "isinstance", "gcd", "union"}
@@ -152,6 +156,14 @@ class _Finder(ast.NodeVisitor):
             self._add(node.test, "condition", f"not ({ast.unparse(node.test)})")
         self.generic_visit(node)
 
+    def visit_Call(self, node: ast.Call) -> None:
+        """Leave the -1 of a reshape alone: numpy takes every negative number for it."""
+        shaped = isinstance(node.func, ast.Attribute) and node.func.attr == "reshape"
+        if shaped and [ast.unparse(argument) for argument in node.args] == ["-1"]:
+            self.visit(node.func)
+        else:
+            self.generic_visit(node)
+
     def visit_keyword(self, node: ast.keyword) -> None:
         """Leave the values of some keywords alone."""
         if node.arg not in NO_KEYWORD:
@@ -180,13 +192,13 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, ast.AST | str]]:
         case ast.Compare(ops=[op]):
             for other in COMPARED[type(op)]:
                 yield "compare", _with(node, ops=[other()])
-        case ast.BinOp(op=op) if type(op) in WORKED_OUT and not _of_text(node):
+        case ast.BinOp(op=op) if type(op) in WORKED_OUT and not _of_text(node) and not _of_either_sign(node):
             yield "arithmetic", _with(node, op=WORKED_OUT[type(op)]())
         case ast.BoolOp(op=op):
             yield "and/or", _with(node, op=ast.Or() if isinstance(op, ast.And) else ast.And())
         case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand) if not isinstance(operand, ast.Constant):
             yield "unary", operand
-        case ast.Constant(value=bool() | int() | float() as value):
+        case ast.Constant(value=bool() | int() | float() as value) if not 0 < abs(value) < TINY:
             yield "constant", ast.Constant(_other(value))
         case ast.Slice():
             yield from _slices(node)
@@ -215,6 +227,13 @@ def _other(value: float) -> float:
     if isinstance(value, int):
         return value + 1
     return 2 * value if value else 1.0
+
+
+def _of_either_sign(node: ast.BinOp) -> bool:
+    """Return whether normal draws are added, which are as likely with the other sign: the same law."""
+    return isinstance(node.op, ast.Add | ast.Sub) and bool(
+        re.search(r"normal|_read_error|\bgains\b", ast.unparse(node.right))
+    )
 
 
 def _of_text(node: ast.BinOp) -> bool:
