@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import signal
+import sys
 import threading
 from collections import Counter
 
@@ -166,6 +167,8 @@ def interrupted(act, seconds):
 
 def test_wherever_an_interruption_falls_no_answer_belongs_to_another_question():
     """A clock rings at every place of a question in turn; what was broken by it is connected anew."""
+    if sys.gettrace() is not None:
+        pytest.skip("an interruption may fall into what traces the lines, which then never gives back its own lock")
     rng, chip, kinds = np.random.default_rng(0), fake(), Counter()
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     with contextlib.ExitStack() as stack:
