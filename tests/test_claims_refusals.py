@@ -171,7 +171,7 @@ def test_reads_for_validation_are_taken_off_where_nothing_can_be_tested():
 def test_experiments_that_judge_by_labels_ask_for_them_first(experiment, lacks, monkeypatch: pytest.MonkeyPatch):
     found = dataclasses.replace(load_tiny("tiny", Streams(0)), **{lacks: None})
     monkeypatch.setattr(data, "load", lambda *_: found)
-    with pytest.raises(DataError, match="expected labels for training, validation and test, found none in 'digits'"):
+    with pytest.raises(DataError, match="expected labels for training, validation and test, found none in 'tiny'"):
         experiment.model_copy(update={"jobs": 1}).run()
 
 
