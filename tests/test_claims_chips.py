@@ -9,7 +9,7 @@ from running import slow_in_plain_python
 from small import RNG, small
 from structures import STRUCTURES, structured
 
-from mortalsim.checks import DesignError, RangeError, ShapeError
+from mortalsim.checks import ChipFault, DesignError, RangeError, ShapeError
 from mortalsim.chips import Meter, SimulatedChip, load_design, netlist, oracle
 from mortalsim.chips.design import build_design
 from mortalsim.chips.wiring import WIRINGS
@@ -311,3 +311,14 @@ def test_a_last_window_may_overhang_the_border_but_not_lie_beyond_it():
     assert ((rows[1, :-1] < 15).sum(), rows.shape) == (3, (2, 10))
     with pytest.raises(ShapeError, match="windows of 3 every 4, 0 before the border, on 4 pixels make 1 places, found 2"):
         patches((4, 3), (2, 1, 1), 3, 4)
+
+
+def test_an_output_that_overflows_is_told_though_all_before_it_is_finite():
+    """Means of 4e37 are as large; twice the sum of six of them is more than a float32 can hold."""
+    chip, x = SimulatedChip(small("ideal", normaliser={"present": False}), 3), np.full((2, 12), 4e37, np.float32)
+    for array, (rows, columns) in enumerate(((13, 8), (9, 6), (7, 4))):
+        chip.write(Program(array, np.full((rows, columns), 1 / rows, np.float32)))
+    assert np.isfinite(chip.read(x).output).all() and chip.read(x).output.min() > 1e37
+    chip.write(Program(2, np.full((7, 4), 2.0, np.float32)))
+    with np.errstate(over="ignore"), pytest.raises(ChipFault, match=r"gave NaN or infinity at turn \d, in 'out'"):
+        chip.read(x)
