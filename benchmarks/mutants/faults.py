@@ -22,8 +22,8 @@ ROOMS = (
 
 #: Patterns of source lines, by why a fault there is none of the kind that tests are for.
 NO_FAULT = {
-    r"\b(PIECE|WORTHWHILE|DRIVEN|MEMO_LIMIT|FETCH|ALWAYS_ONE_THREAD|ROWS)\b": "decides when work is cut or kept",
-    r"\b(column_cuts|cut)\(": "where work is cut for threads: speed alone; that cuts change no bit has its own tests",
+    r"\b(CHUNK|WORTHWHILE|DRIVEN|MEMO_LIMIT|FETCH|AHEAD|EDGE|ALWAYS_ONE_THREAD|ROWS)\b": "decides when work is cut or kept",
+    r"\b(column_cuts|chunks)\(": "where work is cut for threads: speed alone; that cuts change no bit has its own tests",
     r"np\.zeros\(1[,)]": "a counter kept in an array: with a second entry, which nobody reads, it counts the same",
     r"Philox\(": "the seed of draws that nobody uses: a rule that is asked whether it would serve, a curve without chance",
     r"\btimes (>|==) 1\b": "whether what stands for all samples is repeated: once is itself",
