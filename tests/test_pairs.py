@@ -9,7 +9,7 @@ from mortalsim.checks import DesignError
 from mortalsim.chips import SimulatedChip, load_design, oracle
 from mortalsim.devices.linear import Linear
 from mortalsim.devices.pairs import PAIRS
-from mortalsim.hardware import Delta, Outer, Program
+from mortalsim.hardware import Delta, Outer, Program, Replay, WeightNudge
 
 F = np.float32
 
@@ -140,11 +140,55 @@ def test_an_array_may_have_pairs_of_its_own():
     assert np.median(resting) < 3e-6 < np.median(oracle.conductances(chip)[1].min(axis=0))
 
 
-def test_a_one_sided_pair_at_rest_costs_less_and_is_quieter_to_read():
-    """At the low end devices conduct little: energy is that of two devices at rest, proportional noise as well."""
+def test_the_data_sheet_of_one_sided_pairs_counts_with_devices_half_way_to_where_they_are_refreshed():
+    """At a place of 0.375 of 1 to 25 uS a device conducts 10 uS; two-sided ones rest at 13."""
     one, two = (chip_of(pair, read_noise_relative=0.05, g_min=1e-6).design.technology for pair in ("one_sided", "two_sided"))
-    assert one.pair_joules == pytest.approx(two.pair_joules / 13)
-    assert one.nominal_variance == pytest.approx(two.nominal_variance / 169)
+    assert one.pair_joules / two.pair_joules == pytest.approx(10 / 13)
+    assert one.nominal_variance / two.nominal_variance == pytest.approx((10 / 13) ** 2)
+    assert chip_of("one_sided", read_noise_relative=0.05).datasheet.populations["out"].read_noise > 0
+
+
+def test_continuous_one_sided_devices_that_are_asked_for_nothing_go_on_ageing():
+    chip = chip_of("one_sided", pulses=0, drift=0.1, drift_t0=1.0, g_min=1e-6)
+    chip.wait(1e4)
+    before = chip.arrays[0].crossbar.conducted(chip.clock.moment)
+    chip.write(Delta(0, np.full((7, 4), 0.1, F)))
+    crossbar = chip.arrays[0].crossbar
+    np.testing.assert_array_equal(crossbar.conducted(chip.clock.moment)[1], before[1])
+    assert (crossbar.fields()["written"][1] == 0).all() and (crossbar.fields()["written"][0] == 1e4).all()
+
+
+def test_upkeep_is_paid_for_whatever_the_request():
+    """A look at the pairs is a read of all rows, also after a replay that changes nothing."""
+    costs = []
+    for request in (Delta(0, np.zeros((7, 4), F)), Replay(WeightNudge(1, 0.1), 0.0)):
+        chip = chip_of({"kind": "one_sided", "every": 1})
+        chip.write(request)
+        costs.append((chip.meter.seconds, chip.meter.joules))
+    assert costs[0] == costs[1] and costs[0][0] == pytest.approx(7 * chip.design.costs.read_seconds, rel=1e-6)
+
+
+def test_full_one_sided_pairs_are_programmed_all_the_same():
+    chip = chip_of({"kind": "one_sided", "every": 1000})
+    jiggle(chip, 60)
+    target = np.full((7, 4), 0.5, F)
+    chip.write(Program(0, target))
+    np.testing.assert_allclose(oracle.weights(chip)[0], target, atol=0.51 * chip.datasheet.arrays[0].weight_step)
+
+
+def test_noise_that_is_a_number_at_the_ends_alone_lets_pairs_be_looked_at():
+    """A device beyond its nominal range is read as noisily as one at its end, by upkeep as by reads."""
+
+    class Hill(Linear):
+        def noise(self, u):
+            return 1e-7 * np.sqrt(u * (1 - u))
+
+    design = load_design("ideal").revised(
+        sizes=(6, 4), device=Hill(pulses=200, bound_dtod=0.2), pair={"kind": "one_sided", "every": 1}
+    )
+    chip = SimulatedChip(design, 3)
+    jiggle(chip, 20)
+    assert np.isfinite(oracle.weights(chip)[0]).all()
 
 
 def test_thresholds_that_contradict_each_other_are_refused():

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from mortalsim.checks import FloatArray
+from mortalsim.checks import DesignError, FloatArray, all_finite
 from mortalsim.chips.fabrication import fabricate_devices, own_parameters
 from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.upkeep import Workbench
 from mortalsim.chips.wear import Wear
+from mortalsim.chips.write_cost import WriteCost
 from mortalsim.devices.base import DRIFT_TOLERANCE, Device, Fields, Moment
 from mortalsim.kernels import (
     Asked,
@@ -45,6 +45,9 @@ TIME_RESOLUTION = 1e-5
 #: The first attempt of upkeep's draws: a request that verifies makes no more attempts than half of this.
 UPKEEP = 8192
 
+#: The first attempt of what is done before a pair is programmed.
+PREPARING = 4096
+
 #: A change of weights, row by row: called with the first row and the one after the last, returns float32 (rows, n_out),
 #: which its caller may use until the same thread's next call.
 Rows: TypeAlias = Callable[[int, int], FloatArray]
@@ -55,34 +58,6 @@ _NEVER_AGED = np.zeros((0, 0, 1, 2), np.float32)
 def rows_of(matrix: FloatArray) -> Rows:
     """Return the rows of a matrix that is there already."""
     return lambda first, last: matrix[first:last]
-
-
-@dataclass(frozen=True)
-class WriteCost:
-    """What one write request took.
-
-    Parameters
-    ----------
-    pulses
-        Sent in all.
-    parallel, by_row
-        Pulse slots, each as long as one pulse of the device, if rows are written together, or one after the other.
-    verified
-        Times that all rows were read, one after the other, to verify.
-    """
-
-    pulses: int = 0
-    parallel: int = 0
-    by_row: int = 0
-    verified: int = 0
-
-    def __add__(self, other: WriteCost) -> WriteCost:
-        return WriteCost(
-            self.pulses + other.pulses,
-            self.parallel + other.parallel,
-            self.by_row + other.by_row,
-            self.verified + other.verified,
-        )
 
 
 class Crossbar:
@@ -134,6 +109,7 @@ class Crossbar:
         self._shares, self._needs_upkeep = self.technology.pair.shares, self.technology.pair.needs_upkeep
         self._unit, self._steps_per_weight = self.technology.unit, self.technology.steps_per_weight
         self._own_ageing, self._continuous = self.device.ages_by_itself, not self.device.pulses
+        self._own_noise = self.device.noise_depends_on_moment
         self._limit, self._t0 = self.device.max_pulses, self.device.drift_t0
         self._row_pulses = np.zeros(rows, np.int64)
         self._sent = Sent(self._row_pulses, self.wear.sent)
@@ -150,8 +126,8 @@ class Crossbar:
 
     @property
     def ages(self) -> bool:
-        """Whether effective weights change by themselves at one temperature."""
-        return self._patience is None or self._patience < math.inf
+        """Whether effective weights or their noise change by themselves at one temperature."""
+        return self._patience is None or self._patience < math.inf or self._own_noise
 
     def compute_weights(self, moment: Moment) -> None:
         """Compute effective weights and variances anew from the physical state at ``moment``."""
@@ -165,9 +141,16 @@ class Crossbar:
 
         map_chunks(chunk, self._rows)
 
+    @property
+    def wired(self) -> np.ndarray:
+        """Which pairs requests reach, truth values (rows, n_out)."""
+        return np.ones(self.shape, bool) if self._unwired is None else ~self._unwired
+
     def keep_up(self, now: float, temperature: float) -> None:
         """Compute effective weights anew if time or temperature have changed them."""
         then = self.computed_at
+        if self._own_noise and self._set_noise(Moment(now, temperature)):
+            return self.compute_weights(Moment(now, temperature))
         # What most technologies do by default, without a record made: this stands in the way of every read.
         if self._patience is not None:
             if temperature == then.temperature and abs(now - then.now) <= self._patience:
@@ -219,11 +202,11 @@ class Crossbar:
         return self._maintained(cost, moment, draw)
 
     def program(self, target: FloatArray, moment: Moment, draw: Draw) -> WriteCost:
-        """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until within half a step.
+        """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until no pulse brings them nearer.
 
-        Beyond the weight range the target is the range's end: a pair holds no more. Verification reads what the device
-        conducts, so it also corrects its static error, its step and its asymmetry; what stays is read noise, stuck devices
-        and bounds too narrow for the target.
+        Pairs that cannot go back by pulses are reset first. Beyond the weight range the target is the range's end: a pair
+        holds no more. Verification reads what the device conducts, so it also corrects its static error, its step and its
+        asymmetry; what stays is read noise, stuck devices and bounds too narrow for the target.
 
         Parameters
         ----------
@@ -232,15 +215,19 @@ class Crossbar:
         moment, draw
             As in `change`.
         """
-        return self._maintained(self.approach(target, moment, draw), moment, draw)
+        if not self._needs_upkeep:
+            self.writes += 1
+            return self.approach(target, moment, draw)
+        bench = Workbench(self, moment, draw._replace(attempt=PREPARING))
+        cost = WriteCost.of(self.technology.pair.prepare(bench))
+        return self._maintained(cost + self.approach(target, moment, draw), moment, draw)
 
     def approach(self, target: FloatArray, moment: Moment, draw: Draw, pairs: np.ndarray | None = None) -> WriteCost:
         """Do `program` without upkeep, for the ``pairs`` (rows, n_out) alone if given; ``draw`` is the first attempt's."""
         cost = WriteCost()
         target = np.clip(target, -self.technology.weight_range, self.technology.weight_range)
-        # A pulse on each device of a two-sided pair changes the weight by two steps; nearer than half of that there is
-        # nothing.
-        tolerance = self.technology.weight_step
+        # Half of the smallest change: one pulse on one device, or on both where both share a change.
+        tolerance = self.technology.weight_step / (2 * float(abs(self._shares).max()))
         # Twice the pulses from end to end, an assumption: a device that answers worse than half waits for the next round.
         limit = math.ceil(2 * self.device.pulses)
         for attempt in range(self.device.verify_steps):
@@ -255,18 +242,35 @@ class Crossbar:
             cost += self._send(rows_of(error.astype(np.float32)), moment, own, 1.0, limit)
         return cost
 
-    def fields(self) -> Fields:
-        """Return the devices' parameters and state by name, (2, rows, n_out) each, for a technology's own laws."""
+    def fields(self, now: float = math.inf) -> Fields:
+        """Return the devices' parameters and state by name, (2, rows, n_out) each, for a technology's own laws.
+
+        No device was written after ``now``, as one of a shared clock that has gone back would seem to be.
+        """
         kept = {"low": LOW, "high": HIGH, "up": UP, "down": DOWN, "error": ERROR}
         kept |= {"nu": NU} if self.device.drifts else {}
         values: dict[str, FloatArray] = {name: self.devices.values(parameter) for name, parameter in kept.items()}
         if self._timed:
-            values["written"] = self.epoch + self.devices.levels(WRITTEN).astype(np.float64)
+            values["written"] = np.minimum(self.epoch + self.devices.levels(WRITTEN).astype(np.float64), now)
         return values | self._own | self.wear.arrays()
 
     def conducted(self, moment: Moment) -> FloatArray:
-        """Return what devices conduct at ``moment``, siemens, float64 (2, rows, n_out), without their static error."""
-        return np.asarray(self.device.aged(self.devices.levels(G).astype(np.float64), self.fields(), moment))
+        """Return what devices conduct at ``moment``, siemens, float64 (2, rows, n_out), without their static error.
+
+        Raises
+        ------
+        DesignError
+            The technology's law of ageing gives another shape, or something that is not finite.
+        """
+        g = self.devices.levels(G).astype(np.float64)
+        aged = np.asarray(self.device.aged(g, self.fields(moment.now), moment), np.float64)
+        if aged.shape != g.shape or not all_finite(aged):
+            found = f"shape {aged.shape}" if aged.shape != g.shape else "NaN or infinity"
+            raise DesignError(
+                f"{type(self.device).__name__}.aged: expected finite siemens of shape (2, rows, n_out) = {g.shape}, found "
+                f"{found} at {moment.now:g} s and {moment.temperature:g} K. Return what each device conducts then."
+            )
+        return aged
 
     def _send(self, rows: Rows, moment: Moment, draw: Draw, scale: float, limit: int) -> WriteCost:
         """Send the pulses that changes ask for, or change continuous devices exactly."""
@@ -285,7 +289,7 @@ class Crossbar:
 
         map_chunks(chunk, self._rows)
         if self.wear.count():
-            self.wear.bury(self.device.dead(self.fields()))
+            self.wear.bury(np.asarray(self.device.dead(self.fields())))
         return WriteCost(sum(pulses), int(self._row_pulses.max()), int(self._row_pulses.sum()))
 
     def _maintained(self, cost: WriteCost, moment: Moment, draw: Draw) -> WriteCost:
@@ -294,8 +298,7 @@ class Crossbar:
         if not self._needs_upkeep:
             return cost
         bench = Workbench(self, moment, draw._replace(attempt=UPKEEP))
-        done = self.technology.pair.maintain(bench, self.device, self._unit)
-        return cost + WriteCost(done.pulses, done.by_row, done.by_row, done.verified)
+        return cost + WriteCost.of(self.technology.pair.maintain(bench, self.device, self._unit))
 
     def _present(self, moment: Moment) -> Present:
         """Return when devices are looked at, and what they conduct then if they age by a law of their own."""
@@ -314,14 +317,17 @@ class Crossbar:
             written[...] = written.astype(np.float64) + (self.epoch - now)
             self.epoch = now
 
-    def _set_noise(self, moment: Moment) -> None:
-        """Work out the law of the read noise anew where it may have changed, and make room for its variances."""
-        if self.device.noise_depends_on_moment:
+    def _set_noise(self, moment: Moment) -> bool:
+        """Take the law of the read noise at ``moment`` and make room for variances; return whether these have changed."""
+        before = self._noise
+        if self._own_noise:
             self.line_variance, self._noise = self.technology.read_noise(moment)
-        varies = self._noise.relative > 0 or self._noise.table.size > 0
+        # Where the law depends on the moment there is always room: a snapshot has the same shape at every temperature.
+        varies = self._noise.relative > 0 or self._noise.table.size > 0 or self._own_noise
         if varies != (self.variance.size > 0):
             self.variance = np.empty(self.shape if varies else (0, 0), np.float32)
         self._effective = Effective(self.weights, self.variance, self._unit, self._noise)
+        return before.relative != self._noise.relative or not np.array_equal(before.table, self._noise.table)
 
     def _read_error(self, draw: Draw) -> FloatArray:
         constant = self.line_variance
@@ -346,14 +352,13 @@ class Crossbar:
     def _change_exactly(self, rows: Rows, scale: float, moment: Moment) -> None:
         # Continuous devices: each of the pair takes its share of the change, up to its own bounds.
         change = self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self._unit)
-        g, moves = self.devices.levels(G), ~self.devices.stuck() & (change != 0)
+        shares = np.stack(self.technology.pair.share(change))
+        g, moves = self.devices.levels(G), ~self.devices.stuck() & (shares != 0)
         # Ageing starts anew in the devices that move, from where it has taken them; the others go on ageing.
         start: FloatArray = g
         if self._timed:
             start = self.conducted(moment)
-        after = np.clip(
-            start + np.stack(self.technology.pair.share(change)), self.devices.values(LOW), self.devices.values(HIGH)
-        )
+        after = np.clip(start + shares, self.devices.values(LOW), self.devices.values(HIGH))
         if self._timed:
             self._move_epoch(moment.now)
             self.devices.levels(WRITTEN)[moves] = moment.now - self.epoch

@@ -12,6 +12,9 @@ from mortalsim.devices import Device
 from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, Devices, G
 from mortalsim.streams import Streams
 
+#: Names of what a technology's laws are given besides its own parameters.
+TAKEN = frozenset({"low", "high", "up", "down", "error", "nu", "written", "taken", "dead"})
+
 
 def initial_weights(parts: ArrayParts, rng: np.random.Generator) -> FloatArray:
     """Return the weights that fabrication happens to leave, (rows, n_out), zero mean: spread / sqrt(lines to the neuron)."""
@@ -54,10 +57,12 @@ def own_parameters(device: Device, shape: tuple[int, int, int], streams: Streams
     Raises
     ------
     DesignError
-        One is of another shape, or not finite.
+        One is of another shape, or not finite, or bears the name of what every device has.
     """
     normal, own = normals_of(streams.child("own"), shape), {}
     for name, values in device.parameters(normal).items():
+        if name in TAKEN:
+            raise DesignError(f"{type(device).__name__}.parameters: {name!r} is what every device has. Choose another name.")
         values = np.asarray(values, np.float32)
         if values.shape != shape or not all_finite(values):
             raise DesignError(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mortalsim.checks import check_between
 from mortalsim.devices.base import Moment
 
-#: Seconds that a clock may be told to pass: three million years, beyond which rounding loses a hundredth of a second.
+#: Seconds that a clock may be told to pass: three million years, beyond which rounding loses a hundredth of a second. From
+#: 1e10 s on it loses reads of a microsecond.
 LONGEST = 1e14
 
 #: Kelvin beyond which nothing of a chip is left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
@@ -21,12 +22,12 @@ from mortalsim.checks import (
 )
 from mortalsim.chips import snapshot
 from mortalsim.chips.array import Array
-from mortalsim.chips.crossbar import WriteCost
 from mortalsim.chips.design import Design
 from mortalsim.chips.meter import Clock, Meter
 from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.population import Population
 from mortalsim.chips.reading import Reading, lines_of
+from mortalsim.chips.write_cost import WriteCost
 from mortalsim.chips.writing import change_of, replayed, target_of
 from mortalsim.hardware import (
     NUDGE_PORTS,
@@ -165,6 +166,10 @@ class SimulatedChip:
                 array.crossbar.keep_up(now, temperature)
             self._temperature = temperature
 
+    def forget_temperature(self) -> None:
+        """Have every array look at its temperature at the next read: it may have been restored to another one."""
+        self._temperature = math.nan
+
     def _check_answer(self, reading: Reading) -> None:
         """Stop where NaN or infinity has come out; what is wrong elsewhere reaches one of these populations."""
         for name in self._ends:
@@ -224,6 +229,7 @@ class SimulatedChip:
             slowest = max(slowest, cost.parallel * spec.seconds_per_pulse)
             self.meter.pulses += cost.pulses
             self._spend(0.0, cost.pulses * spec.joules_per_pulse)
+            self._verify_account(self.arrays[place], cost)
         self._spend(slowest, 0.0)
 
     def wait(self, seconds: float) -> None:
@@ -254,6 +260,9 @@ class SimulatedChip:
         spec = array.parts.spec
         self.meter.pulses += cost.pulses
         self._spend(slots * spec.seconds_per_pulse, cost.pulses * spec.joules_per_pulse)
+        self._verify_account(array, cost)
+
+    def _verify_account(self, array: Array, cost: WriteCost) -> None:
         if not cost.verified:
             return
         # A round of verifying reads row after row: each drives its own devices once and converts the columns that feed.

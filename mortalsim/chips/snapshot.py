@@ -38,6 +38,7 @@ def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
         own = array.crossbar.arrays()
         array.crossbar.take({name: np.asarray(state[f"{name}.{array.place}"]) for name in own})
     chip.clock.now, chip.clock.temperature = float(state["clock"][0]), float(state["temperature"][0])
+    chip.forget_temperature()
     kinds = {name: type(value) for name, value in asdict(chip.meter).items()}
     chip.meter = Meter(**{name: kind(state[f"meter.{name}"][0]) for name, kind in kinds.items()})
     chip._turn = int(state["turn"][0])
@@ -88,5 +89,5 @@ def _check_entry(name: str, array: np.ndarray, state: Mapping[str, np.ndarray]) 
         raise RangeError(
             f"state: expected finite numbers, found NaN or infinity in {name}. Restore a snapshot made before they came up."
         )
-    if name.startswith(("meter.", "clock", "temperature", "turn")) and found[0] < 0:
+    if name.startswith(("meter.", "clock", "temperature", "turn", "computed_at", "epoch")) and found.min() < 0:
         raise RangeError(f"state: expected {name} of at least 0, found {found[0]}. Restore a snapshot that nobody changed.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mortalsim.checks import DesignError
+from mortalsim.checks import DesignError, FloatArray
 from mortalsim.devices import Device
 from mortalsim.devices.base import KNOTS, Moment
 from mortalsim.devices.pairs import Pair
@@ -63,6 +63,23 @@ class Technology:
         """Conductance of both devices at a weight of 0, siemens."""
         return self.pair.rest(self.device)
 
+    @property
+    def typical(self) -> float:
+        """Conductance of a device in use, siemens."""
+        return self.pair.typical(self.device)
+
+    def _sd(self, u: FloatArray, moment: Moment) -> FloatArray:
+        """Return the read noise at places ``u``, siemens, one number for all counting as each; refuse what is no noise."""
+        name, sd = type(self.device).__name__, np.asarray(self.device.noise_at(u, moment), np.float64)
+        if sd.shape not in ((), u.shape):
+            raise DesignError(f"{name}.noise: expected an array like u, shape {u.shape}, found {sd.shape}.")
+        if not (np.isfinite(sd).all() and sd.min() >= 0):
+            raise DesignError(
+                f"{name}.noise: expected finite standard deviations of at least 0 siemens for u from 0 to 1, found "
+                f"{sd.min():g} to {sd.max():g}. Return the size of the noise at every place."
+            )
+        return np.broadcast_to(sd, u.shape)
+
     def read_noise(self, moment: Moment) -> tuple[float, ReadNoise]:
         """Return the read noise at ``moment``, in units of weight: its constant part, and what depends on conductance.
 
@@ -83,12 +100,7 @@ class Technology:
         """
         device, unit = self.device, self.unit
         u = np.linspace(0, 1, KNOTS)
-        sd = np.asarray(device.noise_at(u, moment), np.float64) * np.ones(KNOTS)
-        if not (np.isfinite(sd).all() and sd.min() >= 0):
-            raise DesignError(
-                f"{type(device).__name__}.noise: expected finite standard deviations of at least 0 siemens for u from 0 "
-                f"to 1, found {sd.min():g} to {sd.max():g}. Return the size of the noise at every place."
-            )
+        sd = self._sd(u, moment)
         g, variance = device.g_min + (device.g_max - device.g_min) * u, sd**2
         relative = max(float(variance[-1] - variance[0]), 0.0) / (g[-1] ** 2 - g[0] ** 2)
         constant = float(variance[-1]) - relative * float(g[-1]) ** 2
@@ -101,12 +113,12 @@ class Technology:
 
     @property
     def nominal_variance(self) -> float:
-        """Variance at a neuron's input for each squared unit of input, both devices of a pair at rest."""
+        """Variance at a neuron's input for each squared unit of input, both devices of a pair at a typical conductance."""
         device = self.device
-        place = np.array([(self.rest - device.g_min) / (device.g_max - device.g_min)])
-        return 2 * (float(device.noise_at(place, Moment())[0]) / self.unit) ** 2
+        place = np.array([(self.typical - device.g_min) / (device.g_max - device.g_min)])
+        return 2 * (float(self._sd(place, Moment())[0]) / self.unit) ** 2
 
     @property
     def pair_joules(self) -> float:
-        """Energy of one pair during a read: at a mean squared input of 1 it carries about its conductance at rest."""
-        return 2 * self.rest * self.device.read_volts**2 * self.read_seconds
+        """Energy of one pair during a read: at a mean squared input of 1 it carries about its typical conductance."""
+        return 2 * self.typical * self.device.read_volts**2 * self.read_seconds

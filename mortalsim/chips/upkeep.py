@@ -14,7 +14,7 @@ from mortalsim.kernels import Draw
 from mortalsim.kernels.devices import ERROR, LOW, WRITTEN, G
 
 if TYPE_CHECKING:
-    from mortalsim.chips.crossbar import Crossbar, WriteCost
+    from mortalsim.chips.crossbar import Crossbar
 
 
 class Workbench:
@@ -42,13 +42,16 @@ class Workbench:
         """Return conductances as a verifying read finds them, read noise included, siemens, (2, rows, n_out)."""
         crossbar, device = self._crossbar, self._crossbar.device
         g = crossbar.conducted(self._moment) * (1 + crossbar.devices.values(ERROR).astype(np.float64))
-        place = (g - device.g_min) / (device.g_max - device.g_min)
+        place = np.clip(
+            (g - device.g_min) / (device.g_max - device.g_min), 0, 1
+        )  # as a read's table is held beyond its ends
         normals = np.stack([crossbar.normals(self._next(1)) for _ in range(2)])
         return np.asarray(g + device.noise_at(place, self._moment) * normals)
 
-    def reset(self, pairs: npt.NDArray[np.bool_]) -> Upkeep:
-        """Bring both devices of these pairs, (rows, n_out), to their lowest conductance by one strong pulse each."""
+    def reset(self, pairs: npt.NDArray[np.bool_] | None = None) -> Upkeep:
+        """Bring both devices of these pairs, (rows, n_out), or of all, to their bottom by one strong pulse each."""
         crossbar = self._crossbar
+        pairs = crossbar.wired if pairs is None else pairs & crossbar.wired
         devices, both = crossbar.devices, np.stack([pairs, pairs])
         moves = both & ~devices.stuck()
         if "written" in crossbar.device.state:
@@ -59,10 +62,10 @@ class Workbench:
         return Upkeep(int(both.sum()), int(pairs.any(axis=1).sum()))
 
     def program(self, target: FloatArray, pairs: npt.NDArray[np.bool_]) -> Upkeep:
-        """Write and verify until these pairs' weights are within half a step of ``target`` (rows, n_out)."""
+        """Write and verify until no pulse brings these pairs' weights nearer to ``target`` (rows, n_out)."""
         crossbar = self._crossbar
         draw = self._next(crossbar.device.verify_steps)
-        cost: WriteCost = crossbar.approach(target, self._moment, draw, pairs)
+        cost = crossbar.approach(target, self._moment, draw, pairs)
         return Upkeep(cost.pulses, cost.by_row, cost.verified)
 
     def _next(self, attempts: int) -> Draw:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mortalsim.checks import DesignError
 from mortalsim.kernels.devices import DOWN, UP, Devices
 
 
@@ -50,7 +51,19 @@ class Wear:
             self._kept["taken"][where] += pulses
 
     def bury(self, dead: npt.NDArray[np.bool_]) -> None:
-        """Let these devices (2, rows, n_out) move no more; the dead stay dead."""
+        """Let these devices (2, rows, n_out) move no more; the dead stay dead.
+
+        Raises
+        ------
+        DesignError
+            These are no truth values, one a device.
+        """
+        wanted = self._kept["dead"].shape
+        if dead.shape != wanted or dead.dtype != bool:
+            raise DesignError(
+                f"dead: expected truth values of shape (2, rows, n_out) = {wanted}, found {dead.dtype} of {dead.shape}. "
+                "Return a comparison, such as parameters['taken'] >= 1e6."
+            )
         self._kept["dead"][dead] = 1
         self.stick()
 

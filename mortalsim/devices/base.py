@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mortalsim.checks import FloatArray, check_name
+from mortalsim.checks import DesignError, FloatArray, check_name
 
 #: Knots of what is tabulated over u = 0 .. 1: pulse responses and read noise.
 KNOTS = 257
@@ -65,7 +65,7 @@ class Device(BaseModel, ABC):
     g_min: float = Field(1e-6, ge=0, description="lowest nominal conductance, siemens")
     g_max: float = Field(25e-6, gt=0, description="highest nominal conductance, siemens")
     pulses: float = Field(
-        1000,
+        1000.0,
         ge=0,
         description="mid-range steps that span g_min to g_max, the mean of up and down; may be a fraction; 0: continuous",
     )
@@ -81,7 +81,7 @@ class Device(BaseModel, ABC):
     read_noise_relative: float = Field(0.0, ge=0, description="read noise proportional to conductance, fresh each read")
     drift: float = Field(0.0, ge=0, description="mean drift exponent nu in G(t) = G (1 + t/t0)^-nu, t since the last write")
     drift_dtod: float = Field(0.0, ge=0, description="spread of the drift exponent, device to device, absolute")
-    drift_t0: float = Field(20.0, gt=0, description="drift time constant t0, seconds")
+    drift_t0: float = Field(20.0, ge=1e-12, description="drift time constant t0, seconds")
     endurance: float = Field(
         0.0, ge=0, description="pulses after which a median device moves no more; 0: it never wears out"
     )
@@ -105,6 +105,8 @@ class Device(BaseModel, ABC):
     def _check_state(self) -> Device:
         for name in self.keeps:
             check_name("keeps", name, STATE)
+        if "dead" in self.keeps and type(self).dead is Device.dead and not self.endurance:
+            raise ValueError("keeps: 'dead' needs a method `dead` that says which devices are, or an endurance")
         if self.endurance and not self.pulses:
             raise ValueError("endurance: counts pulses, which a continuous device (pulses = 0) does not take; leave it at 0")
         return self
@@ -114,11 +116,12 @@ class Device(BaseModel, ABC):
         if self.g_min >= self.g_max:
             raise ValueError(f"g_min must be below g_max, found {self.g_min:g} and {self.g_max:g} siemens")
         least = LEAST_STEP * float(np.spacing(np.float32(self.g_max)))
-        if self.pulses and self.step < least:
+        span = (self.g_max - self.g_min) * (1 - abs(self.asymmetry))  # of the smaller of the steps up and down
+        if self.pulses * least > span:
             raise ValueError(
-                f"pulses: expected at most {(self.g_max - self.g_min) / least:.3g}, so that a step is at least {LEAST_STEP} "
-                f"times what a conductance of {self.g_max:g} S can differ by as it is stored, found {self.pulses:g}; "
-                "write 0 for a continuous device"
+                f"pulses: expected at most {span / least:.3g}, so that a step is at least {LEAST_STEP} times what a "
+                f"conductance of {self.g_max:g} S can differ by as it is stored, found {self.pulses:g}; write 0 for a "
+                "continuous device"
             )
         return self
 
@@ -139,7 +142,7 @@ class Device(BaseModel, ABC):
         return np.asarray(np.hypot(self.read_noise, self.read_noise_relative * g))
 
     def noise_at(self, u: FloatArray, moment: Moment) -> FloatArray:
-        """Return `noise` where it depends on time or temperature; the default does not."""
+        """Return `noise` where it depends on time or temperature; the default does not. It is asked before every read."""
         return self.noise(u)
 
     def aged(self, g: FloatArray, parameters: Fields, moment: Moment) -> FloatArray:
@@ -238,9 +241,20 @@ class Device(BaseModel, ABC):
         """Return the pulse responses at equally spaced places from u = 0 to 1, float32 (2, K), up and down.
 
         `KNOTS` places, but only the two ends where straight lines between them are the law.
+
+        Raises
+        ------
+        DesignError
+            A law gives another shape than it was given, or something that is not finite.
         """
         u = np.linspace(0, 1, KNOTS)
         up, down = np.asarray(self.up(u)), np.asarray(self.down(u))
+        for name, law in (("up", up), ("down", down)):
+            if law.shape != u.shape or not np.isfinite(law).all():
+                raise DesignError(
+                    f"{type(self).__name__}.{name}: expected finite steps of the shape of u, ({KNOTS},), found shape "
+                    f"{law.shape}, {np.min(law):g} to {np.max(law):g}. Return the size of a step at every place."
+                )
         straight = all(np.allclose(law, law[0] + (law[-1] - law[0]) * u, rtol=0, atol=1e-12) for law in (up, down))
         places = [0, -1] if straight else slice(None)
         return np.ascontiguousarray(np.stack([up[places], down[places]]), np.float32)

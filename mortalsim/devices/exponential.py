@@ -23,7 +23,7 @@ class Exponential(Device):
         "fit to resistive RAM: Gong et al., Nature Communications 2018; voltages and times are assumptions"
     )
 
-    pulses: int = Field(1702, ge=0, description="steps D that span g_min to g_max; 0: continuous, no pulses")
+    pulses: float = Field(1702.0, ge=0, description="steps D that span g_min to g_max; 0: continuous, no pulses")
     asymmetry: float = Field(0.149, gt=-1, lt=1, description="(up - down) / (up + down) of the fit's dw_min")
     a_up: float = Field(-1.18445, description="A_up")
     a_down: float = Field(-0.081404, description="A_down")

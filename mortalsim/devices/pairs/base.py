@@ -43,12 +43,12 @@ class Maintained(Protocol):
         """Return conductances as a verifying read finds them, read noise included, siemens, (2, rows, n_out)."""
         ...
 
-    def reset(self, pairs: npt.NDArray[np.bool_]) -> Upkeep:
-        """Bring both devices of these pairs, (rows, n_out), to their lowest conductance by one strong pulse each."""
+    def reset(self, pairs: npt.NDArray[np.bool_] | None = None) -> Upkeep:
+        """Bring both devices of these pairs, (rows, n_out), or of all, to their bottom by one strong pulse each."""
         ...
 
     def program(self, target: FloatArray, pairs: npt.NDArray[np.bool_]) -> Upkeep:
-        """Write and verify until these pairs' weights are within half a step of ``target`` (rows, n_out)."""
+        """Write and verify until no pulse brings these pairs' weights nearer to ``target`` (rows, n_out)."""
         ...
 
 
@@ -67,6 +67,14 @@ class Pair(BaseModel, ABC):
     @abstractmethod
     def rest(self, device: Device) -> float:
         """Return the conductance of both devices at a weight of 0, siemens."""
+
+    def typical(self, device: Device) -> float:
+        """Return the conductance of a device in use, siemens, which the data sheet counts with; the default: at rest."""
+        return self.rest(device)
+
+    def prepare(self, array: Maintained) -> Upkeep:
+        """Make an array ready to be programmed; the default does nothing. Asked of pairs alone that have upkeep."""
+        return Upkeep()
 
     def maintain(self, array: Maintained, device: Device, unit: float) -> Upkeep:
         """Do upkeep after a write request; the default does none.

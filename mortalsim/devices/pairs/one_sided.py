@@ -13,9 +13,11 @@ from mortalsim.devices.pairs.base import Maintained, Pair, Upkeep
 class OneSided(Pair):
     """A rising weight moves G+ up, a falling one G- (phase-change memory: Burr et al. 2015; Rasch et al. 2021).
 
-    Pulses up alone fill both devices in time. After a write request, a pair is refreshed whose higher device has come above
-    ``upper`` and whose lower one above ``lower``, places in the nominal range: its weight is read, both devices are reset to
-    their lowest conductance, and the weight is written anew with verification. A look at the pairs costs a read of all rows.
+    Pulses up alone fill both devices in time. After every so many write requests, pairs are refreshed whose higher device
+    has come above ``upper`` and whose lower one above ``lower``, places in the nominal range. The weight of such a pair is
+    read, both devices are reset to their lowest conductance, and the weight is written anew with verification. A look at the
+    pairs costs a read of all rows. A `Program` request resets all pairs before it writes them. Corrections of a verified
+    write only add up, so many rounds with noisy reads fill a pair.
     """
 
     upper: float = Field(0.75, gt=0, le=1, description="place of the higher device above which a pair is refreshed")
@@ -34,6 +36,13 @@ class OneSided(Pair):
 
     def rest(self, device: Device) -> float:
         return device.g_min
+
+    def typical(self, device: Device) -> float:
+        # Half-way to where pairs are refreshed, an assumption: devices fill up from one refresh to the next.
+        return device.g_min + self.upper / 2 * (device.g_max - device.g_min)
+
+    def prepare(self, array: Maintained) -> Upkeep:
+        return array.reset()
 
     def maintain(self, array: Maintained, device: Device, unit: float) -> Upkeep:
         if array.writes % self.every:
