@@ -177,3 +177,17 @@ def test_a_maker_may_stand_in_the_script_that_runs(tmp_path):
     command = [sys.executable, str(script)]
     done = subprocess.run(command, env=BESIDE, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "fake\n", done.stderr
+
+
+def test_a_script_without_a_guard_is_refused_and_starts_one_process_alone(tmp_path):
+    script, log = tmp_path / "a_script.py", tmp_path / "log"
+    script.write_text(
+        "import boards\nfrom mortalsim.boards import in_process\n\ndef make():\n    return boards.ideal()\n\n"
+        f"with open({str(log)!r}, 'a') as file:\n    file.write(__name__ + '\\n')\n"
+        "with open(file.name) as file:\n    assert len(file.readlines()) < 4\n"
+        "with in_process(make) as chip:\n    print(chip.datasheet.design)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], env=BESIDE, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "ChipFault: in_process was called while" in done.stderr and 'behind `if __name__ == "__main__":`' in done.stderr
+    assert log.read_text() == "__main__\na_script\n"

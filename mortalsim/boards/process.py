@@ -21,6 +21,9 @@ from mortalsim.checks import ChipFault, MortalsimError
 #: Seconds that a process is given to end by itself.
 GRACE: Final = 10.0
 
+#: Set in a process that was started to make a chip, until the chip is made.
+_making = threading.Event()
+
 
 def in_process(make: Maker, *arguments: Any, timeout: float | None = None, largest: int = LARGEST) -> RemoteChip:
     """Return a chip that is made in, and lives in, a process of its own; for Linux and macOS.
@@ -45,13 +48,19 @@ def in_process(make: Maker, *arguments: Any, timeout: float | None = None, large
     ShapeError
         The maker cannot be told to another process.
     ChipFault
-        The process ended before the chip was made. What the maker raises is raised here.
+        The process ended before the chip was made; or this process was itself started to make a chip and has not made it
+        yet, as happens to a script without ``if __name__ == "__main__":``. What the maker raises is raised here.
 
     Examples
     --------
     >>> with in_process("my_boards.py:board", 7) as chip:  # doctest: +SKIP
     ...     chip.read(x)
     """
+    if _making.is_set():  # it would start processes without end
+        raise ChipFault(
+            "in_process was called while a process that in_process started was still making its chip. A script that holds "
+            'the maker is imported there: put what the script does behind `if __name__ == "__main__":`.'
+        )
     name, told = described(make, arguments)
     if not hasattr(socket, "AF_UNIX") or os.name != "posix":
         raise ChipFault(
@@ -93,8 +102,10 @@ def serve_descriptor(descriptor: int, name: str, arguments: str, largest: int = 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(socket.socket(fileno=descriptor), "whoever started this process", largest=largest)
     threading.Thread(target=_follow, args=(descriptor,), daemon=True).start()
+    _making.set()
     try:
         chip = made(name, arguments)
+        _making.clear()
     except Exception as error:
         refuse(connection, error)
         if isinstance(error, MortalsimError):
