@@ -9,7 +9,9 @@ import threading
 
 import numpy as np
 import pytest
+from batches import SIZES
 from boards import ideal
+from fakes import IdealChip, make_datasheet
 from far import X
 from running import BESIDE
 
@@ -78,6 +80,38 @@ def test_a_client_that_talks_garbage_does_no_harm(garbage):
                 assert answer is None
         with connect(listener.port, listener.token) as there:
             assert there.read(X).output.shape == (3, 4)
+
+
+@pytest.mark.parametrize("text", ["x", "\N{GRINNING FACE}"])
+def test_an_error_that_is_too_long_for_the_client_is_cut_and_the_board_goes_on(text):
+    class Loud(IdealChip):
+        def read(self, x, nudge=None, want="taps"):
+            raise RangeError(f"loud {text * 5000}")
+
+    with listening(Loud(make_datasheet(SIZES)), 2) as listener:
+        for _ in range(2):
+            with connect(listener.port, listener.token, largest=4000, timeout=5) as there:
+                for _ in range(2):
+                    with pytest.raises(RangeError, match=f"^loud {text}{{100,}}$"):
+                        there.read(X)
+
+
+def test_whatever_goes_wrong_on_the_way_ends_that_connection_alone(monkeypatch, caplog):
+    def jammed(self, frame, within=None):
+        raise ZeroDivisionError("jammed")
+
+    send = Connection.send
+    with listening(ideal(), 2) as listener:
+        with connect(listener.port, listener.token, timeout=5) as there:
+            monkeypatch.setattr(
+                Connection, "send", lambda self, *a: (send if self is there._connection else jammed)(self, *a)
+            )
+            with pytest.raises(ChipFault, match="The chip's side raised ZeroDivisionError: jammed"):
+                there.read(X)
+        monkeypatch.undo()
+        with connect(listener.port, listener.token, timeout=5) as there:
+            assert there.read(X).output.shape == (3, 4)
+    assert "came to an error" in caplog.text
 
 
 def test_garbage_after_a_good_start_is_answered_by_an_error_and_ends_that_connection():

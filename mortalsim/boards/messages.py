@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mortalsim.boards.packing import Packer, Unpacker, unfit
 from mortalsim.boards.values import FLAG, NUMBER, SAMPLES, TEXT, Form, optional, record
-from mortalsim.boards.wire import Frame, Kind, WireFault
+from mortalsim.boards.wire import LARGEST, Frame, Kind, WireFault
 from mortalsim.checks import (
     ChipFault,
     DataError,
@@ -98,13 +98,18 @@ def read_answer(frame: Frame, member: str) -> Any:
     return _fields(Unpacker(frame.text, frame.body), {"answer": ANSWERS[member]})["answer"]
 
 
-def error(number: int, error: BaseException) -> Frame:
-    """Return an error as the answer to the question of this number; 0: to none."""
+def error(number: int, error: BaseException, largest: int = LARGEST) -> Frame:
+    """Return an error as the answer to the question of this number; 0: to none. Its text is cut to fit ``largest`` bytes."""
     known = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in ERRORS and _is_known(kind)), "ChipFault")
     message = str(error)
     if type(error).__name__ != known:
         message = f"The chip's side raised {type(error).__name__}: {message}"
-    return _framed(Kind.ERROR, number, {"class": (TEXT, known), "message": (TEXT, message[: 2**16])})
+    message = message[: 2**16]
+    while True:
+        frame = _framed(Kind.ERROR, number, {"class": (TEXT, known), "message": (TEXT, message)})
+        if frame.size <= largest or not message:
+            return frame
+        message = message[: len(message) // 2]  # a character takes 1 to 12 bytes
 
 
 def read_error(frame: Frame) -> Exception:
