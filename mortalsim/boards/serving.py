@@ -18,8 +18,8 @@ def serve(chip: Chip, connection: Connection, *, token: str = "") -> None:
     """Answer the questions that come over a connection until its other end closes it.
 
     What the chip raises is sent back, and so is the refusal of a question that cannot be; the text is cut to what the other
-    end takes. Bytes that are no message end the connection, after an error that says so. Anything else that goes wrong on the
-    way ends the connection too. The chip stays as it is and can be served over another connection.
+    end takes. Bytes that are no message end the connection, after an error that says so. Anything else that goes wrong on
+    the way ends the connection too. The chip stays as it is and can be served over another connection.
 
     Parameters
     ----------
