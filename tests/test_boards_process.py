@@ -17,6 +17,7 @@ from far import X
 from running import BESIDE
 
 from mortalsim.boards import in_process, process
+from mortalsim.boards.makers import made
 from mortalsim.checks import ChipFault, RangeError, ShapeError, UnknownName
 from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.learners import LEARNERS
@@ -105,11 +106,30 @@ def test_a_maker_is_told_by_its_name_with_its_arguments(tmp_path):
         ("boards:absent", (), UnknownName, "found no 'boards:absent'"),
         ("absent:ideal", (), UnknownName, "found no 'absent:ideal'"),
         ("absent.py:ideal", (), UnknownName, "found no 'absent.py:ideal'"),
+        (":ideal", (), UnknownName, "found no ':ideal' .no whole name of a module"),
+        (".boards:ideal", (), UnknownName, "found no '.boards:ideal' .no whole name of a module"),
+        ("boards:", (), UnknownName, "found no 'boards:'"),
+        ("far:X", (), ShapeError, "expected a function that returns a chip, found ndarray 'far:X'"),
+        (ideal, (1, 0.5, 3), ShapeError, r"arguments: expected those of boards:ideal\(seed=1, noise=0.0\), found"),
     ],
 )  # fmt: skip
 def test_a_chip_that_cannot_be_made_says_why(make, arguments, error, message, capfd):
     with pytest.raises(error, match=message):
         in_process(make, *arguments)
+
+
+@pytest.mark.parametrize("arguments", ["", "5", "null", '"ab"', "[[1], {}, 3]", "[1, {}]", "[[], []]", "[" * 100_000])
+def test_arguments_are_a_list_and_an_object_in_json(arguments):
+    with pytest.raises(ShapeError, match=r"^arguments: expected \[\[...\], {...}\] in JSON, found "):
+        made("boards:ideal", arguments)
+    assert made("boards:ideal", "[[5], {}]").datasheet.design == "fake"
+
+
+def test_numbers_that_cannot_be_are_refused_before_a_process_is_started(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    for settings in ({"largest": 1.5}, {"largest": 10}, {"timeout": 0}, {"timeout": "1"}):
+        with pytest.raises(RangeError, match=f"{next(iter(settings))}: expected"):
+            in_process(ideal, **settings)
 
 
 @linux

@@ -17,7 +17,7 @@ from running import BESIDE
 
 from mortalsim.boards import Connection, Listener, WireFault, connect, messages
 from mortalsim.boards.wire import HEADER, MAGIC
-from mortalsim.checks import ChipFault, OutputError, RangeError
+from mortalsim.checks import ChipFault, OutputError, RangeError, ShapeError
 from mortalsim.hardware import Program, Shrink
 
 
@@ -63,9 +63,20 @@ def test_only_this_machine_is_listened_to():
         HEADER.pack(MAGIC, 1, 1, 0, 0, 0, 2**40) + bytes(100_000),
         HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 0) + b"{}",
         HEADER.pack(MAGIC, 1, 2, 0, 1, 2, 0) + b"{}",
+        HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 2**16) + b"{}" + bytes(2**16),
         bytes(20_000_000),
     ],
-    ids=["http", "nothing", "cut header", "cut text", "oversized", "no hello", "question first", "zeros"],
+    ids=[
+        "http",
+        "nothing",
+        "cut header",
+        "cut text",
+        "oversized",
+        "no hello",
+        "question first",
+        "hello with arrays",
+        "zeros",
+    ],
 )
 def test_a_client_that_talks_garbage_does_no_harm(garbage):
     with listening(ideal(), 2, largest=2**20) as listener:
@@ -146,6 +157,45 @@ def test_whoever_does_not_know_the_token_is_not_answered():
         assert len(listener.token) > 20
     with listening(ideal(), 1, token="well known") as listener, connect(listener.port, "well known") as there:
         assert there.datasheet.design == "fake"
+
+
+def test_little_is_taken_before_the_token():
+    with listening(ideal(), 2) as listener:
+        with raw(listener) as stranger:
+            stranger.sendall(HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 2**16))  # and not one byte of it
+            with pytest.raises(WireFault, match="4096 bytes in all, found 2 and 65566"):
+                raise messages.read_error(Connection(stranger).receive(5))
+        with connect(listener.port, listener.token) as there:
+            assert there.read(np.resize(X, (500, 12))).output.shape == (500, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"token": 5}, ShapeError, "token: expected a text, found int"),
+        ({"token": b"secret"}, ShapeError, "token: expected a text, found bytes"),
+        ({"token": "\ud800"}, ShapeError, "token: expected a text of whole characters"),
+        ({"token": "x" * 5000}, RangeError, "token: expected a text of at most some 4096 bytes, found 50"),
+        ({"largest": 1.5}, RangeError, "largest: expected a whole number of at least 1024"),
+        ({"largest": 10}, RangeError, "largest: expected a number at least 1024"),
+        ({"patience": 0}, RangeError, "patience: expected a number between 0.001"),
+        ({"patience": None}, RangeError, "patience: expected a number, found NoneType"),
+        ({"port": "x"}, RangeError, "port: expected a whole number"),
+    ],
+    ids=str,
+)
+def test_a_listener_says_what_it_cannot_take(settings, error, message):
+    with pytest.raises(error, match=message):
+        Listener(**settings)
+
+
+def test_a_client_says_what_it_cannot_send():
+    with Listener() as listener:
+        for token, error in ((5, ShapeError), ("x" * 5000, RangeError)):
+            with pytest.raises(error, match="token: expected a text"):
+                connect(listener.port, token)
+        with pytest.raises(RangeError, match="largest: expected"):
+            connect(listener.port, "token", largest=10)
 
 
 def test_a_chip_that_serves_another_is_waited_for_in_vain():

@@ -15,8 +15,8 @@ from typing import Any, Final
 from mortalsim.boards.makers import Maker, described, made
 from mortalsim.boards.remote import RemoteChip
 from mortalsim.boards.serving import refuse, serve
-from mortalsim.boards.wire import LARGEST, Connection
-from mortalsim.checks import ChipFault, MortalsimError
+from mortalsim.boards.wire import LARGEST, SMALLEST, Connection, check_seconds
+from mortalsim.checks import ChipFault, MortalsimError, check_whole
 
 #: Seconds that a process is given to end by itself.
 GRACE: Final = 10.0
@@ -47,6 +47,8 @@ def in_process(make: Maker, *arguments: Any, timeout: float | None = None, large
     ------
     ShapeError
         The maker cannot be told to another process.
+    RangeError
+        A number is out of range.
     ChipFault
         The process ended before the chip was made; or this process was itself started to make a chip and has not made it
         yet, as happens to a script without ``if __name__ == "__main__":``. What the maker raises is raised here.
@@ -62,6 +64,9 @@ def in_process(make: Maker, *arguments: Any, timeout: float | None = None, large
             'the maker is imported there: put what the script does behind `if __name__ == "__main__":`.'
         )
     name, told = described(make, arguments)
+    check_whole("largest", largest, SMALLEST)  # both are refused before a process is started
+    if timeout is not None:
+        check_seconds("timeout", timeout)
     if not hasattr(socket, "AF_UNIX") or os.name != "posix":
         raise ChipFault(
             "in_process needs Linux or macOS. Start `python -m mortalsim.boards MAKER` by hand, and connect to it."

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from mortalsim.boards import messages
-from mortalsim.boards.wire import Connection, Frame, Kind, WireFault
+from mortalsim.boards.wire import HELLO, Connection, Frame, Kind, WireFault
 from mortalsim.checks import ChipFault, MortalsimError
 from mortalsim.hardware import Chip
 
@@ -50,7 +50,7 @@ def refuse(connection: Connection, error: Exception) -> None:
 
 
 def _greeted(connection: Connection, token: str) -> bool:
-    frame = connection.receive(connection.patience)
+    frame = connection.receive(connection.patience, HELLO)
     if frame is None:
         return False
     said, connection.theirs = messages.read_hello(frame)
