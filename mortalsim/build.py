@@ -16,7 +16,9 @@ True
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints, overload
 
@@ -88,7 +90,9 @@ def find_design(design: str | Path | Design) -> Design:
     return load_design(design)
 
 
-def design_for(design: str | Path | Design, data: Dataset, hidden: tuple[int, ...] = ()) -> Design:
+def design_for(
+    design: str | Path | Design, data: str | Dataset, hidden: Sequence[int] = (), run: Streams | int = 0
+) -> Design:
     """Return a design, made to fit.
 
     The short form gets as many inputs and outputs as the data need, and other ``hidden`` populations if any are given; the
@@ -99,27 +103,37 @@ def design_for(design: str | Path | Design, data: Dataset, hidden: tuple[int, ..
     design
         As `find_design` takes it.
     data
-        The data that it is to fit.
+        The data that it is to fit, as `load_data` takes them.
     hidden
-        Neurons of each hidden population; empty: as many as the design has.
+        Neurons of each hidden population, a tuple or list; empty: as many as the design has.
+    run
+        The run that splits data that are given by name, or its seed.
 
     Raises
     ------
     UnknownName, DesignError
-        As `find_design`; or ``hidden`` is given for a design that lists its populations.
+        As `find_design`; or ``hidden`` is no tuple or list of whole numbers of at least 1, or is given for a design that
+        lists its populations.
+    DataError
+        As `load_data`.
     """
     found = find_design(design)
+    sizes = _check_hidden(hidden)
     if found.long:
-        if hidden:
+        if sizes:
             raise DesignError(
-                f"hidden: the design {found.name!r} lists its populations, found {hidden}. Change their shapes in its file."
+                f"hidden: the design {found.name!r} lists its populations, found {sizes}. Change their shapes in its file."
             )
         return found
-    return found.with_sizes((data.train_x.shape[1], *(hidden or found.sizes[1:-1]), data.classes or found.sizes[-1]))
+    data = load_data(data, run)
+    return found.with_sizes((data.train_x.shape[1], *(sizes or found.sizes[1:-1]), data.classes or found.sizes[-1]))
 
 
-def fitted(design: str | Path | Design, data: Dataset, hidden: tuple[int, ...] = ()) -> tuple[Design, Dataset]:
+def fitted(
+    design: str | Path | Design, data: str | Dataset, hidden: Sequence[int] = (), run: Streams | int = 0
+) -> tuple[Design, Dataset]:
     """Return the design and the data, each made to fit the other; arguments and errors as `design_for` has them."""
+    data = load_data(data, run)
     found = design_for(design, data, hidden)
     return found, suited(data, found.datasheet())
 
@@ -160,7 +174,7 @@ def make_learner(
     learner
         Its name, one of `mortalsim.learners.LEARNERS`, or its class: the defaults hold. Or a learner: its own hold.
     scale
-        Factor of the number of epochs that hold.
+        Factor of the number of epochs that hold, above 0 and at most a million; at least one epoch is left.
     settings
         Hyper-parameters by name; values may be text, as from a command line, lists as ``[1,2,3]``.
 
@@ -169,12 +183,13 @@ def make_learner(
     UnknownName
         There is no such learner or no such hyper-parameter.
     DesignError
-        A value does not fit its hyper-parameter; or ``learner`` is something else.
+        A value does not fit its hyper-parameter, or ``scale`` or ``settings`` is none; or ``learner`` is something else.
     """
     if isinstance(learner, str):
         learner = LEARNERS.get(learner)
     kind = learner if isinstance(learner, type) else type(learner)
-    if not issubclass(kind, Learner):
+    settings = _check_settings(scale, settings)
+    if not issubclass(kind, Learner) or inspect.isabstract(kind):
         raise DesignError(_refusal("learner", "a name, a subclass of Learner or a Learner", learner, "ap"))
     known: dict[str, Any] = {
         field.name: field.default if isinstance(learner, type) else getattr(learner, field.name)
@@ -184,22 +199,57 @@ def make_learner(
     if scale != 1:
         chosen["epochs"] = max(1, round(scale * known["epochs"]))
     types = get_type_hints(kind)
-    for key, value in (settings or {}).items():
+    for key, value in settings.items():
         check_name(f"hyper-parameter of {kind.name}", key, known)
         chosen[key] = _fitting(key, value, types[key], known[key])
     return kind(**chosen) if isinstance(learner, type) else dataclasses.replace(learner, **chosen)
 
 
-def check_served(design: Design, data: Dataset, learners: Iterable[str | type[Learner] | Learner]) -> None:
+def check_served(
+    design: str | Path | Design,
+    data: str | Dataset,
+    learners: Iterable[str | type[Learner] | Learner],
+    run: Streams | int = 0,
+) -> None:
     """Let each learner look at the data sheet and the task, so that it refuses before anything is trained.
+
+    Parameters
+    ----------
+    design
+        As `find_design` takes it.
+    data, run
+        As `load_data` takes them.
+    learners
+        Each as `make_learner` takes it.
 
     Raises
     ------
     MissingPort, ShapeError
         The chip lacks a port or a population that the learner needs, or the task lacks something.
+    UnknownName, DesignError, DataError
+        As `find_design`, `load_data` and `make_learner`; or ``learners`` is one learner and no list.
     """
+    if isinstance(learners, str) or not isinstance(learners, Iterable):
+        raise DesignError(_refusal("learners", "a list of learners", learners, ["ap"]))
+    sheet, task = find_design(design).datasheet(), load_data(data, run).task
     for learner in learners:
-        make_learner(learner).init(design.datasheet(), data.task, np.random.Generator(np.random.Philox(0)))
+        make_learner(learner).init(sheet, task, np.random.Generator(np.random.Philox(0)))
+
+
+def _check_hidden(hidden: Any) -> tuple[int, ...]:
+    listed = isinstance(hidden, tuple | list)
+    if not listed or any(isinstance(size, bool) or not isinstance(size, Integral) or size < 1 for size in hidden):
+        raise DesignError(_refusal("hidden", "a tuple of whole numbers of at least 1", hidden, (32,)))
+    return tuple(int(size) for size in hidden)
+
+
+def _check_settings(scale: Any, settings: Any) -> Mapping[str, Any]:
+    if not isinstance(scale, Real) or not 0 < float(scale) <= 1e6:
+        raise DesignError(_refusal("scale", "a number above 0 and at most 1e+06", scale, 0.1))
+    settings = {} if settings is None else settings
+    if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+        raise DesignError(_refusal("settings", "a mapping of names to values", settings, {"rate": 0.1}))
+    return settings
 
 
 def _fitting(key: str, value: Any, kind: Any, usual: Any) -> Any:
@@ -212,5 +262,5 @@ def _fitting(key: str, value: Any, kind: Any, usual: Any) -> Any:
         raise DesignError(f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {usual!r}.") from error
 
 
-def _refusal(name: str, expected: str, found: Any, example: str) -> str:
+def _refusal(name: str, expected: str, found: Any, example: Any) -> str:
     return f"{name}: expected {expected}, found {type(found).__name__} {found!r}. Write {example!r}, say."

@@ -1,5 +1,6 @@
 """What breaks a connection to a chip is said in one clear error, then and ever after."""
 
+import os
 import socket
 import threading
 import time
@@ -110,6 +111,35 @@ def test_a_write_that_is_cut_says_what_nobody_knows():
         there.write(Shrink(0, 0.5))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda n: messages.answer(n, "read", TRACE),
+        lambda n: messages.question(n, "datasheet"),
+        lambda n: Frame(Kind.ANSWER, n, b"{}"),
+        lambda n: Frame(Kind.ERROR, n, b"{}"),
+    ],
+    ids=["of a read", "a question", "no answer", "no error"],
+)
+def test_a_write_whose_answer_is_not_understood_says_what_nobody_knows(answer):
+    with (
+        far_side(answer_once(lambda n: whole(answer(n)))) as connection,
+        RemoteChip(connection) as there,
+        pytest.raises(WireFault, match=r": expected .* The write may or may not have been carried out; it is not repeated"),
+    ):
+        there.write(Shrink(0, 0.5))
+
+
+def test_a_write_that_is_refused_leaves_no_doubt():
+    refusal = WireFault("request: expected a Shrink.")
+    with (
+        far_side(answer_once(lambda n: whole(messages.error(n, refusal)))) as connection,
+        RemoteChip(connection) as there,
+        pytest.raises(WireFault, match=r"^request: expected a Shrink\.$"),
+    ):
+        there.write(Shrink(0, 0.5))
+
+
 def stall(far):
     """Begin an answer and stop in its middle."""
     connection = greeted(far)
@@ -197,6 +227,20 @@ def test_a_forked_process_is_refused():
         with pytest.raises(ChipFault, match="belongs to the process that connected it"):
             there.read(X)
         there._owner -= 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_that_closes_a_chip_does_not_end_it():
+    ended = []
+    with far_side(lambda far: serve(fake(), Connection(far))) as connection:
+        with RemoteChip(connection, on_close=lambda: ended.append(os.getpid())) as there:
+            child = os.fork()
+            if not child:
+                there.close()
+                os._exit(len(ended) + (connection._stream.fileno() != -1))
+            assert os.waitpid(child, 0)[1] == 0
+            assert there.read(X).output.shape == (3, 4)
+        assert ended == [os.getpid()]
 
 
 def test_a_chip_is_made_of_a_connection():

@@ -17,6 +17,7 @@ from far import X
 from running import BESIDE
 
 from mortalsim.boards import in_process, process
+from mortalsim.boards.makers import made
 from mortalsim.checks import ChipFault, RangeError, ShapeError, UnknownName
 from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.learners import LEARNERS
@@ -105,11 +106,30 @@ def test_a_maker_is_told_by_its_name_with_its_arguments(tmp_path):
         ("boards:absent", (), UnknownName, "found no 'boards:absent'"),
         ("absent:ideal", (), UnknownName, "found no 'absent:ideal'"),
         ("absent.py:ideal", (), UnknownName, "found no 'absent.py:ideal'"),
+        (":ideal", (), UnknownName, "found no ':ideal' .no whole name of a module"),
+        (".boards:ideal", (), UnknownName, "found no '.boards:ideal' .no whole name of a module"),
+        ("boards:", (), UnknownName, "found no 'boards:'"),
+        ("far:X", (), ShapeError, "expected a function that returns a chip, found ndarray 'far:X'"),
+        (ideal, (1, 0.5, 3), ShapeError, r"arguments: expected those of boards:ideal\(seed=1, noise=0.0\), found"),
     ],
 )  # fmt: skip
 def test_a_chip_that_cannot_be_made_says_why(make, arguments, error, message, capfd):
     with pytest.raises(error, match=message):
         in_process(make, *arguments)
+
+
+@pytest.mark.parametrize("arguments", ["", "5", "null", '"ab"', "[[1], {}, 3]", "[1, {}]", "[[], []]", "[" * 100_000])
+def test_arguments_are_a_list_and_an_object_in_json(arguments):
+    with pytest.raises(ShapeError, match=r"^arguments: expected \[\[...\], {...}\] in JSON, found "):
+        made("boards:ideal", arguments)
+    assert made("boards:ideal", "[[5], {}]").datasheet.design == "fake"
+
+
+def test_numbers_that_cannot_be_are_refused_before_a_process_is_started(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    for settings in ({"largest": 1.5}, {"largest": 10}, {"timeout": 0}, {"timeout": "1"}):
+        with pytest.raises(RangeError, match=f"{next(iter(settings))}: expected"):
+            in_process(ideal, **settings)
 
 
 @linux
@@ -177,3 +197,17 @@ def test_a_maker_may_stand_in_the_script_that_runs(tmp_path):
     command = [sys.executable, str(script)]
     done = subprocess.run(command, env=BESIDE, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "fake\n", done.stderr
+
+
+def test_a_script_without_a_guard_is_refused_and_starts_one_process_alone(tmp_path):
+    script, log = tmp_path / "a_script.py", tmp_path / "log"
+    script.write_text(
+        "import boards\nfrom mortalsim.boards import in_process\n\ndef make():\n    return boards.ideal()\n\n"
+        f"with open({str(log)!r}, 'a') as file:\n    file.write(__name__ + '\\n')\n"
+        "with open(file.name) as file:\n    assert len(file.readlines()) < 4\n"
+        "with in_process(make) as chip:\n    print(chip.datasheet.design)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], env=BESIDE, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "ChipFault: in_process was called while" in done.stderr and 'behind `if __name__ == "__main__":`' in done.stderr
+    assert log.read_text() == "__main__\na_script\n"

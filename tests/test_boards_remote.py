@@ -40,6 +40,14 @@ def test_what_is_read_and_written_is_what_would_have_been_here():
                 there.write(request)
 
 
+def test_what_is_wanted_is_one_of_three_words():
+    with remote(fake()) as there:
+        for want in ("tap", "", None, 3):
+            with pytest.raises(UnknownName, match="want: expected one of output, states, taps; found"):
+                there.read(X, want=want)
+        assert there.read(X, want="output").output.shape == (3, 4)
+
+
 def test_the_data_sheet_is_asked_for_once():
     class Counting(SeamOnly):
         asked = 0

@@ -9,13 +9,15 @@ import threading
 
 import numpy as np
 import pytest
+from batches import SIZES
 from boards import ideal
+from fakes import IdealChip, make_datasheet
 from far import X
 from running import BESIDE
 
 from mortalsim.boards import Connection, Listener, WireFault, connect, messages
 from mortalsim.boards.wire import HEADER, MAGIC
-from mortalsim.checks import ChipFault, OutputError, RangeError
+from mortalsim.checks import ChipFault, OutputError, RangeError, ShapeError
 from mortalsim.hardware import Program, Shrink
 
 
@@ -61,9 +63,20 @@ def test_only_this_machine_is_listened_to():
         HEADER.pack(MAGIC, 1, 1, 0, 0, 0, 2**40) + bytes(100_000),
         HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 0) + b"{}",
         HEADER.pack(MAGIC, 1, 2, 0, 1, 2, 0) + b"{}",
+        HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 2**16) + b"{}" + bytes(2**16),
         bytes(20_000_000),
     ],
-    ids=["http", "nothing", "cut header", "cut text", "oversized", "no hello", "question first", "zeros"],
+    ids=[
+        "http",
+        "nothing",
+        "cut header",
+        "cut text",
+        "oversized",
+        "no hello",
+        "question first",
+        "hello with arrays",
+        "zeros",
+    ],
 )
 def test_a_client_that_talks_garbage_does_no_harm(garbage):
     with listening(ideal(), 2, largest=2**20) as listener:
@@ -78,6 +91,38 @@ def test_a_client_that_talks_garbage_does_no_harm(garbage):
                 assert answer is None
         with connect(listener.port, listener.token) as there:
             assert there.read(X).output.shape == (3, 4)
+
+
+@pytest.mark.parametrize("text", ["x", "\N{GRINNING FACE}"])
+def test_an_error_that_is_too_long_for_the_client_is_cut_and_the_board_goes_on(text):
+    class Loud(IdealChip):
+        def read(self, x, nudge=None, want="taps"):
+            raise RangeError(f"loud {text * 5000}")
+
+    with listening(Loud(make_datasheet(SIZES)), 2) as listener:
+        for _ in range(2):
+            with connect(listener.port, listener.token, largest=4000, timeout=5) as there:
+                for _ in range(2):
+                    with pytest.raises(RangeError, match=f"^loud {text}{{100,}}$"):
+                        there.read(X)
+
+
+def test_whatever_goes_wrong_on_the_way_ends_that_connection_alone(monkeypatch, caplog):
+    def jammed(self, frame, within=None):
+        raise ZeroDivisionError("jammed")
+
+    send = Connection.send
+    with listening(ideal(), 2) as listener:
+        with connect(listener.port, listener.token, timeout=5) as there:
+            monkeypatch.setattr(
+                Connection, "send", lambda self, *a: (send if self is there._connection else jammed)(self, *a)
+            )
+            with pytest.raises(ChipFault, match="The chip's side raised ZeroDivisionError: jammed"):
+                there.read(X)
+        monkeypatch.undo()
+        with connect(listener.port, listener.token, timeout=5) as there:
+            assert there.read(X).output.shape == (3, 4)
+    assert "came to an error" in caplog.text
 
 
 def test_garbage_after_a_good_start_is_answered_by_an_error_and_ends_that_connection():
@@ -112,6 +157,45 @@ def test_whoever_does_not_know_the_token_is_not_answered():
         assert len(listener.token) > 20
     with listening(ideal(), 1, token="well known") as listener, connect(listener.port, "well known") as there:
         assert there.datasheet.design == "fake"
+
+
+def test_little_is_taken_before_the_token():
+    with listening(ideal(), 2) as listener:
+        with raw(listener) as stranger:
+            stranger.sendall(HEADER.pack(MAGIC, 1, 1, 0, 0, 2, 2**16))  # and not one byte of it
+            with pytest.raises(WireFault, match="4096 bytes in all, found 2 and 65566"):
+                raise messages.read_error(Connection(stranger).receive(5))
+        with connect(listener.port, listener.token) as there:
+            assert there.read(np.resize(X, (500, 12))).output.shape == (500, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"token": 5}, ShapeError, "token: expected a text, found int"),
+        ({"token": b"secret"}, ShapeError, "token: expected a text, found bytes"),
+        ({"token": "\ud800"}, ShapeError, "token: expected a text of whole characters"),
+        ({"token": "x" * 5000}, RangeError, "token: expected a text of at most some 4096 bytes, found 50"),
+        ({"largest": 1.5}, RangeError, "largest: expected a whole number of at least 1024"),
+        ({"largest": 10}, RangeError, "largest: expected a number at least 1024"),
+        ({"patience": 0}, RangeError, "patience: expected a number between 0.001"),
+        ({"patience": None}, RangeError, "patience: expected a number, found NoneType"),
+        ({"port": "x"}, RangeError, "port: expected a whole number"),
+    ],
+    ids=str,
+)
+def test_a_listener_says_what_it_cannot_take(settings, error, message):
+    with pytest.raises(error, match=message):
+        Listener(**settings)
+
+
+def test_a_client_says_what_it_cannot_send():
+    with Listener() as listener:
+        for token, error in ((5, ShapeError), ("x" * 5000, RangeError)):
+            with pytest.raises(error, match="token: expected a text"):
+                connect(listener.port, token)
+        with pytest.raises(RangeError, match="largest: expected"):
+            connect(listener.port, "token", largest=10)
 
 
 def test_a_chip_that_serves_another_is_waited_for_in_vain():

@@ -20,6 +20,7 @@ from mortalsim.boards.packing import AXES, DTYPES, Packer, Unpacker
 from mortalsim.boards.wire import Frame, Kind, WireFault
 from mortalsim.checks import ChipFault, MortalsimError, RangeError, ShapeError, UnknownName
 from mortalsim.hardware import (
+    WANTS,
     CurrentNudge,
     Delta,
     Outer,
@@ -119,7 +120,7 @@ def test_every_write_request_arrives_as_it_was_sent(request):
 
 
 @settings(max_examples=60)
-@given(ARRAYS | overlaid(), NUDGES, NAMES)
+@given(ARRAYS | overlaid(), NUDGES, st.sampled_from(WANTS))
 def test_every_read_arrives_as_it_was_sent(x, nudge, want):
     assert same(through("read", x=x, nudge=nudge, want=want), {"x": x, "nudge": nudge, "want": want})
 
@@ -299,7 +300,12 @@ def test_a_message_made_by_hand_is_read():
             "scale: expected diff",
         ),
         (framed({"member": "write"}), "expected an object of member, request"),
-        (framed({"member": "read", "x": 0, "nudge": None, "want": 1}, [["f4", [0]]]), "want: expected a text"),
+        (
+            framed({"member": "read", "x": 0, "nudge": None, "want": 1}, [["f4", [0]]]),
+            "want: expected one of taps, states, output",
+        ),
+        (framed({"member": "read", "x": 0, "nudge": None, "want": "tap"}, [["f4", [0]]]), "want: .* found 'tap'"),
+        (framed({"member": "read", "x": 0, "nudge": None, "want": ["taps"]}, [["f4", [0]]]), "want: expected one of"),
     ],
 )
 def test_what_is_no_message_ends_in_one_clear_error(frame, message):

@@ -9,10 +9,10 @@ import pytest
 from small import small
 
 from mortalsim import build
-from mortalsim.checks import DataError, DesignError, MissingPort, RangeError, UnknownName
+from mortalsim.checks import DataError, DesignError, MissingPort, RangeError, ShapeError, UnknownName
 from mortalsim.chips import chip_streams, load_design
 from mortalsim.data import Dataset
-from mortalsim.learners import LEARNERS
+from mortalsim.learners import LEARNERS, Learner
 from mortalsim.streams import Streams
 
 X, Y = np.zeros((2, 12), np.float32), np.array([0, 3])
@@ -56,6 +56,26 @@ def test_designs_come_by_name_by_path_or_as_they_are(tmp_path):
         build.design_for("fields", TINY, (3,))
 
 
+def test_designs_are_made_to_fit_data_by_name():
+    for run in (0, 3):
+        design, data = build.fitted("mild", "digits", [5], run)
+        assert design.sizes == build.design_for("mild", "digits", (np.int64(5),), run).sizes == (64, 5, 10)
+        np.testing.assert_array_equal(data.test_x, build.load_data("digits", run).test_x)
+    with pytest.raises(UnknownName, match="Did you mean 'digits'"):
+        build.design_for("mild", "digit")
+    for wrong in (None, X):
+        for door in (build.design_for, build.fitted):
+            with pytest.raises(DataError, match="data: expected a name or a Dataset, found"):
+                door("mild", wrong)
+
+
+@pytest.mark.parametrize("hidden", ["32", 5, None, (0,), (-3,), (3.5,), ("a",), (True,), np.array([8])], ids=str)
+def test_hidden_populations_are_told_by_a_tuple_of_sizes(hidden):
+    for design in ("mild", "fields"):
+        with pytest.raises(DesignError, match=r"hidden: expected a tuple of whole numbers .* Write \(32,\), say"):
+            build.design_for(design, TINY, hidden)
+
+
 def test_chips_come_from_a_design_or_its_name_and_a_run_or_its_seed():
     design = load_design("ideal")
     wanted = str(chip_streams(Streams(7), 3))
@@ -83,9 +103,22 @@ def test_learners_come_by_name_by_class_or_as_they_are():
         build.make_learner(own, settings={"probe": 3})
     with pytest.raises(DesignError, match=r"probes: .* the default is 8"):
         build.make_learner("ap", settings={"probes": "many"})
-    for wrong in (3, int, None):
+    for wrong in (3, int, None, Learner):
         with pytest.raises(DesignError, match="learner: expected a name, a subclass of Learner or a Learner, found"):
             build.make_learner(wrong)
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf"), 1e308, "1", None], ids=str)
+def test_the_factor_of_the_epochs_is_a_number_above_0(scale):
+    with pytest.raises(DesignError, match=r"scale: expected a number above 0 and at most 1e\+06, found"):
+        build.make_learner("ap", scale)
+    assert build.make_learner("ap", 1e-9).epochs == 1
+
+
+@pytest.mark.parametrize("settings", [[1], "rate=1", [("rate", 1)], {3: 1}, 0, ""], ids=str)
+def test_settings_are_a_mapping_by_name(settings):
+    with pytest.raises(DesignError, match=r"settings: expected a mapping of names to values, found .* Write {'rate': 0\.1}"):
+        build.make_learner("ap", settings=settings)
 
 
 def test_learners_of_every_kind_look_at_the_data_sheet_first():
@@ -94,3 +127,9 @@ def test_learners_of_every_kind_look_at_the_data_sheet_first():
     for learner in ("ap", LEARNERS.get("ap"), LEARNERS.get("ap")()):
         with pytest.raises(MissingPort, match="ap needs"):
             build.check_served(design, TINY, [learner])
+    with pytest.raises(ShapeError, match="ap needs an output"):
+        build.check_served("headless", "digits", ["ap"])
+    build.check_served("mild", "digits", ["ap"])
+    for wrong in ("ap", LEARNERS.get("ap")(), None):
+        with pytest.raises(DesignError, match=r"learners: expected a list of learners, found .* Write \['ap'\], say"):
+            build.check_served(design, TINY, wrong)

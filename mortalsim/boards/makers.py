@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -62,21 +63,48 @@ def made(name: str, arguments: str) -> Chip:
     UnknownName
         There is no such module, file or function.
     ShapeError
-        The arguments are not a list and an object in JSON, or what is made is no chip.
+        The arguments are not a list and an object in JSON, or not what the maker is called with; or it is no function, or
+        what it makes is no chip.
     """
-    try:
-        positional, named = json.loads(arguments)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"arguments: expected [[...], {{...}}] in JSON, found {arguments!r} ({error}).") from error
+    positional, named = _arguments(arguments)
     where, _, path = name.rpartition(":")
     try:
         found = functools.reduce(getattr, path.split("."), _module(where))
     except (ImportError, AttributeError, OSError) as error:
         raise UnknownName(f"make: found no {name!r} ({error}). {_HINT}") from error
-    chip: Chip = found(*positional, **named)  # type: ignore[operator]
+    if not callable(found):
+        raise ShapeError(f"make: expected a function that returns a chip, found {type(found).__name__} {name!r}. {_HINT}")
+    _check_called(name, found, positional, named)
+    chip: Chip = found(*positional, **named)
     if not isinstance(chip, Chip):
         raise ShapeError(f"make: expected a chip with datasheet, read and write, found {type(chip).__name__}.")
     return chip
+
+
+def _arguments(arguments: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return what a maker is called with, of its JSON."""
+    try:
+        match json.loads(arguments):
+            case [list() as positional, dict() as named]:
+                return positional, named
+        problem = "it is something else"
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    raise ShapeError(f"arguments: expected [[...], {{...}}] in JSON, found {arguments!r} ({problem}).")
+
+
+def _check_called(name: str, make: Callable[..., Any], positional: list[Any], named: dict[str, Any]) -> None:
+    """Raise `ShapeError` unless a maker takes these arguments, as far as it says which it takes."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*positional, **named)
+    except TypeError as error:
+        raise ShapeError(
+            f"arguments: expected those of {name}{signature}, found {positional} and {named} ({error})."
+        ) from error
 
 
 def _name_of(make: Callable[..., Chip]) -> str:
@@ -92,6 +120,8 @@ def _name_of(make: Callable[..., Chip]) -> str:
 
 def _module(where: str) -> ModuleType:
     if not where.endswith(".py"):
+        if not where or where.startswith("."):
+            raise ImportError("no whole name of a module is before the colon")
         return importlib.import_module(where)
     path = Path(where)
     if path.stem in sys.modules:

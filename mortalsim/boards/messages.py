@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mortalsim.boards.packing import Packer, Unpacker, unfit
-from mortalsim.boards.values import FLAG, NUMBER, SAMPLES, TEXT, Form, optional, record
-from mortalsim.boards.wire import Frame, Kind, WireFault
+from mortalsim.boards.values import FLAG, NUMBER, SAMPLES, TEXT, WANT, Form, optional, record
+from mortalsim.boards.wire import HELLO, LARGEST, SMALLEST, Frame, Kind, WireFault
 from mortalsim.checks import (
     ChipFault,
     DataError,
@@ -23,7 +23,7 @@ from mortalsim.hardware import WRITE_PORTS, CurrentNudge, Datasheet, Trace, Weig
 #: The three members and the forms of what they are asked.
 MEMBERS: Final[dict[str, dict[str, Form]]] = {
     "datasheet": {},
-    "read": {"x": SAMPLES, "nudge": optional(record(CurrentNudge, WeightNudge)), "want": TEXT},
+    "read": {"x": SAMPLES, "nudge": optional(record(CurrentNudge, WeightNudge)), "want": WANT},
     "write": {"request": record(*WRITE_PORTS)},
 }
 
@@ -41,8 +41,21 @@ ERRORS: Final[dict[str, type[Exception]]] = {
 
 
 def hello(token: str, largest: int) -> Frame:
-    """Return the first frame of either side: a secret, and the largest frame that this side takes."""
-    return _framed(Kind.HELLO, 0, {"token": (TEXT, token), "largest": (NUMBER, largest)})
+    """Return the first frame of either side: a secret, and the largest frame that this side takes.
+
+    Raises
+    ------
+    ShapeError
+        The secret is no text.
+    RangeError
+        It is too long.
+    """
+    frame = _framed(Kind.HELLO, 0, {"token": (TEXT, token), "largest": (NUMBER, largest)})
+    if frame.size > HELLO:
+        raise RangeError(
+            f"token: expected a text of at most some {HELLO} bytes, found {frame.size}. Take 20 characters, say."
+        )
+    return frame
 
 
 def read_hello(frame: Frame) -> tuple[str, int]:
@@ -51,8 +64,8 @@ def read_hello(frame: Frame) -> tuple[str, int]:
         raise WireFault(f"message: expected a hello first, found the kind {frame.kind.name.lower()}.")
     unpacker = Unpacker(frame.text, frame.body)
     found = _fields(unpacker, {"token": TEXT, "largest": NUMBER})
-    if type(found["largest"]) is not int or found["largest"] < 2**10:
-        raise unfit("largest", "a whole number of at least 1024", found["largest"])
+    if type(found["largest"]) is not int or found["largest"] < SMALLEST:
+        raise unfit("largest", f"a whole number of at least {SMALLEST}", found["largest"])
     return found["token"], found["largest"]
 
 
@@ -98,13 +111,18 @@ def read_answer(frame: Frame, member: str) -> Any:
     return _fields(Unpacker(frame.text, frame.body), {"answer": ANSWERS[member]})["answer"]
 
 
-def error(number: int, error: BaseException) -> Frame:
-    """Return an error as the answer to the question of this number; 0: to none."""
+def error(number: int, error: BaseException, largest: int = LARGEST) -> Frame:
+    """Return an error as the answer to the question of this number; 0: to none. Its text is cut to fit ``largest`` bytes."""
     known = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in ERRORS and _is_known(kind)), "ChipFault")
     message = str(error)
     if type(error).__name__ != known:
         message = f"The chip's side raised {type(error).__name__}: {message}"
-    return _framed(Kind.ERROR, number, {"class": (TEXT, known), "message": (TEXT, message[: 2**16])})
+    message = message[: 2**16]
+    while True:
+        frame = _framed(Kind.ERROR, number, {"class": (TEXT, known), "message": (TEXT, message)})
+        if frame.size <= largest or not message:
+            return frame
+        message = message[: len(message) // 2]  # a character takes 1 to 12 bytes
 
 
 def read_error(frame: Frame) -> Exception:

@@ -15,11 +15,14 @@ from typing import Any, Final
 from mortalsim.boards.makers import Maker, described, made
 from mortalsim.boards.remote import RemoteChip
 from mortalsim.boards.serving import refuse, serve
-from mortalsim.boards.wire import LARGEST, Connection
-from mortalsim.checks import ChipFault, MortalsimError
+from mortalsim.boards.wire import LARGEST, SMALLEST, Connection, check_seconds
+from mortalsim.checks import ChipFault, MortalsimError, check_whole
 
 #: Seconds that a process is given to end by itself.
 GRACE: Final = 10.0
+
+#: Set in a process that was started to make a chip, until the chip is made.
+_making = threading.Event()
 
 
 def in_process(make: Maker, *arguments: Any, timeout: float | None = None, largest: int = LARGEST) -> RemoteChip:
@@ -44,15 +47,26 @@ def in_process(make: Maker, *arguments: Any, timeout: float | None = None, large
     ------
     ShapeError
         The maker cannot be told to another process.
+    RangeError
+        A number is out of range.
     ChipFault
-        The process ended before the chip was made. What the maker raises is raised here.
+        The process ended before the chip was made; or this process was itself started to make a chip and has not made it
+        yet, as happens to a script without ``if __name__ == "__main__":``. What the maker raises is raised here.
 
     Examples
     --------
     >>> with in_process("my_boards.py:board", 7) as chip:  # doctest: +SKIP
     ...     chip.read(x)
     """
+    if _making.is_set():  # it would start processes without end
+        raise ChipFault(
+            "in_process was called while a process that in_process started was still making its chip. A script that holds "
+            'the maker is imported there: put what the script does behind `if __name__ == "__main__":`.'
+        )
     name, told = described(make, arguments)
+    check_whole("largest", largest, SMALLEST)  # both are refused before a process is started
+    if timeout is not None:
+        check_seconds("timeout", timeout)
     if not hasattr(socket, "AF_UNIX") or os.name != "posix":
         raise ChipFault(
             "in_process needs Linux or macOS. Start `python -m mortalsim.boards MAKER` by hand, and connect to it."
@@ -93,8 +107,10 @@ def serve_descriptor(descriptor: int, name: str, arguments: str, largest: int = 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(socket.socket(fileno=descriptor), "whoever started this process", largest=largest)
     threading.Thread(target=_follow, args=(descriptor,), daemon=True).start()
+    _making.set()
     try:
         chip = made(name, arguments)
+        _making.clear()
     except Exception as error:
         refuse(connection, error)
         if isinstance(error, MortalsimError):

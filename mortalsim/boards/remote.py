@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from mortalsim.boards import messages
-from mortalsim.boards.wire import Connection, Frame, Kind, NoAnswer, WireFault
-from mortalsim.checks import ChipFault, RangeError, ShapeError, check_between
+from mortalsim.boards.wire import Connection, Frame, Kind, NoAnswer, WireFault, check_seconds
+from mortalsim.checks import ChipFault, RangeError, ShapeError
 from mortalsim.hardware import Datasheet, Nudge, Samples, Trace, Want, WriteRequest
 
 #: What nobody can know of a write whose answer did not come.
@@ -63,8 +63,8 @@ class RemoteChip:
             )
         self._connection, self._on_close = connection, on_close
         self._lock, self._owner = threading.Lock(), os.getpid()
-        self.timeout = timeout
         try:
+            self.timeout = timeout
             connection.send(messages.hello(token, connection.largest), timeout)
             frame = self._received(0)
             _, connection.theirs = messages.read_hello(frame)
@@ -89,7 +89,7 @@ class RemoteChip:
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
-        self._timeout = None if seconds is None else check_between("timeout", seconds, 1e-3, 1e9, unit="s")
+        self._timeout = None if seconds is None else check_seconds("timeout", seconds)
 
     @property
     def datasheet(self) -> Datasheet:
@@ -118,7 +118,13 @@ class RemoteChip:
         self._ask("write", request=request)
 
     def close(self) -> None:
-        """Close the connection; the far side finds out. A chip that is closed cannot be asked any more."""
+        """Close the connection; the far side finds out. A chip that is closed cannot be asked any more.
+
+        A forked process closes its own copy alone: the chip goes on for the process that connected it.
+        """
+        if os.getpid() != self._owner:
+            self._connection.let_go()
+            return
         self._connection.close()
         done, self._on_close = self._on_close, None
         if done is not None:
@@ -133,7 +139,14 @@ class RemoteChip:
             asked = messages.question(number, member, **arguments)
             self._drop_late_answer()
             frame = self._exchanged(asked, member)
-        return messages.read_answer(frame, member)
+        try:
+            raised = messages.read_error(frame) if frame.kind is Kind.ERROR else None
+            given = None if raised is not None else messages.read_answer(frame, member)
+        except WireFault as fault:  # the answer is whole, and says nothing that is understood
+            raise WireFault(f"{fault} {DOUBT}" if member == "write" else str(fault)) from fault
+        if raised is not None:
+            raise raised
+        return given
 
     def _drop_late_answer(self) -> None:
         """Wait for the answer to a question that was given up; there is one at most, as each question waits for it."""

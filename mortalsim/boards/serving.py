@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from mortalsim.boards import messages
-from mortalsim.boards.wire import Connection, Frame, Kind, WireFault
+from mortalsim.boards.wire import HELLO, Connection, Frame, Kind, WireFault
 from mortalsim.checks import ChipFault, MortalsimError
 from mortalsim.hardware import Chip
 
@@ -17,8 +17,9 @@ LOG = logging.getLogger(__name__)
 def serve(chip: Chip, connection: Connection, *, token: str = "") -> None:
     """Answer the questions that come over a connection until its other end closes it.
 
-    What the chip raises is sent back, and so is the refusal of a question that cannot be. Bytes that are no message end the
-    connection, after an error that says so; the chip stays as it is and can be served over another connection.
+    What the chip raises is sent back, and so is the refusal of a question that cannot be; the text is cut to what the other
+    end takes. Bytes that are no message end the connection, after an error that says so. Anything else that goes wrong on
+    the way ends the connection too. The chip stays as it is and can be served over another connection.
 
     Parameters
     ----------
@@ -33,20 +34,23 @@ def serve(chip: Chip, connection: Connection, *, token: str = "") -> None:
         if _greeted(connection, token):
             while (frame := connection.receive()) is not None:
                 connection.send(_answer(chip, frame, connection))
-    except ChipFault as fault:  # the connection's; what the chip raises has been sent back
-        LOG.info("%s", fault)
-        connection.complain(messages.error(0, fault))
+    except Exception as fault:  # the connection's; what the chip raises has been sent back
+        if isinstance(fault, MortalsimError):
+            LOG.info("%s", fault)
+        else:
+            LOG.exception("The connection to %s came to an error.", connection.name)
+        refuse(connection, fault)
     finally:
         connection.close()
 
 
 def refuse(connection: Connection, error: Exception) -> None:
     """Answer whoever is at the other end with an error, and close the connection."""
-    connection.complain(messages.error(0, error))
+    connection.complain(messages.error(0, error, connection.theirs))
 
 
 def _greeted(connection: Connection, token: str) -> bool:
-    frame = connection.receive(connection.patience)
+    frame = connection.receive(connection.patience, HELLO)
     if frame is None:
         return False
     said, connection.theirs = messages.read_hello(frame)
@@ -67,7 +71,7 @@ def _answer(chip: Chip, frame: Frame, connection: Connection) -> Frame:
     except Exception as error:  # whatever a chip raises belongs to whoever asked, on the other side
         if not isinstance(error, MortalsimError):
             LOG.exception("Question %d came to an error.", frame.number)  # only here can one see where
-        return messages.error(frame.number, error)
+        return messages.error(frame.number, error, connection.theirs)
     return answer
 
 

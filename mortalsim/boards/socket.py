@@ -11,10 +11,11 @@ import socket
 from types import TracebackType
 from typing import Final
 
+from mortalsim.boards import messages
 from mortalsim.boards.remote import RemoteChip
 from mortalsim.boards.serving import serve
-from mortalsim.boards.wire import LARGEST, Connection
-from mortalsim.checks import ChipFault, OutputError, check_whole
+from mortalsim.boards.wire import LARGEST, SMALLEST, Connection, check_seconds
+from mortalsim.checks import ChipFault, OutputError, ShapeError, check_whole
 from mortalsim.hardware import Chip
 
 LOOPBACK: Final = "127.0.0.1"
@@ -30,9 +31,9 @@ class Listener:
     token
         A secret that whoever connects must say, as every user of the machine can reach the port. None: a new one.
     largest
-        Bytes of the largest message that is taken.
+        Bytes of the largest message that is taken, at least 1024.
     patience
-        Seconds of silence that are allowed before the token and in the middle of a message.
+        Seconds of silence that are allowed before the token and in the middle of a message, above 0.
 
     Attributes
     ----------
@@ -43,6 +44,10 @@ class Listener:
     ------
     OutputError
         The port is taken.
+    ShapeError
+        The token is no text of characters.
+    RangeError
+        The token is longer than what fits into a first message, or a number is out of range.
 
     Examples
     --------
@@ -52,8 +57,8 @@ class Listener:
 
     def __init__(self, port: int = 0, token: str | None = None, *, largest: int = LARGEST, patience: float = 60.0) -> None:
         check_whole("port", port, 0, 65535)
-        self._largest, self._patience = largest, patience
-        self.token = secrets.token_urlsafe(16) if token is None else token
+        self._largest, self._patience = check_whole("largest", largest, SMALLEST), check_seconds("patience", patience)
+        self.token = secrets.token_urlsafe(16) if token is None else _check_token(token)
         self._socket = socket.socket()
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,6 +118,8 @@ def connect(port: int, token: str, *, timeout: float | None = None, largest: int
         Nobody listens there, or does not answer in time, or wants another token.
     """
     check_whole("port", port, 1, 65535)
+    check_whole("largest", largest, SMALLEST)
+    messages.hello(token, largest)  # refuses a token that cannot be sent
     try:
         stream = socket.create_connection((LOOPBACK, port))
     except OSError as error:
@@ -120,3 +127,14 @@ def connect(port: int, token: str, *, timeout: float | None = None, largest: int
             f"port: nobody listens at {LOOPBACK}:{port} ({error.strerror or error}). Start the board's side first."
         ) from error
     return RemoteChip(Connection(stream, f"the chip at {LOOPBACK}:{port}", largest=largest), token=token, timeout=timeout)
+
+
+def _check_token(token: str) -> str:
+    messages.hello(token, LARGEST)
+    try:
+        token.encode()
+    except UnicodeEncodeError as error:
+        raise ShapeError(
+            f"token: expected a text of whole characters, found {token!r}. Write None for a new token."
+        ) from error
+    return token

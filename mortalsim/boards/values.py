@@ -7,14 +7,15 @@ that was sent. Arrays pass bit for bit, numbers with their types, and an array t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from mortalsim.boards.packing import Packer, Unpacker, unfit
-from mortalsim.checks import RangeError, ShapeError
+from mortalsim.checks import RangeError, ShapeError, check_name
 from mortalsim.hardware import (
+    WANTS,
     Answer,
     ArraySpec,
     CurrentNudge,
@@ -195,7 +196,22 @@ def _ports() -> Form:
     return Form(lambda packer, name, value: sorted(Port(port).value for port in value), unpack)
 
 
+def _one_of(words: Sequence[str]) -> Form:
+    """Return the form of one of a few words."""
+
+    def pack(packer: Packer, name: str, value: Any) -> Any:
+        return check_name(name, TEXT.pack(packer, name, value), words)
+
+    def unpack(unpacker: Unpacker, name: str, found: Any) -> Any:
+        if found not in list(words):
+            raise unfit(name, f"one of {', '.join(words)}", found)
+        return found
+
+    return Form(pack, unpack)
+
+
 TEXT: Final = _plain(str, "a text")
+WANT: Final = _one_of(WANTS)
 FLAG: Final = _plain(bool, "true or false")
 NUMBER: Final = Form(_pack_number, _unpack_number)
 ARRAY: Final = Form(

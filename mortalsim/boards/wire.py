@@ -34,6 +34,12 @@ HEADER: Final = struct.Struct("<4sBBHQIQ")
 #: Bytes of the largest frame, if nothing else is said.
 LARGEST: Final = 2**30
 
+#: Bytes that every side takes at least.
+SMALLEST: Final = 2**10
+
+#: Bytes of the largest hello, which is taken from whoever comes, before the token is known.
+HELLO: Final = 2**12
+
 #: Bytes of the largest text: objects made from JSON take far more memory than their text.
 LARGEST_TEXT: Final = 2**22
 
@@ -86,6 +92,11 @@ class Frame:
     def header(self) -> bytes:
         """Its first bytes."""
         return HEADER.pack(MAGIC, VERSION, self.kind, 0, self.number, len(self.text), len(self.body))
+
+
+def check_seconds(name: str, seconds: float) -> float:
+    """Return a time to wait if it is from a thousandth of a second to 1e9 seconds; raise `RangeError` otherwise."""
+    return check_between(name, seconds, 1e-3, 1e9, unit="s")
 
 
 def read_header(header: bytes | bytearray, largest: int = LARGEST) -> tuple[Kind, int, int, int]:
@@ -146,8 +157,8 @@ class Connection:
     ) -> None:
         if not isinstance(stream, socket.socket):
             raise ShapeError(f"stream: expected a connected socket, found {type(stream).__name__}.")
-        self.largest = self.theirs = check_whole("largest", largest, 2**10)
-        self.patience = check_between("patience", patience, 1e-3, 1e9, unit="s")
+        self.largest = self.theirs = check_whole("largest", largest, SMALLEST)
+        self.patience = check_seconds("patience", patience)
         self.name, self.sent, self.received = name, 0, 0
         self._stream, self._fault, self._midway = stream, "", ""
         if stream.family in (socket.AF_INET, socket.AF_INET6):
@@ -201,8 +212,15 @@ class Connection:
             raise self.give_up(f"it was cut ({error.strerror or error})") from error
         self.sent, self._midway = frame.number, ""
 
-    def receive(self, within: float | None = None) -> Frame | None:
+    def receive(self, within: float | None = None, largest: int | None = None) -> Frame | None:
         """Return the next frame; None if the other end has closed the connection after a whole one.
+
+        Parameters
+        ----------
+        within
+            Seconds that it may take; None: for ever.
+        largest
+            Bytes of the largest frame that is taken now; None: what the connection takes.
 
         Raises
         ------
@@ -217,7 +235,7 @@ class Connection:
             return None
         self._midway = "in the middle of receiving a message"
         try:
-            kind, number, text, body = read_header(self._take(HEADER.size, deadline), self.largest)
+            kind, number, text, body = read_header(self._take(HEADER.size, deadline), largest or self.largest)
             frame = Frame(kind, number, bytes(self._take(text, deadline)), self._take(body, deadline))
         except WireFault as fault:
             # No frame is believed any more; the stream stays open for a complaint, or until it is given up.
@@ -238,6 +256,11 @@ class Connection:
                 pass
         self._stream.close()
         self._fault = self._fault or "its last message was a complaint"
+
+    def let_go(self) -> None:
+        """Close this process's copy of the stream alone; a process that shares it goes on with it."""
+        self._fault, self._midway = self._fault or "it was closed here", ""
+        self._stream.close()
 
     def close(self) -> None:
         """Close it; whoever is at the other end finds out."""
