@@ -78,9 +78,23 @@ def scratch_copy() -> Iterator[Path]:
         yield copy
 
 
+#: Times that a file of tests is recorded before a failure in it counts: an interruption, which some tests send, may fall into
+#: what records them.
+TRIES = 4
+
+
 def _environment(tree: Path, **more: str) -> dict[str, str]:
     own = {"PYTHONPATH": str(tree), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return {**os.environ, **own, **more}
+
+
+def _record(test: Path, tree: Path, record: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.mutants.recorder", f"tests/{test.name}"]
+    own = _environment(tree, MUTANTS_RECORD=str(record))
+    done = subprocess.run(command, cwd=tree, env=own, capture_output=True, text=True, check=False)
+    if not record.exists():
+        raise RuntimeError(f"{test.name} cannot be recorded: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    print(f"recorded: {test.name}", flush=True)
 
 
 def make_map(folder: Path, tree: Path) -> Map:
@@ -98,16 +112,14 @@ def make_map(folder: Path, tree: Path) -> Map:
     site.write_text(SITE, encoding="utf-8")
     for test in tests:
         record = folder / f"{test.stem}-{_digest([test], common)}.json"
-        if not record.exists():
-            command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.mutants.recorder", f"tests/{test.name}"]
-            own = _environment(tree, MUTANTS_RECORD=str(record))
-            done = subprocess.run(command, cwd=tree, env=own, capture_output=True, text=True, check=False)
+        for _ in range(TRIES):
             if not record.exists():
-                raise RuntimeError(f"{test.name} cannot be recorded: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-            print(f"recorded: {test.name}", flush=True)
-        recorded = json.loads(record.read_text(encoding="utf-8"))
-        if recorded["failed"]:
+                _record(test, tree, record)
+            recorded = json.loads(record.read_text(encoding="utf-8"))
+            if not recorded["failed"]:
+                break
             record.unlink()
+        else:
             raise RuntimeError(f"without a fault these fail: {', '.join(recorded['failed'])}")
         found.add(recorded)
     site.unlink()
