@@ -78,8 +78,8 @@ def scratch_copy() -> Iterator[Path]:
         yield copy
 
 
-#: Times that a file of tests is recorded before a failure in it counts: an interruption, which some tests send, may fall into
-#: what records them.
+#: Times that a file of tests is recorded before a failure in it counts: an interruption, which some tests send, may fall
+#: into what records them.
 TRIES = 4
 
 
