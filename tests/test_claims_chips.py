@@ -338,3 +338,19 @@ def test_rows_written_together_take_as_long_as_the_slowest_and_one_after_the_oth
         chip.write(ask())
         assert chip.meter.pulses == 2 * 8 * sum(range(1, 14))
         assert chip.meter.seconds == pytest.approx(slots * pulse)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "up", "down"),
+    [
+        ("linear", {"slope_up": 0.2, "slope_down": 0.5}, lambda v: 1 - 0.2 * v, lambda v: 1 + 0.5 * v),
+        ("soft_bounds", {}, lambda v: 1 - v, lambda v: 1 + v),
+        ("power", {"gamma_up": 2.0, "gamma_down": 0.5}, lambda v: (1 - v) ** 2, lambda v: (1 + v) ** 0.5),
+    ],
+)
+def test_steps_follow_their_law_over_the_range(name, fields, up, down):
+    """v from -1 at the lower bound to 1 at the upper one; in units of the step in the middle."""
+    device, u = DEVICES.get(name)(**fields), np.linspace(0, 1, 21)
+    np.testing.assert_allclose(device.up(u), up(2 * u - 1), atol=1e-12)
+    np.testing.assert_allclose(device.down(u), down(2 * u - 1), atol=1e-12)
+    assert device.up(np.float64(0.5)) == device.down(np.float64(0.5)) == 1

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from tiny import load_tiny
 
 from mortalsim import build, data, training
-from mortalsim.checks import DesignError, OutputError
+from mortalsim.checks import ChipFault, DesignError, OutputError
 from mortalsim.chips import load_design, oracle
 from mortalsim.experiments import _trial, compare, execute, train, transfer, variance
 from mortalsim.experiments.compare import Compare
@@ -297,6 +297,16 @@ def test_a_run_folder_that_is_there_already_is_left_alone_and_the_next_one_is_nu
     assert out.name in {f"{folder.name}-2" for folder in taken} and (out / "results.json").is_file()
     assert not any(any(folder.iterdir()) for folder in taken)
     config = json.loads((out / "config.json").read_text())
-    assert config["seconds"] == round(config["seconds"], 1)
+    assert config["seconds"] == round(config["seconds"], 1) and "." not in config["started"]
     with pytest.raises(OutputError, match="exist"):  # a folder that is named is not replaced by another one
         execute(Train(learner="readout", hidden=(4,), epochs=1, out=taken[0]))
+
+
+def test_one_score_that_is_no_number_is_enough_to_stop(monkeypatch):
+    dataset = load_tiny("tiny", Streams(0))
+    chip = build.make_chip(build.design_for("ideal", dataset, (4,)), Streams(0), 0)
+    scores = np.zeros((len(dataset.test_x), 4))
+    scores[7, 2] = np.nan
+    monkeypatch.setattr(Uneven, "predict", lambda *_: scores)
+    with pytest.raises(ChipFault, match="uneven: predicted nan"):
+        training.error_rate(chip, Uneven(), dataset.task, dataset.test_x, dataset.test_y, {})

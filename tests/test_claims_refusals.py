@@ -175,9 +175,12 @@ def test_experiments_that_judge_by_labels_ask_for_them_first(experiment, lacks, 
         experiment.model_copy(update={"jobs": 1}).run()
 
 
-def test_the_oracle_is_among_the_learners_that_may_be_named():
+def test_names_of_learners_and_designs_are_checked_when_they_are_given_and_the_oracle_is_one():
     with pytest.raises(ValidationError, match=r"learner: expected one of .*oracle.*; found 'orcle'. Did you mean 'oracle'"):
         Train(learner="orcle")
+    for kind, field in ((Train, {"design": "wildd"}), (Compare, {"designs": ("mild", "wildd")})):
+        with pytest.raises(ValidationError, match=r"design: expected one of .*; found 'wildd'. Did you mean 'wild'"):
+            kind(**field)
 
 
 def test_a_checkpoint_is_written_beside_its_place_under_a_name_that_tells_whose_it_is(tmp_path, monkeypatch):
