@@ -159,15 +159,8 @@ class Crossbar:
             return
         self.compute_weights(Moment(now, temperature))
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return copies of all that changes; effective weights as well: each was computed at its own time.
-
-        Parameters of the devices are not in it: design and seed make them anew.
-        """
-        return {name: array.copy() for name, array in self.arrays().items()}
-
     def take(self, state: dict[str, np.ndarray]) -> None:
-        """Take back what `state` gave."""
+        """Take back copies of what `arrays` gave."""
         for name, array in self.arrays().items():
             array[...] = state[name]
         self.epoch = float(state["epoch"][0]) if self._timed else 0.0
@@ -178,7 +171,10 @@ class Crossbar:
         self.version += 1
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what `state` copies, not copied."""
+        """Return all that changes, not copied; effective weights as well: each was computed at its own time.
+
+        Parameters of the devices are not in it: design and seed make them anew.
+        """
         arrays = {"state": self.devices.state, "weights": self.weights, "variance": self.variance}
         arrays |= {"computed_at": np.array(self.computed_at)} | self.wear.arrays()
         arrays |= {"epoch": np.array([self.epoch])} if self._timed else {}
