@@ -8,9 +8,10 @@ import pytest
 from fakes import IdealChip, make_datasheet
 from far import fake, remote
 
-from mortalsim.hardware import Delta, Outer, Port, Program, Replay, Shrink
+from mortalsim.checks import RangeError, ShapeError
+from mortalsim.hardware import Delta, Outer, Port, Program, Replay, Shrink, Trace, WeightNudge
 from mortalsim.testing import NotConforming, WithoutPort, check_chip
-from mortalsim.testing.chips import ASKS, FALSE_ALARM, told_apart
+from mortalsim.testing.chips import FALSE_ALARM, LOOKS, told_apart
 
 SIZES = (12, 8, 6, 4)
 
@@ -116,6 +117,84 @@ def test_a_board_that_does_not_write_is_told_from_one_that_does(noise):
         check_chip(Deaf(noise))
 
 
+@pytest.mark.parametrize("limit", [4.0, 3.98, -4.0, -3.98])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
+def test_biases_that_stand_at_their_limit_are_judged_and_stay_there(limit, noise):
+    for kind in (Board, Backwards):
+        for seed in range(3):
+            board = kind(noise, seed)
+            board.weights[-1][-1] = limit
+            before = [weights.copy() for weights in board.weights]
+            if kind is Board:
+                check_chip(board)
+            else:
+                with pytest.raises(NotConforming, match="a request to raise all biases took the mean output from"):
+                    check_chip(board)
+            for one, two in zip(before, board.weights, strict=True):
+                np.testing.assert_allclose(one, two, atol=(1 / 32 + 1e-3) * 4)  # one request; the weight range is 4
+
+
+class Changed(Board):
+    """Answers every read by what ``change`` makes of its trace."""
+
+    def __init__(self, change, **fields):
+        super().__init__(noise=0.0, **fields)
+        self.change = change
+
+    def read(self, x, nudge=None, want="taps"):
+        return self.change(super().read(x, nudge, want), nudge, want)
+
+
+def spoiled(trace):
+    trace.states["h1"][0][0, 0] = np.nan
+    return trace
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, n, w: t if w != "output" else replace(t, output=t.output.T), r"output of shape \(4, 3\), want='output'"),
+        (
+            lambda t, n, w: t if w != "states" else replace(t, output=t.output[:1]),
+            r"output of shape \(1, 4\), want='states'",
+        ),
+        (lambda t, n, w: t if w != "states" else replace(t, states={}), "expected a state for every line of the timetable"),
+        (lambda t, n, w: t if w == "output" else spoiled(t), "state of h1 at tick 0: not finite"),
+        (lambda t, n, w: t if n is None else Trace(None), "an output that the data sheet does not name, or none"),
+        (lambda t, n, w: t if n is None else replace(t, taps=()), "expected a tap for every array"),
+        (
+            lambda t, n, w: replace(t, output=t.output[:, :2]) if isinstance(n, WeightNudge) and w == "output" else t,
+            r"output of shape \(3, 2\)",
+        ),
+    ],
+)
+def test_every_read_must_give_what_is_wanted(change, message):
+    with pytest.raises(NotConforming, match=message):
+        check_chip(Changed(change))
+    check_chip(Changed(lambda trace, nudge, want: trace))
+
+
+@pytest.mark.parametrize("kind", [Outer, Delta, Replay, Shrink])
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_request_that_changes_nothing_must_change_nothing(kind, noise):
+    class Restless(Board):
+        def understood(self, request):
+            if isinstance(request, kind):
+                self.weights[-1] -= 0.5
+            return request
+
+    with pytest.raises(NotConforming, match="requests that change nothing took the mean output from"):
+        check_chip(Restless(noise))
+
+
+def test_what_is_no_chip_or_no_number_of_samples_is_refused():
+    for wrong in (3, None, "board", Board().datasheet, lambda: "board", Trace(None)):
+        with pytest.raises(ShapeError, match="chip: expected a chip with datasheet, read and write, or a function"):
+            check_chip(wrong)
+    with pytest.raises(RangeError, match="samples: expected a number at least 1"):
+        check_chip(Board(), samples=0)
+
+
 def test_more_reads_hear_through_more_noise():
     with pytest.raises(NotConforming, match="cannot be told from noise"):
         check_chip(Board(noise=5.0))
@@ -130,10 +209,10 @@ def test_a_board_that_lacks_a_port_is_checked_as_far_as_it_goes(missing):
 
 
 def test_false_alarms_are_as_rare_as_is_said():
-    """A chip on which nothing changes, looked at after each of the requests: told apart in at most 1 of 1000 checks."""
+    """A chip on which nothing changes, looked at as often as can be: told apart in at most 1 of 1000 checks."""
     rng, alarms, checks = np.random.default_rng(0), 0, 6000
     for _ in range(checks):
-        reads = rng.standard_normal((1 + ASKS, 8))
+        reads = rng.standard_normal((1 + LOOKS, 8))
         alarms += any(told_apart(reads[0], after) for after in reads[1:])
     assert alarms <= checks * FALSE_ALARM + 3 * np.sqrt(checks * FALSE_ALARM)
 
