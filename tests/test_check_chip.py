@@ -183,8 +183,19 @@ def test_a_request_that_changes_nothing_must_change_nothing(kind, noise):
                 self.weights[-1] -= 0.5
             return request
 
-    with pytest.raises(NotConforming, match="requests that change nothing took the mean output from"):
+    with pytest.raises(NotConforming, match="requests that change nothing changed the output"):
         check_chip(Restless(noise))
+
+
+def test_a_change_that_leaves_the_mean_where_it_was_is_seen_too():
+    class Skewed(Board):
+        def understood(self, request):
+            if isinstance(request, Shrink):
+                self.weights[-1][-1] += np.array([0.5, -0.5, 0.5, -0.5], np.float32)
+            return request
+
+    with pytest.raises(NotConforming, match="requests that change nothing changed the output"):
+        check_chip(Skewed(0.1))
 
 
 def test_what_is_no_chip_or_no_number_of_samples_is_refused():
@@ -215,6 +226,15 @@ def test_false_alarms_are_as_rare_as_is_said():
         reads = rng.standard_normal((1 + LOOKS, 8))
         alarms += any(told_apart(reads[0], after) for after in reads[1:])
     assert alarms <= checks * FALSE_ALARM + 3 * np.sqrt(checks * FALSE_ALARM)
+
+
+def test_several_numbers_a_read_must_differ_by_more():
+    reads = np.random.default_rng(0).standard_normal((8, 3))
+    shifts = np.linspace(0, 10, 1001)
+    one, several = (
+        next(s for s in shifts if told_apart(x, x + s * np.eye(3)[0, : x.shape[1]])) for x in (reads[:, :1], reads)
+    )
+    assert 1 < one < several < 10
 
 
 def test_boards_elsewhere_and_classes_that_make_boards_are_checked():

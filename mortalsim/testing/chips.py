@@ -206,13 +206,14 @@ def _check_ports(chip: Chip, x: FloatArray, erase: bool, reads: int) -> None:
         _expect_port(sheet.ports, port, lambda what=what: chip.read(x, what))  # type: ignore[misc]
         if port in sheet.ports:
             _check_wants(chip, x, what)
-    before = _means(chip, x, reads) if _shows(sheet) else np.zeros(reads)
+    before = _sums(chip, x, reads) if _shows(sheet) else np.zeros((reads, 1))
     for port, request in requests.items():
         _expect_port(sheet.ports, port, lambda request=request: chip.write(request))  # type: ignore[misc]
-    after = _means(chip, x, reads) if _shows(sheet) else before
+    after = _sums(chip, x, reads) if _shows(sheet) else before
     expect(
         not told_apart(before, after),
-        f"requests that change nothing took the mean output from {before.mean():.3g} to {after.mean():.3g}",
+        f"requests that change nothing changed the output, in the mean from {before[:, 0].mean():.3g} to "
+        f"{after[:, 0].mean():.3g}",
     )
     if erase:  # otherwise not even to see it refused: a chip that took it would be empty
         _expect_port(sheet.ports, Port.PROGRAM, lambda: chip.write(Program(0, zero)))
@@ -330,11 +331,30 @@ def _means(chip: Chip, x: FloatArray, reads: int) -> FloatArray:
     return np.array([_last(chip, x).mean(dtype=np.float64) for _ in range(reads)])
 
 
+def _sums(chip: Chip, x: FloatArray, reads: int) -> FloatArray:
+    """Return sums of the outputs of so many reads, (reads, 3): all, every other one against the rest, pairs against pairs.
+
+    A change that leaves one of them where it was, as one of both signs leaves the mean, is likely to show in another. Sums
+    are closer to what Student's test expects than single outputs, which a converter may make coarse.
+    """
+    outputs: FloatArray = np.array([_last(chip, x).ravel() for _ in range(reads)], np.float64)
+    place = np.arange(outputs.shape[1])
+    signs = np.array([np.ones(len(place)), 1 - 2 * (place % 2), 1 - 2 * (place // 2 % 2)])
+    sums: FloatArray = outputs @ signs.T / len(place)
+    return sums
+
+
 def told_apart(before: FloatArray, after: FloatArray) -> bool:
-    """Return whether two means differ by Student's t test, at a level that allows for so many looks."""
-    error = np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / len(before))
-    limit = -stdtrit(2 * len(before) - 2, FALSE_ALARM / (2 * LOOKS))
-    return bool(abs(after.mean() - before.mean()) > limit * error)
+    """Return whether means over axis 0 differ by Student's t test, at a level that allows for so many looks.
+
+    Parameters
+    ----------
+    before, after
+        One number per read, (reads,), or several, (reads, n), of which one that differs is enough.
+    """
+    error = np.sqrt((before.var(axis=0, ddof=1) + after.var(axis=0, ddof=1)) / len(before))
+    limit = -stdtrit(2 * len(before) - 2, FALSE_ALARM / (2 * LOOKS * before[0].size))
+    return bool((np.abs(after.mean(axis=0) - before.mean(axis=0)) > limit * error).any())
 
 
 def _ask_biases(chip: Chip, array: int, sign: int) -> None:
