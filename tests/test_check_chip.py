@@ -134,6 +134,46 @@ def test_biases_that_stand_at_their_limit_are_judged_and_stay_there(limit, noise
                 np.testing.assert_allclose(one, two, atol=(1 / 32 + 1e-3) * 4)  # one request; the weight range is 4
 
 
+def test_a_board_that_sinks_more_than_it_rises_is_asked_back():
+    class Uneven(Board):
+        def understood(self, request):
+            down = isinstance(request, Delta) and request.matrix.min() < 0
+            return replace(request, scale=3.0) if down else request
+
+    board = Uneven(0.0)
+    before = board.weights[-1].copy()
+    check_chip(board)
+    np.testing.assert_allclose(board.weights[-1], before, atol=4 / 32 + 1e-5)  # one request; 2 without asking back
+
+
+def test_the_direction_is_judged_against_the_end_of_the_requests_the_other_way():
+    """Noise hides most requests here. What shows on the way back must not be taken for the way there."""
+    found = {Board: [], Backwards: []}
+    for kind, messages in found.items():
+        for seed in range(60):
+            try:
+                check_chip(kind(noise=2.2, seed=seed))
+            except NotConforming as error:
+                messages.append(str(error))
+    assert len(found[Backwards]) == 60
+    assert not any(message.startswith("a request to raise") for message in found[Board])
+
+
+def test_a_board_that_fails_meanwhile_is_asked_back():
+    class Failing(Board):
+        def read(self, x, nudge=None, want="taps"):
+            if any(isinstance(request, Delta) and request.matrix.any() for request in self.asked[-1:]):
+                raise ZeroDivisionError("dead")
+            return super().read(x, nudge, want)
+
+    board = Failing()
+    before = board.weights[-1].copy()
+    with pytest.raises(ZeroDivisionError):
+        check_chip(board)
+    np.testing.assert_allclose(board.weights[-1], before, atol=1e-5)
+    assert len([request for request in board.asked if isinstance(request, Delta) and request.matrix.any()]) == 2
+
+
 class Changed(Board):
     """Answers every read by what ``change`` makes of its trace."""
 
