@@ -37,6 +37,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "_kernels", [])
     path = tmp_path / "tiny_room.py"
     path.write_text(TINY, encoding="utf-8")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # its code is kept beside it, wherever that of the package is
 
     def make():
         spec = importlib.util.spec_from_file_location("tiny_room", path)
