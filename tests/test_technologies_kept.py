@@ -97,6 +97,7 @@ def test_no_device_of_a_shared_clock_that_has_gone_back_was_written_in_the_futur
         ("aged", lambda self, g, parameters, moment: 1.0, r"Bad.aged: expected finite siemens .* found shape \(\)"),
         ("aged", lambda self, g, parameters, moment: g * np.nan, "found NaN or infinity at 0 s and 300 K"),
         ("noise", lambda self, u: np.ones(3), r"Bad.noise: expected an array like u, shape \(1,\), found \(3,\)"),
+        ("noise", lambda self, u: np.where(u > 0.7, np.inf, 1e-7), r"Bad.noise: expected finite .* found 1e-07 to inf"),
         ("up", lambda self, u: u * np.nan, "Bad.up: expected finite steps"),
         ("up", lambda self, u: u[:3], r"Bad.up: expected finite steps of the shape of u, \(257,\)"),
         ("parameters", lambda self, normal: {"low": normal("low")}, "'low' is what every device has"),
