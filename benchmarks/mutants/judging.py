@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from benchmarks.mutants.faults import Fault
 from benchmarks.mutants.recorder import SITE
 
@@ -168,6 +170,9 @@ def _run(tests: list[str], tree: Path, patience: float) -> tuple[str, str]:
     if child.returncode == 0:
         return "survived", f"{len(tests)} tests"
     seen = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", said, re.MULTILINE)
+    files = sorted({test.partition("::")[0] for test in tests})
+    if seen is None and child.returncode == pytest.ExitCode.USAGE_ERROR and files != tests:
+        return _run(files, tree, patience)  # the fault has given tests other names: all of their files are run
     if seen is None:
         raise RuntimeError(f"the tests ended with code {child.returncode}: {said[-2000:]}")
     return "killed", seen[1]
