@@ -313,6 +313,7 @@ def test_a_last_window_may_overhang_the_border_but_not_lie_beyond_it():
         patches((4, 3), (2, 1, 1), 3, 4)
 
 
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of kernels that run as plain Python
 def test_an_output_that_overflows_is_told_though_all_before_it_is_finite():
     """Means of 4e37 are as large; twice the sum of six of them is more than a float32 can hold."""
     chip, x = SimulatedChip(small("ideal", normaliser={"present": False}), 3), np.full((2, 12), 4e37, np.float32)
