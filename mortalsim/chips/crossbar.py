@@ -14,12 +14,12 @@ from typing import TypeAlias
 import numpy as np
 
 from mortalsim.checks import DesignError, FloatArray, all_finite
-from mortalsim.chips.fabrication import fabricate_devices, own_parameters
+from mortalsim.chips.fabrication import FROZEN, fabricate_devices, own_parameters
 from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.upkeep import Workbench
 from mortalsim.chips.wear import Wear
 from mortalsim.chips.write_cost import WriteCost
-from mortalsim.devices.base import DRIFT_TOLERANCE, Device, Fields, Moment
+from mortalsim.devices.base import Device, Fields, Moment
 from mortalsim.kernels import (
     Asked,
     Draw,
@@ -32,7 +32,7 @@ from mortalsim.kernels import (
     fill_normal,
 )
 from mortalsim.kernels.counters import ROUND, VERIFY
-from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
+from mortalsim.kernels.devices import HIGH, LOW, NU, WRITTEN, G
 from mortalsim.parallel import chunks, map_chunks
 from mortalsim.streams import Streams
 
@@ -121,7 +121,7 @@ class Crossbar:
         self.epoch, self._epoch_ends = moment.now, epoch_ends(self._t0)
         self._timed = "written" in self.device.state  # all of them at the epoch, which is fabrication
         #: Seconds for which effective weights hold at one temperature; None: the technology is asked.
-        self._patience = _patience(self.device)
+        self._patience = self.device.patience if type(self.device).stale is Device.stale else None
         self.compute_weights(moment)
 
     @property
@@ -211,9 +211,6 @@ class Crossbar:
         moment, draw
             As in `change`.
         """
-        if not self._needs_upkeep:
-            self.writes += 1
-            return self.approach(target, moment, draw)
         bench = Workbench(self, moment, draw._replace(attempt=PREPARING))
         cost = WriteCost.of(self.technology.pair.prepare(bench))
         return self._maintained(cost + self.approach(target, moment, draw), moment, draw)
@@ -243,8 +240,7 @@ class Crossbar:
 
         No device was written after ``now``, as one of a shared clock that has gone back would seem to be.
         """
-        kept = {"low": LOW, "high": HIGH, "up": UP, "down": DOWN, "error": ERROR}
-        kept |= {"nu": NU} if self.device.drifts else {}
+        kept = {name: parameter for name, parameter in FROZEN.items() if parameter != NU or self.device.drifts}
         values: dict[str, FloatArray] = {name: self.devices.values(parameter) for name, parameter in kept.items()}
         if self._timed:
             values["written"] = np.minimum(self.epoch + self.devices.levels(WRITTEN).astype(np.float64), now)
@@ -365,14 +361,6 @@ class Crossbar:
 def epoch_ends(t0: float) -> float:
     """Return the seconds after which float32 holds a time more coarsely than `TIME_RESOLUTION` t0."""
     return TIME_RESOLUTION * t0 * 2.0**23
-
-
-def _patience(device: Device) -> float | None:
-    if type(device).stale is not Device.stale:
-        return None
-    if device.ages_by_itself:
-        return 0.0
-    return DRIFT_TOLERANCE * device.drift_t0 if device.drifts else math.inf
 
 
 def _unwired(parts: ArrayParts) -> np.ndarray:

@@ -9,11 +9,12 @@ import numpy as np
 from mortalsim.checks import DesignError, FloatArray, all_finite
 from mortalsim.chips.netlist import ArrayParts
 from mortalsim.devices import Device
+from mortalsim.devices.base import STATE
 from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, Devices, G
 from mortalsim.streams import Streams
 
-#: Names of what a technology's laws are given besides its own parameters.
-TAKEN = frozenset({"low", "high", "up", "down", "error", "nu", "written", "taken", "dead"})
+#: Parameters that every technology's devices have, by the names that its laws know; `NU` only where they drift.
+FROZEN = {"low": LOW, "high": HIGH, "up": UP, "down": DOWN, "error": ERROR, "nu": NU}
 
 
 def initial_weights(parts: ArrayParts, rng: np.random.Generator) -> FloatArray:
@@ -61,7 +62,7 @@ def own_parameters(device: Device, shape: tuple[int, int, int], streams: Streams
     """
     normal, own = normals_of(streams.child("own"), shape), {}
     for name, values in device.parameters(normal).items():
-        if name in TAKEN:
+        if name in (*FROZEN, *STATE):
             raise DesignError(f"{type(device).__name__}.parameters: {name!r} is what every device has. Choose another name.")
         values = np.asarray(values, np.float32)
         if values.shape != shape or not all_finite(values):

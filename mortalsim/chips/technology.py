@@ -114,8 +114,7 @@ class Technology:
     @property
     def nominal_variance(self) -> float:
         """Variance at a neuron's input for each squared unit of input, both devices of a pair at a typical conductance."""
-        device = self.device
-        place = np.array([(self.typical - device.g_min) / (device.g_max - device.g_min)])
+        place = self.device.place(np.array([self.typical]))
         return 2 * (float(self._sd(place, Moment())[0]) / self.unit) ** 2
 
     @property

@@ -42,9 +42,7 @@ class Workbench:
         """Return conductances as a verifying read finds them, read noise included, siemens, (2, rows, n_out)."""
         crossbar, device = self._crossbar, self._crossbar.device
         g = crossbar.conducted(self._moment) * (1 + crossbar.devices.values(ERROR).astype(np.float64))
-        place = np.clip(
-            (g - device.g_min) / (device.g_max - device.g_min), 0, 1
-        )  # as a read's table is held beyond its ends
+        place = np.clip(device.place(g), 0, 1)  # as a read's table is held beyond its ends
         normals = np.stack([crossbar.normals(self._next(1)) for _ in range(2)])
         return np.asarray(g + device.noise_at(place, self._moment) * normals)
 

@@ -174,8 +174,7 @@ class Device(BaseModel, ABC):
         """
         if now.temperature != then.temperature:
             return True
-        patience = 0.0 if self.ages_by_itself else DRIFT_TOLERANCE * self.drift_t0 if self.drifts else math.inf
-        return abs(now.now - then.now) > patience  # a restored clock may have gone back
+        return abs(now.now - then.now) > self.patience  # a restored clock may have gone back
 
     def parameters(self, normal: Callable[[str], FloatArray]) -> dict[str, FloatArray]:
         """Return frozen parameters of the technology's own, drawn at fabrication; the default is the endurance, if any.
@@ -213,9 +212,18 @@ class Device(BaseModel, ABC):
         return type(self).aged is not Device.aged
 
     @property
+    def patience(self) -> float:
+        """Seconds for which effective weights hold at one temperature, as `stale` tells by default."""
+        return 0.0 if self.ages_by_itself else DRIFT_TOLERANCE * self.drift_t0 if self.drifts else math.inf
+
+    @property
     def noise_depends_on_moment(self) -> bool:
         """Whether read noise changes with time or temperature."""
         return type(self).noise_at is not Device.noise_at
+
+    def place(self, g: FloatArray) -> FloatArray:
+        """Return where conductances, siemens, lie in the nominal range: 0 at ``g_min``, 1 at ``g_max``."""
+        return np.asarray((g - self.g_min) / (self.g_max - self.g_min))
 
     @property
     def step(self) -> float:

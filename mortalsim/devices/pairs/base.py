@@ -73,7 +73,7 @@ class Pair(BaseModel, ABC):
         return self.rest(device)
 
     def prepare(self, array: Maintained) -> Upkeep:
-        """Make an array ready to be programmed; the default does nothing. Asked of pairs alone that have upkeep."""
+        """Make an array ready to be programmed; the default does nothing."""
         return Upkeep()
 
     def maintain(self, array: Maintained, device: Device, unit: float) -> Upkeep:

@@ -48,7 +48,7 @@ class OneSided(Pair):
         if array.writes % self.every:
             return Upkeep()
         g = array.measured()
-        place = (g - device.g_min) / (device.g_max - device.g_min)
+        place = device.place(g)
         full = (place.max(axis=0) > self.upper) & (place.min(axis=0) > self.lower)
         if not full.any():
             return Upkeep(verified=1)
