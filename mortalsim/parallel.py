@@ -108,16 +108,17 @@ class _Helper:
         caller may.
         """
         self._job, self._error = job, None
-        if _here is not None and (here := _here()) != self._off:
-            with self._moving:
+        with self._moving:  # a helper that is about to go free sees the job instead
+            if _here is not None and (here := _here()) != self._off:
                 self._allowed, self._off = os.sched_getaffinity(0), here
                 self._allow(self._allowed - {here})
-        self._go.release()
+            self._go.release()
 
     def finish(self) -> BaseException | None:
         """Wait for the job, but withdraw it if it was not begun yet; return what it raised."""
         if self._go.acquire(blocking=False):
-            self._free()
+            with self._moving:
+                self._free()
         else:
             self._done.acquire()
         self._job = _nothing
@@ -129,16 +130,20 @@ class _Helper:
                 os.sched_setaffinity(self._thread.native_id or 0, processors)
 
     def _free(self) -> None:
-        with self._moving:
-            self._off = -1
-            self._allow(self._allowed)
+        """Let the helper run anywhere; the caller holds ``_moving``."""
+        self._off = -1
+        self._allow(self._allowed)
 
     def _live(self) -> None:
         while True:
             # Jobs that follow each other find the thread where it is: moving it costs a tenth of a small read.
             if not self._go.acquire(timeout=REST):
-                self._free()
-                self._go.acquire()
+                with self._moving:
+                    begun = self._go.acquire(blocking=False)
+                    if not begun:
+                        self._free()
+                if not begun:
+                    self._go.acquire()
             try:
                 self._job()
             except BaseException as error:  # handed to the caller, who raises it

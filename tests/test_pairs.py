@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from mortalsim.checks import DesignError
 from mortalsim.chips import SimulatedChip, load_design, oracle
+from mortalsim.chips.upkeep import Workbench
 from mortalsim.devices.linear import Linear
 from mortalsim.devices.pairs import PAIRS
 from mortalsim.hardware import Delta, Outer, Program, Replay, WeightNudge
+from mortalsim.kernels import Draw
 
 F = np.float32
 
@@ -119,6 +121,14 @@ def test_one_sided_pairs_are_programmed():
     target = np.random.default_rng(3).uniform(-0.8, 0.8, (7, 4)).astype(F)
     chip.write(Program(0, target))
     np.testing.assert_allclose(oracle.weights(chip)[0], target, atol=2 * chip.datasheet.arrays[0].weight_step)
+
+
+def test_every_look_and_either_device_has_noise_of_its_own():
+    chip = chip_of("one_sided", read_noise=1e-7)
+    crossbar, moment = chip.arrays[0].crossbar, chip.clock.moment
+    bench = Workbench(crossbar, moment, Draw(chip._key, 0, 0, attempt=8192))
+    first, second = (bench.measured() - crossbar.conducted(moment) for _ in range(2))
+    assert (first != second).all() and (np.abs(first[0] - first[1]) > 1e-13).all()
 
 
 def test_stuck_devices_are_not_reset():

@@ -126,7 +126,7 @@ class Crossbar:
 
     @property
     def ages(self) -> bool:
-        """Whether effective weights or their noise change by themselves at one temperature."""
+        """Whether effective weights or their noise change by themselves, or with the temperature."""
         return self._patience is None or self._patience < math.inf or self._own_noise
 
     def compute_weights(self, moment: Moment) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from math import prod
@@ -110,7 +109,6 @@ class SimulatedChip:
         #: Populations whose states nobody reads on, or all where each is read by another.
         self._ends = tuple(name for name in (*sheet.fed, *sheet.stages) if name not in read_on) or sheet.fed
         self._ageing = [array.crossbar for array in self.arrays if array.crossbar.ages]
-        self._temperature = self.clock.temperature
         self._largest = max(array.crossbar.weights.size for array in self.arrays)
         own_noise = self.streams if noise is None else noise if isinstance(noise, Streams) else chip_streams(Streams(noise))
         self._key = own_noise.key("noise")
@@ -143,7 +141,8 @@ class SimulatedChip:
         if want not in WANTS:
             check_name("want", str(want), WANTS)
         want = want if self._tapped else "output"
-        self._keep_up()
+        for crossbar in self._ageing:
+            crossbar.keep_up(self.clock.now, self.clock.temperature)
         reading = Reading(sheet, v, x if isinstance(x, Overlaid) else None, nudge, want)
         # BLAS never wakes a second thread for less than this, and a small chip's read is over in microseconds.
         if len(v) * self._largest > ALWAYS_ONE_THREAD:
@@ -155,20 +154,6 @@ class SimulatedChip:
         self._read_account(len(v))
         self._check_answer(reading)
         return reading.trace(sheet.output, want)
-
-    def _keep_up(self) -> None:
-        """Compute effective weights anew where time or temperature have changed them."""
-        now, temperature = self.clock.now, self.clock.temperature
-        for crossbar in self._ageing:
-            crossbar.keep_up(now, temperature)
-        if temperature != self._temperature:
-            for array in self.arrays:
-                array.crossbar.keep_up(now, temperature)
-            self._temperature = temperature
-
-    def forget_temperature(self) -> None:
-        """Have every array look at its temperature at the next read: it may have been restored to another one."""
-        self._temperature = math.nan
 
     def _check_answer(self, reading: Reading) -> None:
         """Stop where NaN or infinity has come out; what is wrong elsewhere reaches one of these populations."""

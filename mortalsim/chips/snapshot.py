@@ -38,7 +38,6 @@ def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
         own = array.crossbar.arrays()
         array.crossbar.take({name: np.asarray(state[f"{name}.{array.place}"]) for name in own})
     chip.clock.now, chip.clock.temperature = float(state["clock"][0]), float(state["temperature"][0])
-    chip.forget_temperature()
     kinds = {name: type(value) for name, value in asdict(chip.meter).items()}
     chip.meter = Meter(**{name: kind(state[f"meter.{name}"][0]) for name, kind in kinds.items()})
     chip._turn = int(state["turn"][0])
