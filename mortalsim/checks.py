@@ -9,6 +9,7 @@
     ├── DesignError     (ValueError)    a design file or configuration that cannot be built
     ├── MissingPort     (RuntimeError)  a learner asks for a port that the chip lacks
     ├── ChipFault       (RuntimeError)  a chip gave NaN or infinity, or no answer at all
+    ├── RunError        (ValueError)    a run folder or kept file that cannot be used, or is of another run
     ├── DataError       (OSError)       a data set that cannot be found, fetched or read
     └── OutputError     (OSError)       a folder or file that cannot be written
 
@@ -59,6 +60,10 @@ class MissingPort(MortalsimError, RuntimeError):
 
 class ChipFault(MortalsimError, RuntimeError):
     """A chip gave NaN or infinity, or gave no answer at all."""
+
+
+class RunError(MortalsimError, ValueError):
+    """A run folder or kept file that is damaged, foreign, newer, in use, or of another run."""
 
 
 class DataError(MortalsimError, OSError):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mortalsim.experiments import Experiment
+    from mortalsim.report.results import Results
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -73,6 +74,8 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command(
         "list", help="Name the designs, devices, patterns, learners, data sets and whatever else is a file of its own."
     )(_list)
+    app.command("resume", help="Go on with a run that was cut off; of a finished one, print the table.")(_resume)
+    app.command("status", help="Say what of a run is done, what runs, and when it will end.")(_status)
     app.command("show", help="Print the netlist of a design, its timetable and its costs, and draw a picture of it.")(_show)
     return app
 
@@ -134,7 +137,6 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
     from mortalsim.experiments import execute
-    from mortalsim.report.table import print_table
 
     for key, value in given.items():
         if value == "":
@@ -144,17 +146,55 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
         experiment = kind(**fields)
     except ValidationError as error:
         _stop(_explain(error), BAD_INPUT)
-    try:
-        results, folder = execute(experiment)
-    except (KeyboardInterrupt, _Terminated) as error:
-        _stop_early(error, experiment.what_remains())
+    results, folder = execute(experiment, tell=_tell)
+    _show_results(kind, results, folder)
+
+
+def _show_results(kind: type[Experiment], results: Results, folder: Path) -> None:
+    from mortalsim.report.table import print_table
+
     console = _console()
     print_table(results, f"{kind.name()}: {kind.question()}", console)
+    for warning in results.warnings:
+        console.print(f"Warning: {warning}", markup=False, highlight=False)
     for note in results.notes:
         console.print(note, markup=False, highlight=False)
     console.print(
         f"Everything is in {folder}, to be read in {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
     )
+
+
+def _tell(sentence: str) -> None:
+    typer.echo(f"mortalsim: {sentence}", err=True)
+
+
+def _resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="run folder, finished or not")],
+    jobs: Annotated[
+        int | None, typer.Option(help="worker processes (default: as many as before)", show_default=False)
+    ] = None,
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="go on also with other versions or on another kind of processor", show_default=False),
+    ] = False,
+) -> None:
+    def body() -> None:
+        from mortalsim.experiments import resume
+
+        experiment, results, place = resume(folder, jobs=jobs, anyway=anyway, tell=_tell)
+        _show_results(type(experiment), results, place)
+
+    _guarded(body)
+
+
+def _status(folder: Annotated[Path, typer.Argument(metavar="DIR", help="run folder, finished or not")]) -> None:
+    def body() -> None:
+        from mortalsim.report.status import status
+
+        for line in status(folder):
+            _console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+    _guarded(body)
 
 
 def _split(values: list[str]) -> list[str]:
@@ -233,7 +273,12 @@ def _guarded(body: Callable[[], None]) -> None:
 
         if not isinstance(error, MortalsimError | OSError):
             raise
-        _stop(" ".join(str(error).split("\n")), BAD_INPUT)
+        _stop(" ".join([*str(error).split("\n"), *_notes(error)]), BAD_INPUT)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what was added to an error on its way, such as where a run is kept."""
+    return list(getattr(error, "__notes__", ()))
 
 
 def _explain(error: ValidationError) -> str:
@@ -248,11 +293,12 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(complaints)
 
 
-def _stop_early(error: BaseException, kept: str = "nothing was written") -> NoReturn:
-    """End after Ctrl-C or a signal; ``kept`` says what remains."""
+def _stop_early(error: BaseException) -> NoReturn:
+    """End after Ctrl-C or a signal, and say what remains."""
+    kept = " ".join(_notes(error)) or "Nothing was begun."
     if isinstance(error, _Terminated):
-        _stop(f"terminated, {kept}", 128 + int(error.args[0]))
-    _stop(f"interrupted, {kept}", INTERRUPTED)
+        _stop(f"terminated. {kept}", 128 + int(error.args[0]))
+    _stop(f"interrupted. {kept}", INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> NoReturn:

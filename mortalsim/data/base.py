@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from mortalsim.checks import FloatArray
+from mortalsim.files import digest_of
 from mortalsim.hardware import Task
 from mortalsim.streams import Streams
 
@@ -54,6 +56,15 @@ class Dataset:
     def task(self) -> Task:
         """What a learner may know of it."""
         return Task(self.classes, self.label_lines, self.image_shape, self.image_lines)
+
+    def digest(self) -> str:
+        """Return hexadecimal digits that stand for all of its contents."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        parts = (self.train_x, self.train_y, self.valid_x, self.valid_y, self.test_x, self.test_y)
+        return digest_of(*parts, [self.classes], self.label_lines, self.image_shape, self.image_lines)
 
 
 class Source(ABC):

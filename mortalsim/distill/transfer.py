@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from mortalsim.checks import FloatArray, check_between
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Learner, State
 from mortalsim.streams import Streams
-from mortalsim.training import Result, train
+from mortalsim.training import Checkpoint, Result, Session, scores, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +26,7 @@ class Trained:
 
     def scores(self, x: FloatArray, batch_size: int = 100) -> FloatArray:
         """Return scores (B, classes) for ``x`` (B, n_inputs), read in batches."""
-        cuts = range(0, len(x), batch_size)
-        return np.concatenate(
-            [self.learner.predict(self.chip, self.task, x[cut : cut + batch_size], self.state) for cut in cuts]
-        )
+        return scores(self.chip, self.learner, self.task, x, self.state, batch_size)
 
     def answers(self, x: FloatArray) -> np.ndarray:
         """Return the class of the largest score, (B,)."""
@@ -67,6 +65,9 @@ def distill(
     valid_images: FloatArray,
     streams: Streams,
     temperature: float = 1.0,
+    *,
+    checkpoint: Checkpoint | None = None,
+    on_step: Callable[[Session], None] | None = None,
 ) -> Result:
     """Train ``student`` by ``learner`` to answer as ``teacher`` does; no label is used anywhere.
 
@@ -84,7 +85,9 @@ def distill(
         Source of the shuffles and of the learner's draws.
     temperature
         Softens the teacher's answers; above 1 shows more of how it ranks the wrong classes.
+    checkpoint, on_step
+        As in `mortalsim.training.train`. A teacher that answers anew must be the one that it was.
     """
     targets = soft_targets(teacher, images, temperature)
     lesson = _Lesson(images, targets, valid_images, teacher.answers(valid_images), teacher.task)
-    return train(student, learner, lesson, streams)
+    return train(student, learner, lesson, streams, checkpoint=checkpoint, on_step=on_step)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, Field
+import numpy as np
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from mortalsim import build
 from mortalsim.checks import check_name
-from mortalsim.chips import Design, Meter, SimulatedChip, oracle
+from mortalsim.chips import Design, SimulatedChip, oracle
 from mortalsim.data import DATASETS, Dataset
 from mortalsim.experiments._oracle import Oracle
 from mortalsim.hardware import Port, Program
 from mortalsim.learners import LEARNERS, Learner, State
 from mortalsim.models.twin import assumptions
+from mortalsim.report.progress import Standing
+from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training import Checkpoint, Record, error_rate, train
+from mortalsim.training import Checkpoint, Session, confusion, error_of, error_rate, recall_of, train
+
+#: Context of validation under which the names of designs that are written down already stand.
+KNOWN = "designs"
+
+#: Seconds between two words about how far a training is.
+TELL = 0.5
 
 _FIRST = ("ff", "ap", "wp", "readout", "insilico", "physics_aware")
 
@@ -39,8 +49,10 @@ def learner_kind(name: str) -> type[Learner]:
     return Oracle if name == Oracle.name else LEARNERS.get(name)
 
 
-def _known_design(name: str) -> str:
-    build.find_design(name)
+def _known_design(name: str, info: ValidationInfo) -> str:
+    # A run that is gone on with has its designs written down; their files may be gone.
+    if name not in (info.context or {}).get(KNOWN, ()):
+        build.find_design(name)
     return name
 
 
@@ -69,11 +81,6 @@ def make_learner(name: str, scale: float = 1.0, settings: Mapping[str, Any] | No
     return build.make_learner(learner_kind(name), scale, settings)
 
 
-def check_served(design: Design, data: Dataset, learners: Iterable[str]) -> None:
-    """Do what `build.check_served` does, the oracle included."""
-    build.check_served(design, data, [learner_kind(name) for name in learners])
-
-
 def assumed(design: Design, learners: Iterable[str]) -> tuple[str, ...]:
     """Return what those learners that use the nominal twin take for granted on this design, a sentence each."""
     return assumptions(design.datasheet()) if {"insilico", "physics_aware"} & set(learners) else ()
@@ -91,7 +98,20 @@ class Point:
 class Outcome:
     """What one trial gave; errors are fractions, costs are those of training alone.
 
-    ``test_error`` is None where the test samples have no labels, ``copied_error`` also where chips cannot be programmed.
+    Parameters
+    ----------
+    test_error, copied_error
+        None where the test samples have no labels, the second also where chips cannot be programmed.
+    reads, pulses, joules, seconds
+        What training cost, without validation and test.
+    losses
+        One an epoch.
+    curve
+        One point for each validated epoch.
+    recall
+        Of each class the share of test samples that was answered right; None for a class without any.
+    warnings
+        What looks as if nothing, or the wrong thing, was learned.
     """
 
     test_error: float | None
@@ -102,64 +122,89 @@ class Outcome:
     seconds: float
     losses: tuple[float, ...]
     curve: tuple[Point, ...]
+    recall: tuple[float | None, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Reads, pulses, joules and seconds."""
+        return {name: getattr(self, name) for name in ("reads", "pulses", "joules", "seconds")}
 
 
 def trial(
-    chip: SimulatedChip,
-    other: SimulatedChip,
-    learner: Learner,
-    data: Dataset,
-    streams: Streams,
-    on_epoch: Callable[[Record, Meter], None] | None = None,
-    checkpoint: Checkpoint | None = None,
+    chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, streams: Streams, keeper: Keeper
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
     Reads for validation are not counted as costs of the learner. Their number is known exactly, because every read of one
-    sample costs the same. For epochs before a resumption only the validation error is on record. Each is given an equal
-    share of the reads, which is exact for every learner that reads equally much in every epoch.
+    sample costs the same.
 
     Parameters
     ----------
     chip, other
         Two fresh chips of one design.
-    learner, data, streams, checkpoint
+    learner, data, streams
         As in `mortalsim.training.train`.
-    on_epoch
-        Called after every epoch with its record and the chip's meter.
+    keeper
+        Keeps the training.
     """
-    spent: dict[int, int] = {}
-
-    def note(record: Record) -> None:
-        spent[record.epoch] = chip.meter.reads
-        if on_epoch is not None:
-            on_epoch(record, chip.meter)
-
-    result = train(chip, learner, data, streams, validate_samples=0, on_epoch=note, checkpoint=checkpoint)
+    result = train(
+        chip, learner, data, streams, validate_samples=0, on_step=teller(keeper),
+        observe=lambda: {"reads": chip.meter.reads}, checkpoint=keep_training(keeper, "training", chip),
+    )  # fmt: skip
     trained = dataclasses.replace(chip.meter)
-    test_error = _test_error(chip, learner, data, result.state)
-    tested = test_error is not None
+    counts = _confusion(chip, learner, data, result.state)
+    test_error = None if counts is None else error_of(counts)
     reads_of_test = chip.meter.reads - trained.reads
+    tested = counts is not None
     per_sample = reads_of_test // len(data.test_x) if tested else _per_sample(chip, learner, data, result.state)
     per_validation = per_sample * len(data.valid_x)
-    validations = [(record.epoch, record.valid_error) for record in result.history if record.valid_error is not None]
-    unpaid = per_validation * len(validations)
-    reads, epochs = trained.reads - unpaid, len(result.history)
+    validated = [record for record in result.history if record.valid_error is not None]
+    unpaid = per_validation * len(validated)
     curve = tuple(
-        Point(spent[epoch] - k * per_validation if epoch in spent else reads * epoch // epochs, error)
-        for k, (epoch, error) in enumerate(validations, 1)
+        Point(int(record.costs["reads"]) - k * per_validation, float(record.valid_error or 0.0))
+        for k, record in enumerate(validated, 1)
     )
     sheet = chip.datasheet
     return Outcome(
         test_error=test_error,
         copied_error=copied_error(chip, other, learner, data, result.state),
-        reads=reads,
+        reads=trained.reads - unpaid,
         pulses=trained.pulses,
         joules=trained.joules - unpaid * sheet.joules_per_read,
         seconds=trained.seconds - unpaid * sheet.seconds_per_read,
         losses=tuple(record.info["loss"] for record in result.history),
         curve=curve,
+        recall=() if counts is None else recall_of(counts),
+        warnings=result.warnings,
     )
+
+
+def keep_training(keeper: Keeper, name: str, chip: SimulatedChip) -> Checkpoint:
+    """Return where the training of ``chip`` is kept, with all that is needed to make the chip again."""
+    return keeper.checkpoint(
+        name, chip, design=chip.design.fields(), seed=chip.streams.seed, streams=list(chip.streams.path)
+    )
+
+
+def teller(keeper: Keeper) -> Callable[[Session], None]:
+    """Return what tells after every step, now and then, how far a training is."""
+    last = [0.0]
+
+    def tell(session: Session) -> None:
+        now = time.monotonic()
+        ended = session.done % session.batches == 0
+        if not ended and now - last[0] < TELL:
+            return
+        last[0] = now
+        errors = session.history.column("valid_error")
+        known = errors[~np.isnan(errors)]
+        reads = session.observe()["reads"] if session.observe is not None else None
+        error = float(known[-1]) if len(known) else None
+        epochs = session.done / session.batches
+        keeper.tell(Standing("epoch", epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
+
+    return tell
 
 
 def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float | None:
@@ -167,7 +212,7 @@ def copied_error(chip: SimulatedChip, other: SimulatedChip, learner: Learner, da
     if data.test_y is None or not can_copy(other.design):
         return None
     copy_weights(chip, other)
-    return _test_error(other, learner, data, state)
+    return error_rate(other, learner, data.task, data.test_x, data.test_y, state)
 
 
 def _per_sample(chip: SimulatedChip, learner: Learner, data: Dataset, state: State) -> int:
@@ -177,8 +222,8 @@ def _per_sample(chip: SimulatedChip, learner: Learner, data: Dataset, state: Sta
     return chip.meter.reads - before
 
 
-def _test_error(chip: SimulatedChip, learner: Learner, data: Dataset, state: State) -> float | None:
-    return None if data.test_y is None else error_rate(chip, learner, data.task, data.test_x, data.test_y, state)
+def _confusion(chip: SimulatedChip, learner: Learner, data: Dataset, state: State) -> np.ndarray | None:
+    return None if data.test_y is None else confusion(chip, learner, data.task, data.test_x, data.test_y, state)
 
 
 def can_copy(design: Design) -> bool:

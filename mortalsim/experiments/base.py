@@ -1,36 +1,46 @@
-"""What every experiment has: fields that are its options, an expectation written down beforehand, and a way to run."""
+"""What every experiment has: fields that are its options, an expectation written down beforehand, tasks and results."""
 
 from __future__ import annotations
 
 import datetime
 import sys
-import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from threadpoolctl import threadpool_limits
 
 from mortalsim import build
+from mortalsim.chips import Design
+from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._parallel import Task
+from mortalsim.learners import Learner
+from mortalsim.report.asked import Asked, machine, versions
 from mortalsim.report.results import Results
-from mortalsim.report.runfolder import RunRecord, new_folder, versions
+from mortalsim.report.store import Keeper
 
 
 class Experiment(BaseModel, ABC):
     """One question that can be asked of chips and learners.
 
     A subclass adds fields, each with a description: they are the command's options. The first line of its module's
-    docstring is the question, as it stands in lists and on the report.
+    docstring is the question, as it stands in lists and on the report. `inputs` turns the fields into values, `tasks` cuts
+    the work into pieces, `work` does one of them, wherever that may be, and `results` puts together what was found.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     expected: ClassVar[str]
     """What was expected before the experiment was first run, with the source of the expectation."""
 
-    seed: int = Field(0, ge=0, description="seed of everything random: chips, data split, learners, noise")
-    out: Path | None = Field(None, description="run folder to write, which must not exist yet; default: runs/NAME-DATE-TIME")
+    row: ClassVar[type]
+    """What `work` returns, a frozen dataclass of plain values."""
+
+    seed: int = Field(0, ge=0, lt=2**128, description="seed of everything random: chips, data split, learners, noise")
+    out: Path | None = Field(
+        None, description="run folder; an unfinished run of the same values is gone on with; default: runs/NAME-DATE-TIME"
+    )
 
     @field_validator("*")
     @classmethod
@@ -42,17 +52,51 @@ class Experiment(BaseModel, ABC):
         return value
 
     @abstractmethod
-    def run(self) -> Results:
-        """Do the work and return what was found; the same fields give the same results."""
+    def tasks(self, inputs: Inputs) -> Sequence[Task]:
+        """Return the pieces of work, which know nothing of each other; frozen dataclasses of values."""
 
-    def what_remains(self) -> str:
-        """Return what remains of a run that is stopped before its end, as a sentence for the user."""
-        return "nothing was written"
+    @staticmethod
+    @abstractmethod
+    def work(task: Any, keeper: Keeper) -> Any:
+        """Do one piece of work and return its `row`, which depends on the task alone; ``keeper`` keeps what takes long."""
 
-    def used_designs(self) -> dict[str, dict[str, Any]]:
-        """Return all fields of each design that the fields ``design`` and ``designs`` name; a file may change later."""
+    @abstractmethod
+    def results(self, inputs: Inputs, found: Sequence[tuple[Any, Any]]) -> Results:
+        """Put together what was found, pairs of task and row; of an unfinished run some tasks are missing."""
+
+    def used_learners(self) -> dict[str, Learner]:
+        """Return each learner with its hyper-parameters, by the name that the fields give; none by default."""
+        return {}
+
+    def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
+        """Return by design the design made to fit, and the numbers of its chips; none by default."""
+        return {}
+
+    def inputs(self, designs: Mapping[str, Design] | None = None, learners: Mapping[str, Learner] | None = None) -> Inputs:
+        """Return everything by value; ``designs`` and ``learners`` stand for those that the fields name, if given."""
         names = [*getattr(self, "designs", ()), *filter(None, [getattr(self, "design", None)])]
-        return {str(name): build.find_design(name).fields() for name in names}
+        dataset: str | None = getattr(self, "dataset", None)
+        return Inputs(
+            seed=self.seed,
+            designs={str(name): build.find_design(name) for name in names} if designs is None else designs,
+            learners=self.used_learners() if learners is None else learners,
+            data=None if dataset is None else Data.of(dataset, self.seed),
+        )
+
+    def asked(self, inputs: Inputs, command: str) -> Asked:
+        """Return what is asked, as it is written down."""
+        return Asked(
+            experiment=self.name(),
+            question=self.question(),
+            expected=self.expected,
+            command=command,
+            config=self.model_dump(mode="json"),
+            seed=self.seed,
+            versions=versions(),
+            machine=machine(),
+            started=datetime.datetime.now().astimezone().replace(microsecond=0).isoformat(),
+            **inputs.facts(self.used_chips(inputs)),
+        )
 
     @classmethod
     def name(cls) -> str:
@@ -63,34 +107,3 @@ class Experiment(BaseModel, ABC):
     def question(cls) -> str:
         """Return the first line of the module's docstring."""
         return (sys.modules[cls.__module__].__doc__ or "").partition("\n")[0]
-
-
-def execute(experiment: Experiment) -> tuple[Results, Path]:
-    """Run ``experiment`` and write its run folder; return what was found and where it lies.
-
-    Matrix products use one thread, so that numbers do not depend on the number of cores.
-
-    Raises
-    ------
-    OutputError
-        The run folder exists already or cannot be written; this is said before any work is done.
-    """
-    started = datetime.datetime.now().astimezone().replace(microsecond=0)
-    out = experiment.out or Path("runs") / f"{experiment.name()}-{started:%Y%m%d-%H%M%S}"
-    with new_folder(out, numbered=experiment.out is None) as folder:
-        clock, designs = time.perf_counter(), experiment.used_designs()
-        with threadpool_limits(1):
-            results = experiment.run()
-        record = RunRecord(
-            experiment=experiment.name(),
-            question=experiment.question(),
-            expected=experiment.expected,
-            config=experiment.model_dump(mode="json"),
-            designs=designs,
-            seed=experiment.seed,
-            versions=versions(),
-            started=started.isoformat(),
-            seconds=round(time.perf_counter() - clock, 1),
-        )
-        record.write(folder.hidden, results)
-    return results, out.with_name(folder.out.name)

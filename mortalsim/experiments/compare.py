@@ -7,6 +7,7 @@ weights that it then holds, as an oracle sees them, are also programmed onto a d
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,12 +16,16 @@ from pydantic import Field
 
 from mortalsim import build
 from mortalsim.chips import Design, SimulatedChip, oracle
-from mortalsim.data import Dataset
+from mortalsim.data import suited
 from mortalsim.experiments import _trial
-from mortalsim.experiments._parallel import Jobs, run_tasks
+from mortalsim.experiments._differences import paired_differences
+from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._parallel import Jobs
 from mortalsim.experiments._trial import DATASET_HELP, LEARNER_NAMES, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
+from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
+from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
 
 COLUMNS = (
@@ -55,53 +60,94 @@ class Compare(Experiment):
     learners: tuple[LearnerName, ...] = Field(
         LEARNER_NAMES, min_length=1, description="learners, and oracle for true backprop"
     )
-    chips: int = Field(5, ge=1, description="different chips of each design")
+    chips: int = Field(5, ge=1, le=100_000, description="different chips of each design")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
     hidden: Hidden = ()
     epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
     jobs: Jobs = 0
 
-    def run(self) -> Results:
-        dataset, _ = self.load()
-        notes: list[str] = []
-        for name in self.designs:
-            design, own = build.fitted(name, dataset, self.hidden)
-            _trial.check_served(design, own, self.learners)
-            notes += _trial.assumed(design, self.learners)
-        tasks = [_Task(self, d, n, k) for d in self.designs for k in range(self.chips) for n in self.learners]
-        outcomes = dict(
-            zip(((t.design, t.learner, t.chip) for t in tasks), run_tasks(_work, tasks, self.jobs, "compare"), strict=True)
-        )
-        groups = {(d, n): [outcomes[d, n, k] for k in range(self.chips)] for d in self.designs for n in self.learners}
-        figures = (_error_per_chip(self, groups), _error_vs_reads(self, groups), _transfer_curves(self))
-        rows = tuple(_row(design, learner, found) for (design, learner), found in groups.items())
-        return Results(columns=COLUMNS, rows=rows, figures=figures, notes=(*NOTES, *notes))
+    row: ClassVar[type] = Outcome
 
-    def load(self) -> tuple[Dataset, Streams]:
-        """Return the data and the streams of this run."""
-        streams = Streams(self.seed)
-        return build.load_data(self.dataset, streams, labelled=True), streams
+    def used_learners(self) -> dict[str, Learner]:
+        return {name: _trial.make_learner(name, self.epochs_scale) for name in self.learners}
+
+    def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
+        return {name: (inputs.fitted(name, self.hidden), range(self.chips + 1)) for name in self.designs}
+
+    def tasks(self, inputs: Inputs) -> list[Trial]:
+        build.load_data(inputs.dataset, labelled=True)
+        designs = {name: inputs.fitted(name, self.hidden) for name in self.designs}
+        for design in designs.values():
+            build.check_served(design, suited(inputs.dataset, design.datasheet()), inputs.learners.values())
+        data = inputs.checked_data
+        return [
+            Trial(d, designs[d], inputs.learners[n], n, k, data)
+            for d in self.designs
+            for k in range(self.chips)
+            for n in self.learners
+        ]
+
+    @staticmethod
+    def work(task: Trial, keeper: Keeper) -> Outcome:
+        dataset, streams = task.data.load(), Streams(task.data.seed)
+        chip, other = (build.make_chip(task.design, streams, number) for number in (task.chip, task.chip + 1))
+        own = streams.child("trial", task.learner_name, task.chip)
+        return _trial.trial(chip, other, task.learner, suited(dataset, task.design.datasheet()), own, keeper)
+
+    def results(self, inputs: Inputs, found: Sequence[tuple[Trial, Outcome]]) -> Results:
+        groups: _Groups = {(d, n): {} for d in self.designs for n in self.learners}
+        for task, outcome in found:
+            groups[task.design_name, task.learner_name][task.chip] = outcome
+        groups = {key: group for key, group in groups.items() if group}
+        figures = (_error_per_chip(self, groups), _error_vs_reads(self, groups), _transfer_curves(self, inputs))
+        notes = [sentence for d in self.designs for sentence in _trial.assumed(inputs.fitted(d, self.hidden), self.learners)]
+        warnings = tuple(
+            f"{learner} on {design}, chip {chip}: {sentence}"
+            for (design, learner), group in groups.items()
+            for chip, outcome in group.items()
+            for sentence in outcome.warnings
+        )
+        return Results(
+            columns=COLUMNS,
+            rows=tuple(_row(design, learner, group) for (design, learner), group in groups.items()),
+            figures=figures,
+            tables=(paired_differences(groups),),
+            notes=(*NOTES, *notes),
+            warnings=warnings,
+        )
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One trial of one learner on one chip."""
+class Trial:
+    """One trial of one learner on one chip.
 
-    compare: Compare
-    design: str
-    learner: str
+    Parameters
+    ----------
+    design_name, design
+        What the fields call the design, and the design itself, made to fit the data.
+    learner, learner_name
+        The rule with its hyper-parameters, and what the fields call it.
+    chip
+        Number of the chip.
+    data
+        The data set.
+    """
+
+    design_name: str
+    design: Design
+    learner: Learner
+    learner_name: str
     chip: int
+    data: Data
+
+    @property
+    def name(self) -> str:
+        """Design, learner and chip."""
+        return f"{self.design.name}-{self.learner_name}-{self.chip}"
 
 
-def _work(task: _Task) -> Outcome:
-    dataset, streams = task.compare.load()
-    design, dataset = build.fitted(task.design, dataset, task.compare.hidden)
-    chip, other = (build.make_chip(design, streams, number) for number in (task.chip, task.chip + 1))
-    learner = _trial.make_learner(task.learner, task.compare.epochs_scale)
-    return _trial.trial(chip, other, learner, dataset, streams.child("trial", task.learner, task.chip))
-
-
-def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
+def _row(design: str, learner: str, group: Mapping[int, Outcome]) -> dict[str, Any]:
+    found = list(group.values())
     tests = [trial.test_error for trial in found if trial.test_error is not None]
     copies = [trial.copied_error for trial in found if trial.copied_error is not None]
     several = len(found) > 1
@@ -113,15 +159,25 @@ def _row(design: str, learner: str, found: list[Outcome]) -> dict[str, Any]:
         "test_error_sd": statistics.stdev(tests) if several else None,
         "copied_error": statistics.fmean(copies) if copies else None,
         "copied_error_sd": statistics.stdev(copies) if copies and several else None,
-        **{
-            key: statistics.fmean(getattr(trial, key) for trial in found) for key in ("reads", "pulses", "joules", "seconds")
-        },
+        **{key: statistics.fmean(trial.costs[key] for trial in found) for key in found[0].costs},
         "test_errors": tests,
         "copied_errors": copies,
+        "by_chip": [
+            {
+                "chip": chip,
+                "test_error": trial.test_error,
+                "copied_error": trial.copied_error,
+                "recall": trial.recall,
+                **trial.costs,
+                "warnings": trial.warnings,
+            }
+            for chip, trial in group.items()
+        ],
     }
 
 
-_Groups = dict[tuple[str, str], list[Outcome]]
+#: By design and learner, then by chip.
+_Groups = dict[tuple[str, str], dict[int, Outcome]]
 
 
 def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
@@ -129,7 +185,11 @@ def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
     for design in compare.designs:
         series = []
         for name, key, style in (("own chip", "test_error", "dots"), ("copied to another chip", "copied_error", "rings")):
-            dots = [(getattr(trial, key), place) for place, n in enumerate(compare.learners) for trial in groups[design, n]]
+            dots = [
+                (getattr(trial, key), place)
+                for place, n in enumerate(compare.learners)
+                for trial in groups.get((design, n), {}).values()
+            ]
             known = [dot for dot in dots if dot[0] is not None]  # chips without the port `program` take no copy
             if known:
                 x, y = zip(*known, strict=True)
@@ -152,7 +212,7 @@ def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
 def _error_vs_reads(compare: Compare, groups: _Groups) -> Figure:
     panels = []
     for design in compare.designs:
-        lines = {learner: _mean_curve(groups[design, learner]) for learner in compare.learners}
+        lines = {n: _mean_curve(list(groups[design, n].values())) for n in compare.learners if (design, n) in groups}
         reads = [x for curve in lines.values() for x in curve[0] if x > 0]
         span = (min(reads), max(reads)) if reads else (1.0, 10.0)
         series = tuple(_line(learner, curve, span) for learner, curve in lines.items())
@@ -180,13 +240,12 @@ def _line(learner: str, curve: np.ndarray, span: tuple[float, float]) -> Series:
     return Series(name=learner, x=x, y=y, spread=spread)
 
 
-def _transfer_curves(compare: Compare) -> Figure:
-    dataset, streams = compare.load()
+def _transfer_curves(compare: Compare, inputs: Inputs) -> Figure:
     z = np.linspace(-4, 4, 81)
     panels = []
     for name in compare.designs:
-        design = build.design_for(name, dataset, compare.hidden)
-        panels += [_curves_of(design, build.make_chip(design, streams, number), number, z) for number in (0, 1)]
+        design = inputs.fitted(name, compare.hidden)
+        panels += [_curves_of(design, build.make_chip(design, inputs.streams, number), number, z) for number in (0, 1)]
     caption = (
         f"Transfer curves of the first {SHOWN_NEURONS} neurons of two chips of each design, and what the data sheet says."
     )

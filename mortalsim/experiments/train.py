@@ -1,31 +1,27 @@
 """Train one learner on one chip and watch it.
 
-Any hyper-parameter of the learner can be set, and training can be kept in a checkpoint and resumed.
+Any hyper-parameter of the learner can be set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mortalsim import build
-from mortalsim.checks import DesignError, OutputError
-from mortalsim.chips import Meter, SimulatedChip
+from mortalsim.chips import Design
+from mortalsim.data import suited
 from mortalsim.experiments import _trial
+from mortalsim.experiments._inputs import Data, Inputs
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
+from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
-from mortalsim.report.table import engineering
+from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training import Checkpoint, Record
 
 COLUMNS = (
     Column(key="design", heading="design"),
@@ -51,14 +47,12 @@ class Train(Experiment):
     learner: LearnerName = Field("ff", description="learner, or oracle for true backprop")
     design: DesignName = Field("mild", description="design, or path of a design file")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
-    chip: int = Field(0, ge=0, description="number of the chip: which individual of the run is trained")
+    chip: int = Field(0, ge=0, lt=2**63, description="number of the chip: which individual of the run is trained")
     hidden: Hidden = ()
-    epochs: int = Field(0, ge=0, description="passes through the training data; 0: the learner's own number")
-    set: tuple[str, ...] = Field((), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20")
-    checkpoint: Path | None = Field(
-        None, description="file ending in .safetensors that keeps the training's state after every epoch"
+    epochs: int = Field(
+        0, ge=0, le=1_000_000_000, description="passes through the training data; 0: the learner's own number"
     )
-    resume: bool = Field(False, description="go on from the checkpoint")
+    set: tuple[str, ...] = Field((), description="hyper-parameters of the learner, such as rate=0.01,batch_size=20")
 
     @field_validator("set")
     @classmethod
@@ -74,65 +68,52 @@ class Train(Experiment):
             raise ValueError("epochs is also given by --epochs; leave one of the two out")
         return settings
 
-    @field_validator("resume")
-    @classmethod
-    def _check_resume(cls, resume: bool, info: ValidationInfo) -> bool:
-        path = info.data.get("checkpoint")
-        if resume and (path is None or not path.is_file()):
-            raise ValueError(f"there is no checkpoint to go on from at {path}; name an existing file by --checkpoint")
-        return resume
+    row: ClassVar[type] = Outcome
 
-    def run(self) -> Results:
-        streams = Streams(self.seed)
-        design, dataset = build.fitted(self.design, build.load_data(self.dataset, streams), self.hidden)
-        chip, other = (build.make_chip(design, streams, number) for number in (self.chip, self.chip + 1))
+    def used_learners(self) -> dict[str, Learner]:
         settings: dict[str, Any] = dict(setting.split("=", 1) for setting in self.set)
         if self.epochs:
             settings["epochs"] = self.epochs
-        learner = _trial.make_learner(self.learner, settings=settings)
-        build.check_served(design, dataset, [learner])
-        own = streams.child("train", self.learner, self.dataset, self.chip)
-        with _watch(self, learner.epochs) as on_epoch:
-            found = _trial.trial(chip, other, learner, dataset, own, on_epoch, self._checkpoint(chip))
-        notes = (*NOTES, *_trial.assumed(design, [self.learner]))
-        return Results(columns=COLUMNS, rows=(self._row(found),), figures=self._figures(found), notes=notes)
+        return {self.learner: _trial.make_learner(self.learner, settings=settings)}
 
-    def _checkpoint(self, chip: SimulatedChip) -> Checkpoint | None:
-        if self.checkpoint is None:
-            return None
-        if self.checkpoint.suffix != ".safetensors":
-            raise DesignError(f"checkpoint: expected a file name that ends in .safetensors, found {self.checkpoint}.")
-        if self.checkpoint.exists() and not self.resume:
-            raise OutputError(
-                f"checkpoint: {self.checkpoint} exists already. Add --resume to go on from it, or name another file."
-            )
+    def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
+        return {self.design: (inputs.fitted(self.design, self.hidden), (self.chip, self.chip + 1))}
 
-        def load(state: dict[str, np.ndarray]) -> None:
-            try:
-                chip.restore(state)
-            except DesignError as error:
-                raise DesignError(
-                    f"checkpoint {self.checkpoint}: it is of another run: {error} "
-                    "Give this run another path, or delete the file."
-                ) from error
+    def tasks(self, inputs: Inputs) -> list[Training]:
+        design, learner = inputs.fitted(self.design, self.hidden), inputs.learners[self.learner]
+        build.check_served(design, suited(inputs.dataset, design.datasheet()), [learner])
+        return [Training(design, learner, self.learner, self.chip, inputs.checked_data)]
 
-        return Checkpoint(self.checkpoint, chip.snapshot, load)
+    @staticmethod
+    def work(task: Training, keeper: Keeper) -> Outcome:
+        run = Streams(task.data.seed)
+        chip, other = (build.make_chip(task.design, run, number) for number in (task.chip, task.chip + 1))
+        own = run.child("train", task.learner_name, task.data.name, task.chip)
+        dataset = suited(task.data.load(), task.design.datasheet())
+        return _trial.trial(chip, other, task.learner, dataset, own, keeper)
 
-    def what_remains(self) -> str:
-        """Say that the checkpoint remains, if there is one."""
-        if self.checkpoint is None or not self.checkpoint.is_file():
-            return super().what_remains()
-        return f"no run folder was written; {self.checkpoint} holds what was learned, add --resume to go on from it"
+    def results(self, inputs: Inputs, found: Sequence[tuple[Training, Outcome]]) -> Results:
+        notes = (*NOTES, *_trial.assumed(inputs.fitted(self.design, self.hidden), [self.learner]))
+        outcomes = [outcome for _, outcome in found]
+        return Results(
+            columns=COLUMNS,
+            rows=tuple(self._row(outcome) for outcome in outcomes),
+            figures=tuple(figure for outcome in outcomes for figure in self._figures(outcome)),
+            notes=notes,
+            warnings=tuple(sentence for outcome in outcomes for sentence in outcome.warnings),
+        )
 
     def _row(self, found: Outcome) -> dict[str, Any]:
-        costs = {key: getattr(found, key) for key in ("test_error", "copied_error", "reads", "pulses", "joules", "seconds")}
         return {
             "design": self.design,
             "learner": self.learner,
             "chip": self.chip,
             "chips": 1,
+            "test_error": found.test_error,
             "test_error_sd": None,
-            **costs,
+            "copied_error": found.copied_error,
+            "recall": found.recall,
+            **found.costs,
         }
 
     def _figures(self, found: Outcome) -> tuple[Figure, ...]:
@@ -152,22 +133,29 @@ class Train(Experiment):
         return (Figure(name="training", caption=caption, panels=(loss, error), share=False),)
 
 
-@contextmanager
-def _watch(train: Train, epochs: int) -> Iterator[Callable[[Record, Meter], None]]:
-    """Give a function to be called after each epoch, which shows where training stands, on a terminal only."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[standing]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        line = bar.add_task(escape(f"{train.learner} on {train.design}"), total=epochs, standing="")
-        standing = {"error": "-"}
+@dataclass(frozen=True)
+class Training:
+    """The one piece of work.
 
-        def on_epoch(record: Record, meter: Meter) -> None:
-            if record.valid_error is not None:
-                standing["error"] = f"{100 * record.valid_error:.1f} %"
-            text = f"epochs, loss {record.info['loss']:.3g}, error {standing['error']}, reads {engineering(meter.reads)}"
-            bar.update(line, completed=record.epoch, standing=text)
+    Parameters
+    ----------
+    design
+        Made to fit the data.
+    learner, learner_name
+        The rule with its hyper-parameters, and what the field calls it.
+    chip
+        Number of the chip.
+    data
+        The data set.
+    """
 
-        yield on_epoch
+    design: Design
+    learner: Learner
+    learner_name: str
+    chip: int
+    data: Data
+
+    @property
+    def name(self) -> str:
+        """Design, learner and chip."""
+        return f"{self.design.name}-{self.learner_name}-{self.chip}"

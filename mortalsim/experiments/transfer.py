@@ -13,25 +13,29 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from mortalsim import build
-from mortalsim.chips import Meter, SimulatedChip
-from mortalsim.data import Dataset
+from mortalsim.chips import Design, Meter, SimulatedChip
+from mortalsim.data import Dataset, suited
 from mortalsim.data.base import stratified_split
 from mortalsim.distill.transfer import Trained, distill
 from mortalsim.experiments import _trial
-from mortalsim.experiments._parallel import Jobs, run_tasks
+from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._parallel import Jobs
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName
 from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
+from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training import train
+from mortalsim.training import recall_of, train
 
 COLUMNS = (
     Column(key="design", heading="design"),
@@ -46,6 +50,21 @@ NOTES = (
     "give the same answer, right or wrong. Costs are those of the chip named, validation included; the teacher is read "
     "once more for every image it teaches. A design without the port `program` has no weight copy.",
 )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Error, recall by class, agreement with the teacher and costs of one chip of a pair."""
+
+    learner: str
+    test_error: float
+    agreement: float
+    reads: int
+    pulses: int
+    joules: float
+    seconds: float
+    recall: tuple[float | None, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Transfer(Experiment):
@@ -65,100 +84,169 @@ class Transfer(Experiment):
     share: float = Field(
         0.5, gt=0, lt=1, description="share of the training images that goes to the students, without labels"
     )
-    chips: int = Field(3, ge=1, description="pairs of teacher and student")
+    chips: int = Field(3, ge=1, le=100_000, description="pairs of teacher and student")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
     hidden: Hidden = ()
     epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
     jobs: Jobs = 0
 
-    def run(self) -> Results:
-        dataset = build.load_data(self.dataset, Streams(self.seed), labelled=True)
+    row: ClassVar[type] = dict[str, Found]
+
+    def used_learners(self) -> dict[str, Learner]:
+        names = dict.fromkeys((self.teacher, *self.students))
+        return {name: _trial.make_learner(name, self.epochs_scale) for name in names}
+
+    def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
+        return {name: (inputs.fitted(name, self.hidden), range(2 * self.chips)) for name in self.designs}
+
+    def tasks(self, inputs: Inputs) -> list[Pair]:
+        build.load_data(inputs.dataset, labelled=True)
+        designs = {name: inputs.fitted(name, self.hidden) for name in self.designs}
+        for design in designs.values():
+            build.check_served(design, suited(inputs.dataset, design.datasheet()), inputs.learners.values())
+        students = {name: inputs.learners[name] for name in self.students}
+        teacher, data = inputs.learners[self.teacher], inputs.checked_data
+        return [
+            Pair(name, designs[name], pair, teacher, students, self.temperature, self.share, data)
+            for name in self.designs
+            for pair in range(self.chips)
+        ]
+
+    @staticmethod
+    def work(task: Pair, keeper: Keeper) -> dict[str, Found]:
+        return _passed_on(task, keeper)
+
+    def results(self, inputs: Inputs, found: Sequence[tuple[Pair, dict[str, Found]]]) -> Results:
+        groups: dict[tuple[str, str], dict[int, Found]] = {}
+        for task, roles in found:
+            for role, one in roles.items():
+                groups.setdefault((task.design_name, role), {})[task.pair] = one
+        panels = []
         for name in self.designs:
-            design, own = build.fitted(name, dataset, self.hidden)
-            _trial.check_served(design, own, (self.teacher, *self.students))
-        tasks = [_Task(self, name, pair) for name in self.designs for pair in range(self.chips)]
-        found = dict(zip(((t.design, t.pair) for t in tasks), run_tasks(_work, tasks, self.jobs, "transfer"), strict=True))
-        pairs = range(self.chips)
-        groups = {(d, role): [found[d, pair][role] for pair in pairs] for d in self.designs for role in found[d, 0]}
-        rows = tuple(_row(design, role, group) for (design, role), group in groups.items())
-        panels = tuple(_panel(design, {role: groups[design, role] for role in found[design, 0]}) for design in self.designs)
+            own = {role: list(group.values()) for (design, role), group in groups.items() if design == name}
+            panels += [_panel(name, own)] if own else []
         caption = "Test error of teacher, copy and students; one dot a pair of chips, bars at the means."
-        figure = Figure(name="error-per-pair", caption=caption, panels=panels)
-        return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES)
+        return Results(
+            columns=COLUMNS,
+            rows=tuple(_row(design, role, group) for (design, role), group in groups.items()),
+            figures=(Figure(name="error-per-pair", caption=caption, panels=tuple(panels)),),
+            notes=NOTES,
+            warnings=tuple(
+                f"{role} on {design}, pair {pair}: {sentence}"
+                for (design, role), group in groups.items()
+                for pair, one in group.items()
+                for sentence in one.warnings
+            ),
+        )
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One pair of chips."""
+class Pair:
+    """One pair of chips.
 
-    transfer: Transfer
-    design: str
+    Parameters
+    ----------
+    design_name, design
+        What the fields call the design, and the design itself, made to fit the data.
+    pair
+        Its number.
+    teacher, students
+        The rules with their hyper-parameters, the students' by name.
+    temperature, share
+        As the experiment's fields.
+    data
+        The data set.
+    """
+
+    design_name: str
+    design: Design
     pair: int
+    teacher: Learner
+    students: Mapping[str, Learner]
+    temperature: float
+    share: float
+    data: Data
+
+    @property
+    def name(self) -> str:
+        """Design and pair."""
+        return f"{self.design.name}-{self.pair}"
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Error, agreement with the teacher and costs of one chip of a pair."""
-
-    learner: str
-    test_error: float
-    agreement: float
-    reads: int
-    pulses: int
-    joules: float
-    seconds: float
-
-
-def _work(task: _Task) -> dict[str, _Found]:
-    transfer = task.transfer
-    streams = Streams(transfer.seed)
-    design, dataset = build.fitted(task.design, build.load_data(transfer.dataset, streams), transfer.hidden)
+def _passed_on(task: Pair, keeper: Keeper) -> dict[str, Found]:
+    """Train the teacher, copy it, and train students on its answers and on labels; each is done once."""
+    run = Streams(task.data.seed)
+    dataset = suited(task.data.load(), task.design.datasheet())
     first, second = 2 * task.pair, 2 * task.pair + 1
-    own, others = _share_out(dataset, transfer.share, streams)
-    run, streams = streams, streams.child("transfer", task.pair)
+    own, others = _share_out(dataset, task.share, run)
+    streams = run.child("transfer", task.pair)
 
-    chip = build.make_chip(design, run, first)
-    teacher = _taught_by_labels(chip, _learner(transfer.teacher, transfer), own, streams.child("teacher"))
+    chip = build.make_chip(task.design, run, first)
+    teacher, warnings = _taught_by_labels(chip, task.teacher, own, streams.child("teacher"), keeper, "teacher")
     spent = dataclasses.replace(chip.meter)  # before the reads of the test, which are no cost of the teacher's
     answers = teacher.answers(dataset.test_x)
-    found = {"teacher": _judged(teacher, answers, dataset, answers, spent)}
-    if _trial.can_copy(design):
-        copy = build.make_chip(design, run, second)
+    found = {"teacher": _judged(teacher, answers, dataset, answers, spent, warnings)}
+    if _trial.can_copy(task.design):
+        copy = build.make_chip(task.design, run, second)
         _trial.copy_weights(chip, copy)
         found["weight copy"] = _judge(copy, dataclasses.replace(teacher, chip=copy), dataset, answers)
-    for name in transfer.students:
-        learner, chip = _learner(name, transfer), build.make_chip(design, run, second)
-        softened = learner.softened(transfer.temperature)
-        soft = 1.0 if softened is None else transfer.temperature
-        own_streams = streams.child("taught", name)
-        result = distill(teacher, chip, softened or learner, others.train_x, dataset.valid_x, own_streams, soft)
-        found[f"{name}, taught"] = _judge(chip, Trained(chip, learner, dataset.task, result.state), dataset, answers)
-        chip = build.make_chip(design, run, second)
-        student = _taught_by_labels(chip, learner, others, streams.child("labels", name))
-        found[f"{name}, labels"] = _judge(chip, student, dataset, answers)
+
+    def taught(name: str, learner: Learner) -> Found:
+        student = build.make_chip(task.design, run, second)
+        softened = learner.softened(task.temperature)
+        soft = 1.0 if softened is None else task.temperature
+        result = distill(
+            teacher, student, softened or learner, others.train_x, dataset.valid_x, streams.child("taught", name), soft,
+            checkpoint=_trial.keep_training(keeper, f"{name}-taught", student), on_step=_trial.teller(keeper),
+        )  # fmt: skip
+        return _judge(student, Trained(student, learner, dataset.task, result.state), dataset, answers, result.warnings)
+
+    def labelled(name: str, learner: Learner) -> Found:
+        student = build.make_chip(task.design, run, second)
+        trained, warnings = _taught_by_labels(
+            student, learner, others, streams.child("labels", name), keeper, f"{name}-labels"
+        )
+        return _judge(student, trained, dataset, answers, warnings)
+
+    for name, learner in task.students.items():
+        # The teacher is read for every student, and what it answers depends on how often it was read before.
+        found[f"{name}, taught"] = keeper.once(
+            f"found-{name}-taught", partial(taught, name, learner), Found, {"teacher": chip}
+        )
+        found[f"{name}, labels"] = keeper.once(f"found-{name}-labels", partial(labelled, name, learner), Found)
     return found
 
 
-def _learner(name: str, transfer: Transfer) -> Learner:
-    return _trial.make_learner(name, transfer.epochs_scale)
+def _taught_by_labels(
+    chip: SimulatedChip, learner: Learner, part: Dataset, streams: Streams, keeper: Keeper, name: str
+) -> tuple[Trained, tuple[str, ...]]:
+    kept = _trial.keep_training(keeper, name, chip)
+    result = train(chip, learner, part, streams, checkpoint=kept, on_step=_trial.teller(keeper))
+    return Trained(chip, learner, part.task, result.state), result.warnings
 
 
-def _taught_by_labels(chip: SimulatedChip, learner: Learner, part: Dataset, streams: Streams) -> Trained:
-    return Trained(chip, learner, part.task, train(chip, learner, part, streams).state)
-
-
-def _judge(chip: SimulatedChip, trained: Trained, dataset: Dataset, teacher_answers: np.ndarray) -> _Found:
+def _judge(
+    chip: SimulatedChip, trained: Trained, dataset: Dataset, teacher_answers: np.ndarray, warnings: tuple[str, ...] = ()
+) -> Found:
     """Test once, and note what the chip had cost before."""
     spent = dataclasses.replace(chip.meter)
-    return _judged(trained, trained.answers(dataset.test_x), dataset, teacher_answers, spent)
+    return _judged(trained, trained.answers(dataset.test_x), dataset, teacher_answers, spent, warnings)
 
 
-def _judged(trained: Trained, answers: np.ndarray, dataset: Dataset, teacher_answers: np.ndarray, spent: Meter) -> _Found:
+def _judged(
+    trained: Trained,
+    answers: np.ndarray,
+    dataset: Dataset,
+    teacher_answers: np.ndarray,
+    spent: Meter,
+    warnings: tuple[str, ...],
+) -> Found:
     """Return what the answers on the test images are worth, and what the chip had cost before."""
     error, agreement = np.mean(answers != dataset.test_y), np.mean(answers == teacher_answers)
-    return _Found(
-        trained.learner.name, float(error), float(agreement), spent.reads, spent.pulses, spent.joules, spent.seconds
-    )
+    counts = np.zeros((dataset.classes, dataset.classes), np.int64)
+    np.add.at(counts, (np.asarray(dataset.test_y), answers), 1)
+    costs = (spent.reads, spent.pulses, spent.joules, spent.seconds)
+    return Found(trained.learner.name, float(error), float(agreement), *costs, recall_of(counts), warnings)
 
 
 def _share_out(dataset: Dataset, share: float, streams: Streams) -> tuple[Dataset, Dataset]:
@@ -171,7 +259,8 @@ def _share_out(dataset: Dataset, share: float, streams: Streams) -> tuple[Datase
     return own, others
 
 
-def _row(design: str, role: str, found: list[_Found]) -> dict[str, Any]:
+def _row(design: str, role: str, group: Mapping[int, Found]) -> dict[str, Any]:
+    found = list(group.values())
     errors = [one.test_error for one in found]
     means = {
         key: statistics.fmean(getattr(one, key) for one in found)
@@ -186,10 +275,11 @@ def _row(design: str, role: str, found: list[_Found]) -> dict[str, Any]:
         "test_error_sd": statistics.stdev(errors) if len(errors) > 1 else None,
         "test_errors": errors,
         **means,
+        "by_pair": [{"pair": pair, **dataclasses.asdict(one)} for pair, one in group.items()],
     }
 
 
-def _panel(design: str, groups: dict[str, list[_Found]]) -> Panel:
+def _panel(design: str, groups: dict[str, list[Found]]) -> Panel:
     series = []
     for place, (role, found) in enumerate(groups.items()):
         kind = {"taught": "student, from the teacher", "labels": "student, from labels"}.get(role.rpartition(", ")[2], role)

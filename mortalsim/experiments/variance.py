@@ -7,29 +7,36 @@ and activity perturbation, its own populations' goodness for Forward-Forward.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
 from mortalsim import build
-from mortalsim.checks import DesignError, FloatArray
-from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.checks import DesignError, FloatArray, RangeError
+from mortalsim.chips import Design, SimulatedChip, oracle
 from mortalsim.chips.writing import replayed
+from mortalsim.data import suited
 from mortalsim.experiments import _trial
-from mortalsim.experiments._parallel import Jobs, run_tasks
+from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._parallel import Jobs
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName
 from mortalsim.experiments.base import Experiment
 from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Samples, Shrink, Task, Trace, Want, WriteRequest
 from mortalsim.learners import Batch, Learner
 from mortalsim.learners.base import output_of
 from mortalsim.objectives import cross_entropy, goodness, one_hot
+from mortalsim.parallel import one_blas_thread
+from mortalsim.report.progress import Standing
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
+from mortalsim.training.checkpoint import Keeping, settings_of
 
 COLUMNS = (
     Column(key="width", heading="width", unit="count"),
@@ -57,6 +64,39 @@ BARE_RULES: dict[
 REPEATS = 32  # reads that estimate the noise of a sample's loss
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """How noisy one learner's estimate of the gradient is at one width.
+
+    Parameters
+    ----------
+    learner, width, weights
+        The rule, neurons of a hidden population, and weights that the update concerns.
+    probes, cosine, cosine_sd
+        Numbers of probes averaged; mean and spread of the cosine with the true gradient.
+    cosine_one, cosine_all
+        For one probe and for the most.
+    p_measured, p_theory, p_noiseless
+        P in cos² = K / (K + P): measured, by theory, by theory without read noise; None where there is none.
+    probes_15
+        Probes to 15 degrees from the gradient.
+    """
+
+    learner: str
+    width: int
+    weights: int
+    probes: tuple[int, ...]
+    cosine: tuple[float, ...]
+    cosine_sd: tuple[float, ...]
+    cosine_one: float
+    cosine_all: float
+    p_measured: float | None
+    p_theory: float | None
+    p_noiseless: float | None
+    probes_15: float | None
+    chips: int = 1
+
+
 class Variance(Experiment):
     """Cosine of averaged updates with the true gradient, against the number of probes."""
 
@@ -74,20 +114,51 @@ class Variance(Experiment):
     )
     design: DesignName = Field("mild", description="design, or path of a design file")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
-    widths: tuple[int, ...] = Field((16, 48, 144), min_length=1, description="neurons of each of the two hidden populations")
-    probes: int = Field(1024, ge=4, description="most probes averaged")
-    batch: int = Field(50, ge=1, description="samples in the batch on which all updates are made")
-    chip: int = Field(0, ge=0, description="number of the chip: which individual of the run is probed")
+    widths: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        (16, 48, 144), min_length=1, description="neurons of each of the two hidden populations"
+    )
+    probes: int = Field(1024, ge=4, le=1_000_000, description="most probes averaged")
+    batch: int = Field(50, ge=1, le=1_000_000, description="samples in the batch on which all updates are made")
+    chip: int = Field(0, ge=0, lt=2**63, description="number of the chip: which individual of the run is probed")
     jobs: Jobs = 0
 
-    def run(self) -> Results:
-        if build.find_design(self.design).long:
+    row: ClassVar[type] = Estimate
+
+    def used_learners(self) -> dict[str, Learner]:
+        return {name: _trial.make_learner(name, settings=BARE_RULES[name]) for name in self.learners}
+
+    def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
+        return {f"{self.design}, width {width}": (self._design(inputs, width), (self.chip,)) for width in self.widths}
+
+    def _design(self, inputs: Inputs, width: int) -> Design:
+        return inputs.fitted(self.design, (width, width))
+
+    def tasks(self, inputs: Inputs) -> list[Probing]:
+        if inputs.designs[self.design].long:
             raise DesignError(
                 f"design: expected one in short form, as `variance` varies its widths, found {self.design!r}, which lists "
                 "its populations. Choose a design with `sizes`."
             )
-        tasks = [_Task(self, width, learner) for width in self.widths for learner in self.learners]
-        rows = tuple(run_tasks(_work, tasks, self.jobs, "variance"))
+        dataset = build.load_data(inputs.dataset, labelled=True)
+        if self.batch > len(dataset.train_x):
+            raise RangeError(
+                f"batch: expected at most {len(dataset.train_x)}, the training samples of {dataset.name!r}, found {self.batch}. "
+                f"Write {len(dataset.train_x)} for all of them."
+            )
+        designs = {width: self._design(inputs, width) for width in self.widths}
+        sizes = self.probes, self.batch, self.chip
+        return [
+            Probing(designs[width], self.design, width, inputs.learners[name], *sizes, inputs.checked_data)
+            for width in self.widths
+            for name in self.learners
+        ]
+
+    @staticmethod
+    def work(task: Probing, keeper: Keeper) -> Estimate:
+        return _probed(task, keeper)
+
+    def results(self, inputs: Inputs, found: Sequence[tuple[Probing, Estimate]]) -> Results:
+        rows = tuple({"design": task.design_name, **dataclasses.asdict(row)} for task, row in found)
         panels = tuple(_panel(f"width {width}", [row for row in rows if row["width"] == width]) for width in self.widths)
         caption = (
             "Cosine of the average of K updates with the true gradient, on one chip at three widths: of the cross-entropy "
@@ -96,16 +167,46 @@ class Variance(Experiment):
             "mean of a single probe's cosine lies 20 % below it."
         )
         figure = Figure(name="cosine-vs-probes", caption=caption, panels=panels, across=3)
-        return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES)
+        still = [f"{row['learner']} at width {row['width']}" for row in rows if row["p_measured"] is None]
+        warnings = (
+            (f"no direction to compare with: {', '.join(still)}. The true gradient or every update is zero.",)
+            if still
+            else ()
+        )
+        return Results(columns=COLUMNS, rows=rows, figures=(figure,), notes=NOTES, warnings=warnings)
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One learner at one width."""
+class Probing:
+    """One learner at one width.
 
-    variance: Variance
+    Parameters
+    ----------
+    design, design_name
+        The design of this width, and what the field calls it.
+    width
+        Neurons of each hidden population.
+    learner
+        The bare rule.
+    probes, batch, chip
+        As the experiment's fields.
+    data
+        The data set.
+    """
+
+    design: Design
+    design_name: str
     width: int
-    learner: str
+    learner: Learner
+    probes: int
+    batch: int
+    chip: int
+    data: Data
+
+    @property
+    def name(self) -> str:
+        """Learner and width."""
+        return f"{self.learner.name}-{self.width}"
 
 
 class _Recorder:
@@ -146,59 +247,78 @@ class _Recorder:
             self.changes[request.array] += (request.weights - held).astype(np.float32)
 
 
-def _work(task: _Task) -> dict[str, Any]:
-    variance = task.variance
-    streams = Streams(variance.seed)
-    dataset = build.load_data(variance.dataset, streams, labelled=True)
-    design, dataset = build.fitted(variance.design, dataset, (task.width, task.width))
-    chip = build.make_chip(design, streams, variance.chip)
-    learner = _trial.make_learner(task.learner, settings=BARE_RULES[task.learner])
-    rows = slice(variance.batch)
+def _probed(task: Probing, keeper: Keeper) -> Estimate:
+    streams, learner = Streams(task.data.seed), task.learner
+    dataset = suited(task.data.load(), task.design.datasheet())
+    chip = build.make_chip(task.design, streams, task.chip)
+    rows = slice(task.batch)
     batch = Batch(dataset.train_x[rows], one_hot(np.asarray(dataset.train_y)[rows], dataset.classes), 0.0)
-    own = streams.child("variance", task.learner, task.width)
-    updates, truth = _updates(_Recorder(chip), learner, dataset.task, batch, variance.probes, own)
-    counts = [2**k for k in range(variance.probes.bit_length())]
+    own = streams.child("variance", learner.name, task.width)
+    updates, truth = _updates(_Recorder(chip), learner, dataset.task, batch, task.probes, own, keeper)
+    counts = sorted({*(2**k for k in range(task.probes.bit_length())), task.probes})
     groups = [_cosines(updates, truth, count) for count in counts]
-    theory, noiseless = _theory(chip, learner, batch, task.learner)
-    along = updates @ (truth / np.linalg.norm(truth))
-    measured = float(np.square(updates).sum(axis=1).mean() / along.mean() ** 2) - 1
-    return {
-        "design": variance.design,
-        "learner": task.learner,
-        "chips": 1,
-        "width": task.width,
-        "weights": int(updates.shape[1]),
-        "probes": counts,
-        "cosine": [float(group.mean()) for group in groups],
-        "cosine_sd": [float(group.std()) for group in groups],
-        "cosine_one": float(groups[0].mean()),
-        "cosine_all": float(groups[-1].mean()),
-        "p_measured": measured,
-        "p_theory": theory,
-        "p_noiseless": noiseless,
-        "probes_15": measured / math.tan(math.radians(15)) ** 2,
-    }
+    theory, noiseless = _theory(chip, learner, batch, learner.name)
+    length = np.linalg.norm(truth)
+    along = float((updates @ (truth / length)).mean()) if length else 0.0
+    measured = float(np.square(updates).sum(axis=1).mean() / along**2) - 1 if along else None
+    return Estimate(
+        learner=learner.name,
+        width=task.width,
+        weights=int(updates.shape[1]),
+        probes=tuple(counts),
+        cosine=tuple(float(group.mean()) for group in groups),
+        cosine_sd=tuple(float(group.std()) for group in groups),
+        cosine_one=float(groups[0].mean()),
+        cosine_all=float(groups[-1].mean()),
+        p_measured=measured,
+        p_theory=theory,
+        p_noiseless=noiseless,
+        probes_15=None if measured is None else measured / math.tan(math.radians(15)) ** 2,
+    )
 
 
 def _updates(
-    recorder: _Recorder, learner: Learner, task: Task, batch: Batch, probes: int, streams: Streams
+    recorder: _Recorder, learner: Learner, task: Task, batch: Batch, probes: int, streams: Streams, keeper: Keeper
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what ``probes`` steps asked for, (probes, weights), and the true direction of descent, (weights,)."""
     state = learner.init(recorder.datasheet, task, streams.generator("init"))
     forward = learner.name == "ff"
-    updates, truths = [], []
-    for probe in range(probes):
+    seen = _Seen(recorder, learner, streams, probes, keeper)
+    while len(seen.updates) < probes:
+        probe = len(seen.updates)
         recorder.clear()
         fresh = {name: array.copy() for name, array in state.items()}
-        learner.step(recorder, task, batch, fresh, streams.generator("step", probe))
+        with one_blas_thread:
+            learner.step(recorder, task, batch, fresh, streams.generator("step", probe))
         places = _hidden_arrays(recorder.datasheet) if forward else range(len(recorder.changes))
-        updates.append(_flat(recorder.changes[place] for place in places))  # ff trains its head by another rule
-        if forward:
-            right, wrong = np.split(recorder.inputs[-1], 2)
-            truths.append(_goodness_ascent(recorder.chip, right, wrong))
+        update = _flat(recorder.changes[place] for place in places)  # ff trains its head by another rule
+        seen.add(update, _goodness_ascent(recorder.chip, *np.split(recorder.inputs[-1], 2)) if forward else None)
     if forward:  # its objective holds the wrong labels that it draws: the mean over all draws is what it descends
-        return np.array(updates), np.mean(truths, axis=0)
-    return np.array(updates), -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.labelled(learner.name))[1])
+        return np.array(seen.updates), np.mean(seen.truths, axis=0)
+    truth = -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.labelled(learner.name))[1])
+    return np.array(seen.updates), truth
+
+
+class _Seen:
+    """Updates seen so far, kept now and then; one that is begun again finds them there."""
+
+    def __init__(self, recorder: _Recorder, learner: Learner, streams: Streams, probes: int, keeper: Keeper) -> None:
+        self.updates: list[np.ndarray] = []
+        self.truths: list[np.ndarray] = []
+        self._probes, self._keeper = probes, keeper
+        identity = {"settings": settings_of(learner), "streams": list(streams.path), "seed": int(streams.seed)}
+        self._keeping = Keeping(keeper.checkpoint("probes", recorder.chip), identity)
+        self._keeping.load(self._restore)
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        self.updates, self.truths = list(state["updates"]), list(state["truths"])
+
+    def add(self, update: np.ndarray, truth: np.ndarray | None) -> None:
+        self.updates.append(update)
+        self.truths += [] if truth is None else [truth]
+        if self._keeping.due and len(self.updates) < self._probes:
+            self._keeping.save({"updates": np.array(self.updates), "truths": np.array(self.truths)})
+            self._keeper.tell(Standing("probe", len(self.updates), self._probes))
 
 
 def _hidden_arrays(sheet: Datasheet) -> list[int]:
@@ -246,6 +366,8 @@ def _theory(chip: SimulatedChip, learner: Learner, batch: Batch, name: str) -> t
     amplitude: float = learner.amplitude  # type: ignore[attr-defined]
     noise = losses.var(axis=0, ddof=1) / (2 * amplitude**2)
     strength = float(gradient @ gradient)
+    if not strength:
+        return None, None
     if name == "wp":
         return len(gradient) * (1 + float(noise.sum()) / (len(noise) ** 2 * strength)) - 1, len(gradient) - 1.0
     inputs = [np.square(tap.pre).sum(axis=1) for tap in trace.taps]

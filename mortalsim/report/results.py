@@ -68,10 +68,21 @@ COST_COLUMNS = (
 )
 
 
+class Table(_Data):
+    """A further table, for the page and for who reads the numbers."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[dict[str, Any], ...]
+
+
 class Results(_Data):
     """What an experiment found."""
 
     columns: tuple[Column, ...]
     rows: tuple[dict[str, Any], ...] = Field(description="one table row each; may hold more keys than there are columns")
     figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = Field((), description="sentences printed under the table")
+    warnings: tuple[str, ...] = Field((), description="what looks as if nothing, or the wrong thing, was learned")

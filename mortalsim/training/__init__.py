@@ -1,0 +1,22 @@
+"""Training: a loop for every learning rule, that can be put down inside an epoch and taken up to the same bits."""
+
+from mortalsim.training.checkpoint import Checkpoint
+from mortalsim.training.loop import train
+from mortalsim.training.record import History, Record, Result
+from mortalsim.training.scoring import confusion, error_of, error_rate, recall_of, scores
+from mortalsim.training.session import Session, TrainingData
+
+__all__ = [
+    "Checkpoint",
+    "History",
+    "Record",
+    "Result",
+    "Session",
+    "TrainingData",
+    "confusion",
+    "error_of",
+    "error_rate",
+    "recall_of",
+    "scores",
+    "train",
+]

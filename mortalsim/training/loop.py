@@ -1,0 +1,81 @@
+"""One training loop for every learning rule: shuffled mini-batches, validation, checkpoints, a stop when numbers break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mortalsim.hardware import Chip
+from mortalsim.learners.base import Learner
+from mortalsim.streams import Streams
+from mortalsim.training.checkpoint import Checkpoint, Keeping
+from mortalsim.training.record import Record, Result
+from mortalsim.training.session import Session, TrainingData
+
+
+def train(
+    chip: Chip,
+    learner: Learner,
+    data: TrainingData,
+    streams: Streams,
+    *,
+    validate_every: int | None = None,
+    validate_samples: int = 200,
+    on_epoch: Callable[[Record], None] | None = None,
+    on_step: Callable[[Session], None] | None = None,
+    observe: Callable[[], Mapping[str, float]] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Result:
+    """Train ``chip`` by ``learner`` for the learner's own number of epochs.
+
+    Parameters
+    ----------
+    chip
+        Anything with the three members of `hardware.Chip`.
+    learner
+        The rule and its hyper-parameters.
+    data
+        Training and validation data that span the chip's inputs; ``train_y`` may hold labels or target distributions, or be
+        None. The learner decides whether the chip needs an output, of how many neurons, and what the loss is.
+    streams
+        Source of the shuffles and of the learner's draws; each epoch has streams of its own.
+    validate_every
+        Epochs between two validations, which cost reads on the chip. None: about ten in all; 0: none. The last epoch is
+        always validated unless 0.
+    validate_samples
+        Most validation samples to read each time, drawn once; 0: all.
+    on_epoch
+        Called after every epoch, for progress bars and meters.
+    on_step
+        Called with the `Session` after every step.
+    observe
+        Returns what has been spent so far, by name, for the records.
+    checkpoint
+        Where to keep the training, and to go on from if there is something. What is kept is of this training alone: the same
+        rule, settings, data, seed and chip. Going on gives the same numbers to the last bit.
+
+    Raises
+    ------
+    MissingPort
+        The chip lacks a port that the learner needs.
+    ChipFault
+        A loss, or what the learner computed from the chip's answers, was NaN or infinite.
+    RunError
+        The checkpoint is damaged or of another training.
+    OutputError
+        The checkpoint cannot be written.
+    """
+    session = Session(
+        chip, learner, data, streams, validate_every=validate_every, validate_samples=validate_samples, observe=observe
+    )
+    keeping = None if checkpoint is None else Keeping(checkpoint, session.identity())
+    if keeping is not None:
+        keeping.load(session.restore)
+    while not session.finished:
+        session.steps(1)
+        if keeping is not None and (keeping.due or session.finished):
+            keeping.save(session.state())
+        if on_epoch is not None and session.done % session.batches == 0:
+            on_epoch(session.history[-1])
+        if on_step is not None:
+            on_step(session)
+    return Result(session.task, session.learned, session.history)

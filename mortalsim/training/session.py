@@ -1,0 +1,297 @@
+"""One chip, one rule, one stream of batches: training that can be put down after any step and taken up again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mortalsim.checks import ChipFault, FloatArray, RangeError, RunError, ShapeError, check_array
+from mortalsim.files import digest_of
+from mortalsim.hardware import Chip, Task
+from mortalsim.learners.base import Batch, Learner
+from mortalsim.objectives import one_hot
+from mortalsim.parallel import one_blas_thread
+from mortalsim.streams import Streams
+from mortalsim.training.checkpoint import settings_of
+from mortalsim.training.record import History, Record
+from mortalsim.training.scoring import CAUSE, confusion, error_of
+
+
+class TrainingData(Protocol):
+    """What the loop needs of a data set; `mortalsim.data.Dataset` has it.
+
+    It may also have a ``task``, or ``label_lines``, ``image_shape`` and ``image_lines`` from which `Task.of` makes one.
+    """
+
+    @property
+    def train_x(self) -> FloatArray:
+        """Training samples, (N, n_inputs)."""
+        ...
+
+    @property
+    def train_y(self) -> np.ndarray | None:
+        """Labels (N,), whole numbers, or target distributions (N, classes); None: nobody has labelled the samples."""
+        ...
+
+    @property
+    def valid_x(self) -> FloatArray:
+        """Validation samples, (M, n_inputs)."""
+        ...
+
+    @property
+    def valid_y(self) -> np.ndarray | None:
+        """Labels (M,); None: there is nothing to measure an error by."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 where nothing is labelled."""
+        ...
+
+
+@dataclass(frozen=True)
+class Validation:
+    """When to validate, and on what.
+
+    Parameters
+    ----------
+    every
+        Epochs between two validations, which cost reads on the chip; the last epoch is always validated. 0: never.
+    x, labels
+        The samples, (M, n_inputs) and (M,); None: there are none.
+    """
+
+    every: int
+    x: FloatArray | None = None
+    labels: np.ndarray | None = None
+
+
+class Session:
+    """Training of one chip by one learner, step by step.
+
+    Parameters
+    ----------
+    chip, learner, data, streams, validate_every, validate_samples
+        As in `train`.
+    observe
+        Returns what has been spent so far, by name; it is asked at the end of every epoch and goes into the record.
+    """
+
+    def __init__(
+        self,
+        chip: Chip,
+        learner: Learner,
+        data: TrainingData,
+        streams: Streams,
+        *,
+        validate_every: int | None = None,
+        validate_samples: int = 200,
+        observe: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
+        if not isinstance(streams, Streams):
+            raise RangeError(
+                f"streams: expected Streams, found {type(streams).__name__} {streams!r}. Write Streams(0), say."
+            )
+        self.chip, self.learner, self.streams, self.observe = chip, learner, streams, observe
+        self.x = check_array("train_x", data.train_x, {"N": None, "n_inputs": chip.datasheet.n_inputs})
+        self.targets, self.task = _targets(data, len(self.x)), Task.of(data)
+        self.validation = _validation(
+            data, chip.datasheet.n_inputs, learner.epochs, validate_every, validate_samples, streams
+        )
+        self.learned = learner.init(chip.datasheet, self.task, streams.generator("init"))
+        self.history = History()
+        #: Of the last validation, as `confusion` counts; zeros before the first.
+        self.seen = np.zeros((self.task.classes, self.task.classes), np.int64)
+        # Near-equal batches rather than a small last one, whose estimate would be the noisiest of all.
+        self.batches = max(1, round(len(self.x) / learner.batch_size))
+        self.done, self.total = 0, learner.epochs * self.batches
+        self._begin_epoch()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are over."""
+        return self.done >= self.total
+
+    @property
+    def standing(self) -> Record:
+        """The epoch under way, as far as it has come; the last one where all are over."""
+        step = self.done % self.batches
+        if not step and self.history:
+            return self.history[-1]
+        return Record(
+            self.done // self.batches + 1, {name: value / max(step, 1) for name, value in self._sums.items()}, None
+        )
+
+    def steps(self, n: int) -> Record:
+        """Take up to ``n`` steps, fewer where training ends before; return the `standing`.
+
+        The last step of an epoch holds the validation and the record of the epoch.
+
+        Raises
+        ------
+        ChipFault
+            A loss, or what the learner computed from the chip's answers, was NaN or infinite.
+        """
+        for _ in range(n):
+            if self.finished:
+                break
+            self._step()
+        return self.standing
+
+    def _begin_epoch(self) -> None:
+        epoch = self.done // self.batches
+        self._rows = np.array_split(self.streams.generator("shuffle", epoch).permutation(len(self.x)), self.batches)
+        self._rng = self.streams.generator("learner", epoch)
+        self._sums: dict[str, float] = {}
+
+    def _step(self) -> None:
+        epoch, step = divmod(self.done, self.batches)
+        rows = self._rows[step]
+        targets = None if self.targets is None else self.targets[rows]
+        batch = Batch(self.x[rows], targets, self.done / self.total, final=self.done + 1 == self.total)
+        where = f"{self.learner.name}, epoch {epoch + 1} of {self.learner.epochs}, step {step + 1} of {self.batches}"
+        try:
+            # What overflows is reported below, once and in words. Products are held to one thread, so that a learner's
+            # results do not depend on the number of cores; the chip's own work still uses them all.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"), one_blas_thread:
+                self.learned, info = self.learner.step(self.chip, self.task, batch, self.learned, self._rng)
+        except (ChipFault, RangeError) as error:
+            raise ChipFault(f"{where}: {error} {CAUSE}") from error
+        bad = [name for name, value in info.items() if not np.isfinite(value)]
+        if bad:
+            raise ChipFault(f"{where}: {bad[0]} became {info[bad[0]]}. {CAUSE}")
+        for name, value in info.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value / self.batches
+        if step + 1 == self.batches:
+            self._end_epoch(epoch)
+        self.done += 1
+        if step + 1 == self.batches:
+            self._begin_epoch()
+
+    def _end_epoch(self, epoch: int) -> None:
+        valid, error = self.validation, None
+        last = epoch + 1 == self.learner.epochs
+        if valid.every and valid.x is not None and valid.labels is not None and (last or (epoch + 1) % valid.every == 0):
+            self.seen = confusion(self.chip, self.learner, self.task, valid.x, valid.labels, self.learned)
+            error = error_of(self.seen)
+        self.history.add(self._sums, error, {} if self.observe is None else self.observe())
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must agree for a kept state to be of this training: rule, settings, task, chance and data."""
+        valid = self.validation
+        return {
+            "learner": self.learner.name,
+            "settings": settings_of(self.learner),
+            "task": dataclasses.asdict(self.task),
+            "seed": int(self.streams.seed),
+            "streams": list(self.streams.path),
+            "training data": digest_of(self.x, self.targets),
+            "validation data": digest_of(valid.x, valid.labels) if valid.every else "none",
+            "validate_every": valid.every,
+        }
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that changes but the chip, as named arrays; `restore` takes it back."""
+        state = {f"learned/{name}": np.asarray(value) for name, value in self.learned.items()}
+        state |= {f"history/{name}": column for name, column in self.history.state().items()}
+        state |= {f"sums/{name}": np.array(value) for name, value in self._sums.items()}
+        return state | {"done": np.array(self.done), "seen": self.seen} | _chance(self._rng)
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what `state` gave.
+
+        Raises
+        ------
+        RunError
+            Something is missing or of another kind. Nothing is taken then.
+        """
+        groups: dict[str, dict[str, np.ndarray]] = {"learned": {}, "history": {}, "sums": {}}
+        for name, value in state.items():
+            group, _, key = name.partition("/")
+            if group in groups:
+                groups[group][key] = value
+        odd = [
+            name
+            for name in groups["learned"].keys() | self.learned.keys()
+            if name not in groups["learned"]
+            or name not in self.learned
+            or groups["learned"][name].dtype != np.asarray(self.learned[name]).dtype
+        ]
+        try:
+            done, seen, history = int(state["done"]), np.asarray(state["seen"]), History.of(groups["history"])
+            if odd or not 0 <= done <= self.total or len(history) != done // self.batches or seen.shape != self.seen.shape:
+                raise ValueError(odd[0] if odd else f"{done} steps, {len(history)} epochs")
+            chance = _with_chance(np.random.Generator(np.random.Philox(0)), state)
+        except (KeyError, ValueError, TypeError) as error:
+            raise RunError(f"state: expected the state of such a session, found another ({error}).") from error
+        self.done, self.seen, self.history = done, seen, history
+        self.learned = groups["learned"]
+        self._begin_epoch()
+        self._sums = {name: float(value) for name, value in groups["sums"].items()}
+        self._rng = chance
+
+
+def _chance(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return the state of a Philox generator as arrays."""
+    state = dict(rng.bit_generator.state)
+    few = np.array([state["buffer_pos"], state["has_uint32"], state["uinteger"]], np.int64)
+    words = state["state"]
+    return {
+        "chance/counter": words["counter"],
+        "chance/key": words["key"],
+        "chance/buffer": state["buffer"],
+        "chance/few": few,
+    }
+
+
+def _with_chance(rng: np.random.Generator, state: Mapping[str, np.ndarray]) -> np.random.Generator:
+    position, has, word = (int(value) for value in state["chance/few"])
+    words = {name: np.asarray(state[f"chance/{name}"], np.uint64) for name in ("counter", "key")}
+    rng.bit_generator.state = {
+        "bit_generator": "Philox",
+        "state": words,
+        "buffer": np.asarray(state["chance/buffer"], np.uint64),
+        "buffer_pos": position,
+        "has_uint32": has,
+        "uinteger": word,
+    }
+    return rng
+
+
+def _validation(
+    data: TrainingData, n_inputs: int, epochs: int, every: int | None, samples: int, streams: Streams
+) -> Validation:
+    if data.valid_y is None or every == 0:
+        return Validation(0)
+    hint = "Give at least one sample, or validate_every=0."
+    x = check_array("valid_x", data.valid_x, {"M": None, "n_inputs": n_inputs}, hint)
+    labels = np.asarray(data.valid_y)
+    if labels.shape != (len(x),):
+        raise ShapeError(f"valid_y: expected shape (M,) = ({len(x)},), one label per sample, found {labels.shape}.")
+    if samples and samples < len(x):  # drawn, as data may lie in the order of their classes
+        some = np.sort(streams.generator("validation").permutation(len(x))[:samples])
+        x, labels = x[some], labels[some]
+    return Validation(max(1, epochs // 10) if every is None else every, x, labels)
+
+
+def _targets(data: TrainingData, samples: int) -> FloatArray | None:
+    if data.train_y is None:
+        return None
+    labels = np.asarray(data.train_y)
+    if labels.ndim == 1:
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ShapeError(f"train_y: expected whole numbers, one label per sample, found {labels.dtype}.")
+        if len(labels) != samples or labels.min() < 0 or labels.max() >= data.classes:
+            raise RangeError(
+                f"train_y: expected {samples} labels from 0 to {data.classes - 1}, found {len(labels)} "
+                f"from {labels.min()} to {labels.max()}. Number the classes from 0."
+            )
+        return one_hot(labels, data.classes)
+    targets = check_array("train_y", labels, {"N": samples, "classes": data.classes})
+    if (targets < 0).any() or not np.allclose(targets.sum(axis=1), 1, atol=1e-3):
+        raise RangeError("train_y: expected rows of probabilities that sum to 1. Divide each row by its sum.")
+    return targets
