@@ -70,7 +70,7 @@ class _Work:
 def task_names(tasks: Sequence[Task]) -> list[str]:
     """Return the names of the tasks' folders: numbered, and of letters, digits, hyphens and points alone."""
     safe = (
-        "".join(letter if letter.isalnum() and letter.isascii() or letter in "-." else "-" for letter in task.name)
+        "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "-." else "-" for letter in task.name)
         for task in tasks
     )
     return [f"{place:03d}-{name[-60:].strip('-.')}" for place, name in enumerate(safe)]

@@ -169,7 +169,7 @@ class Watch:
 
     def _say(self, name: str, standing: Standing) -> None:
         """Print a plain line, where there is no bar, at most one every `LINES` seconds."""
-        if self._shown or time.monotonic() - self._said < LINES and self._said:
+        if self._shown or (time.monotonic() - self._said < LINES and self._said):
             return
         self._said = time.monotonic()
         who = "" if len(self.names) == 1 else f"{self._count}; {name}: "
