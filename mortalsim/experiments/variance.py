@@ -142,8 +142,8 @@ class Variance(Experiment):
         dataset = build.load_data(inputs.dataset, labelled=True)
         if self.batch > len(dataset.train_x):
             raise RangeError(
-                f"batch: expected at most {len(dataset.train_x)}, the training samples of {dataset.name!r}, found {self.batch}. "
-                f"Write {len(dataset.train_x)} for all of them."
+                f"batch: expected at most {len(dataset.train_x)}, the training samples of {dataset.name!r}, found "
+                f"{self.batch}. Write {len(dataset.train_x)} for all of them."
             )
         designs = {width: self._design(inputs, width) for width in self.widths}
         sizes = self.probes, self.batch, self.chip
