@@ -51,9 +51,8 @@ class Data:
         found = _loaded(self.name, self.seed)
         if found.digest() != self.digest:
             raise RunError(
-        shapes = {part: list(x.shape) for part, x in parts.items()}
-        return {"name": self.name, "digest": self.digest, "samples": shapes}
-                "begin a new run."
+                f"dataset: {self.name} is not what it was when the run was begun (its digest differs). Restore its files, "
+                "or begin a new run."
             )
         return found
 
