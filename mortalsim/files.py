@@ -148,7 +148,8 @@ def write_arrays(
     OutputError
         As `write_bytes`.
     """
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Not `ascontiguousarray`, which gives what has no dimension one.
+    tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     # What is checked is the file as it will be, less the checksum; 64 zeros stand in its place meanwhile.
     told = {"format": str(FORMAT), "kind": kind, "facts": json.dumps(jsonable(facts), sort_keys=True), "checksum": _ZEROS}
     content = save_tensors(tensors, told)
@@ -226,7 +227,7 @@ def digest_of(*arrays: Any) -> str:
         if given is None:
             digest.update(b"none;")
             continue
-        array = np.ascontiguousarray(given)
+        array = np.asarray(given, order="C")
         digest.update(f"{array.dtype.str}{array.shape};".encode())
         digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
