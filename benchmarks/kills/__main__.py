@@ -52,10 +52,10 @@ def table(kills: list[Kill], right: dict[str, Undisturbed], seed: int) -> str:
         "",
         f"`python -m benchmarks.kills --kills {len(kills)} --seed {seed}`: SIGKILL at an instant drawn uniformly from the time",
         "that the undisturbed run took; then the same command, or `mortalsim resume`. Passed: the same rows to the last bit, no",
-        "process after 10 s, nothing hidden, half-written or left over, and no more batches computed twice than a save interval",
-        f"holds for each worker (a save every {PATIENCE} s here, 60 s by default). Processor: {found['cpu']}, {found['cores']} cores.",
+        "process after 10 s, nothing hidden, half-written or left over, and no more batches computed twice than the workers had",
+        f"done since their last saves (one every {PATIENCE} s here, 60 s by default). Processor: {found['cpu']}, {found['cores']} cores.",
         "",
-        "| run | kills | passed | undisturbed, s | its batches | most batches computed again | allowed then |",
+        "| run | kills | passed | undisturbed, s | its batches | most batches computed again | done since the last saves then |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in right.items():

@@ -32,7 +32,8 @@ RUNS = {
     "train, forward-forward": "train --learner ff --design harsh --epochs 20".split() + SMALL,
     "compare, 2 workers": "compare --designs mild,harsh --learners ap,readout,oracle --chips 2 --epochs-scale 0.3 --jobs 2".split()
     + SMALL,
-    "compare, no worker": "compare --designs wild --learners wp,insilico --chips 2 --epochs-scale 0.15 --jobs 1".split() + SMALL,
+    "compare, no worker": "compare --designs wild --learners wp,insilico --chips 2 --epochs-scale 0.15 --jobs 1".split()
+    + SMALL,
     "transfer, 2 workers": "transfer --designs mild --students ap,ff --chips 2 --epochs-scale 0.2 --jobs 2".split() + SMALL,
     "variance, 2 workers": "variance --widths 8,24 --probes 600 --jobs 2 --seed 3".split(),
 }
@@ -78,7 +79,7 @@ def undisturbed(name: str, folder: Path) -> Undisturbed:
     code = start([*RUNS[name], "--out", "run"], folder, count).wait()
     if code:
         raise RuntimeError(f"{name}: exit code {code}: {(folder / 'log').read_text()[-500:]}")
-    return Undisturbed(rows_of(folder / "run"), time.monotonic() - started, len(stamps(count)))
+    return Undisturbed(rows_of(folder / "run"), time.monotonic() - started, batches(count))
 
 
 def rows_of(run: Path) -> list[dict[str, object]]:
@@ -87,12 +88,22 @@ def rows_of(run: Path) -> list[dict[str, object]]:
     return rows
 
 
-def stamps(count: Path) -> list[tuple[int, float]]:
-    """Return process and time of every batch that was counted."""
-    if not count.exists():
-        return []
-    lines = [line.split() for line in count.read_text().splitlines()]
-    return [(int(process), float(at)) for process, at in lines]
+def batches(count: Path) -> int:
+    """Return how many batches were computed."""
+    return sum(what == "batch" for _, what in _counted(count))
+
+
+def since_the_last_save(count: Path) -> int:
+    """Return how many batches all processes had computed since each had last saved or begun, the ones under way included."""
+    since: dict[int, int] = {}
+    for process, what in _counted(count):
+        since[process] = since.get(process, 1) + 1 if what == "batch" else 1
+    return sum(since.values())
+
+
+def _counted(count: Path) -> list[tuple[int, str]]:
+    lines = count.read_text().splitlines() if count.exists() else []
+    return [(int(line.split()[0]), line.split()[1]) for line in lines if len(line.split()) == 2]
 
 
 def kill_once(name: str, right: Undisturbed, folder: Path, rng: random.Random) -> Kill:
@@ -102,7 +113,7 @@ def kill_once(name: str, right: Undisturbed, folder: Path, rng: random.Random) -
     kill = Kill(name, rng.uniform(0, right.seconds))
     process = start([*RUNS[name], "--out", "run"], folder, count)
     _kill(process, kill, run)
-    kill.allowed = _within(stamps(count), time.time() - GONE, PATIENCE)
+    kill.allowed = since_the_last_save(count)
     if (run / "config.json").exists() and rng.random() < 0.5:
         again = ["resume", "run"]
     else:
@@ -114,9 +125,9 @@ def kill_once(name: str, right: Undisturbed, folder: Path, rng: random.Random) -
     if rows_of(run) != right.rows:
         kill.faults.append("other rows than the undisturbed run's")
     kill.faults += [*_left_over(run), *_broken(run)]
-    kill.batches_again = len(stamps(count)) - right.batches
+    kill.batches_again = batches(count) - right.batches
     if kill.batches_again > kill.allowed:
-        kill.faults.append(f"{kill.batches_again} batches computed again, at most {kill.allowed} in a save interval a worker")
+        kill.faults.append(f"{kill.batches_again} batches computed again, but {kill.allowed} since the last saves")
     if not kill.faults:
         shutil.rmtree(folder)
     return kill
@@ -153,16 +164,6 @@ def _alive(session: int) -> list[int]:
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(int(entry.name))
     return found
-
-
-def _within(counted: list[tuple[int, float]], since: float, patience: float) -> int:
-    """Return how many batches the processes alive at the end had done within their last save interval.
-
-    A save interval is the time between two saves: the patience, or thirty times a save, which is less here; the save itself,
-    and the batch during which it fell due, belong to it.
-    """
-    last = {process: at for process, at in counted if at > since}
-    return sum(1 for process, at in counted if process in last and at >= last[process] - 1.5 * patience - 0.1)
 
 
 def _left_over(run: Path) -> list[str]:
