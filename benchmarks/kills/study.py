@@ -24,18 +24,16 @@ PATIENCE = 0.15
 #: Seconds after a kill by which every process must be gone.
 GONE = 10.0
 
-SMALL = "--hidden 16 --seed 3".split()
+SMALL = ["--hidden", "16", "--seed", "3"]
 
 #: Runs of a few seconds, over all experiments, in this process and in workers.
 RUNS = {
-    "train": "train --learner ap --epochs 30".split() + SMALL,
-    "train, forward-forward": "train --learner ff --design harsh --epochs 20".split() + SMALL,
-    "compare, 2 workers": "compare --designs mild,harsh --learners ap,readout,oracle --chips 2 --epochs-scale 0.3 --jobs 2".split()
-    + SMALL,
-    "compare, no worker": "compare --designs wild --learners wp,insilico --chips 2 --epochs-scale 0.15 --jobs 1".split()
-    + SMALL,
-    "transfer, 2 workers": "transfer --designs mild --students ap,ff --chips 2 --epochs-scale 0.2 --jobs 2".split() + SMALL,
-    "variance, 2 workers": "variance --widths 8,24 --probes 600 --jobs 2 --seed 3".split(),
+    "train": ["train", "--learner", "ap", "--epochs", "30", *SMALL],
+    "train, forward-forward": ["train", "--learner", "ff", "--design", "harsh", "--epochs", "20", *SMALL],
+    "compare, 2 workers": ["compare", "--designs", "mild,harsh", "--learners", "ap,readout,oracle", "--chips", "2", "--epochs-scale", "0.3", "--jobs", "2", *SMALL],
+    "compare, no worker": ["compare", "--designs", "wild", "--learners", "wp,insilico", "--chips", "2", "--epochs-scale", "0.15", "--jobs", "1", *SMALL],
+    "transfer, 2 workers": ["transfer", "--designs", "mild", "--students", "ap,ff", "--chips", "2", "--epochs-scale", "0.2", "--jobs", "2", *SMALL],
+    "variance, 2 workers": ["variance", "--widths", "8,24", "--probes", "600", "--jobs", "2", "--seed", "3"],
 }
 
 
@@ -114,10 +112,7 @@ def kill_once(name: str, right: Undisturbed, folder: Path, rng: random.Random) -
     process = start([*RUNS[name], "--out", "run"], folder, count)
     _kill(process, kill, run)
     kill.allowed = since_the_last_save(count)
-    if (run / "config.json").exists() and rng.random() < 0.5:
-        again = ["resume", "run"]
-    else:
-        again = [*RUNS[name], "--out", "run"]
+    again = ["resume", "run"] if (run / "config.json").exists() and rng.random() < 0.5 else [*RUNS[name], "--out", "run"]
     code = start(again, folder, count).wait()
     if code:
         kill.faults.append(f"going on ended with exit code {code}: {(folder / 'log').read_text()[-300:]}")
