@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
+from collections.abc import Mapping
 from functools import cached_property
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PlainSerializer, ValidationError, field_validator, model_validator
 
-from mortalsim.checks import DesignError, check_name
+from mortalsim.checks import DesignError
+from mortalsim.chips.footprint import MOST_DEVICES, MOST_GROUPS, MOST_NEURONS
 from mortalsim.chips.netlist import Netlist, build_netlist
 from mortalsim.chips.technology import Technology
 from mortalsim.circuits.converters import Converters
@@ -28,36 +19,37 @@ from mortalsim.circuits.neurons import Neurons
 from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
 from mortalsim.circuits.stages import AnyStage
-from mortalsim.devices import AnyDevice
-from mortalsim.devices.pairs import AnyPair
+from mortalsim.devices import AnyDevice, Device
+from mortalsim.devices.pairs import AnyPair, Pair
 from mortalsim.devices.pairs.two_sided import TwoSided
 from mortalsim.hardware import Datasheet, Port
-from mortalsim.settings import Chosen, explain
+from mortalsim.settings import FINITE, Chosen, Group, as_data, explain
 
 #: Groups of fields of which an array or a population may overrule some.
-Overruled = dict[str, Any]
+Overruled: TypeAlias = Annotated[dict[str, Any], PlainSerializer(as_data)]
+
+#: Size of a population along one axis.
+Size: TypeAlias = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
 
 
-class Costs(BaseModel):
-    """Time and energy of a read; those of a pulse belong to the device."""
+class Costs(Group):
+    """Time and energy of a read; those of a pulse belong to the device. Each may be any finite number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    read_seconds: float = Field(100e-9, gt=0, description="one wave of answers to one sample, seconds (assumption)")
-    dac_joules: float = Field(0.1e-12, ge=0, description="one input conversion, joules (assumption)")
-    adc_joules: float = Field(1e-12, ge=0, description="one output conversion, joules (assumption)")
+    read_seconds: float = Field(100e-9, gt=0, le=FINITE, description="one wave of answers to one sample, seconds (assumption)")
+    dac_joules: float = Field(0.1e-12, ge=0, le=FINITE, description="one input conversion, joules (assumption)")
+    adc_joules: float = Field(1e-12, ge=0, le=FINITE, description="one output conversion, joules (assumption)")
 
 
-class PopulationEntry(BaseModel):
+class PopulationEntry(Group):
     """A population in the long form of a design file. One that no array feeds, and that is no stage, is an input."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: str = Field(pattern=r"^[A-Za-z]\w*$", description="what arrays call it")
-    shape: tuple[int, ...] = Field(
-        min_length=1, max_length=3, description="neurons: [n], [height, width] or [height, width, channels]"
+    name: str = Field(pattern=r"^[A-Za-z]\w*$", max_length=100, description="what arrays call it")
+    shape: tuple[Size, ...] = Field(
+        min_length=1,
+        max_length=3,
+        description=f"neurons: [n], [height, width] or [height, width, channels]; at most {MOST_NEURONS} in all",
     )
-    source: str | None = Field(None, description="of a stage alone: the population that it stands on")
+    source: str | None = Field(None, max_length=100, description="of a stage alone: the population that it stands on")
     stage: AnyStage | None = Field(None, description="black box that stands here instead of neurons: its kind and settings")
     neurons: Overruled = Field(
         default_factory=dict, description="fields of the group neurons that differ here; curve is its own"
@@ -70,25 +62,16 @@ class PopulationEntry(BaseModel):
     def _of_one_number(cls, shape: Any) -> Any:
         return (shape,) if isinstance(shape, int) else shape
 
-    @field_validator("shape")
-    @classmethod
-    def _check_shape(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if min(shape) < 1:
-            raise ValueError(f"expected sizes of at least 1, found {shape}")
-        return shape
 
-
-class ArrayEntry(BaseModel):
+class ArrayEntry(Group):
     """An array in the long form of a design file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    source: str = Field(description="population whose outputs drive its rows")
-    target: str = Field(description="population whose neurons its columns feed")
+    source: str = Field(max_length=100, description="population whose outputs drive its rows")
+    target: str = Field(max_length=100, description="population whose neurons its columns feed")
     wiring: Chosen = Field(Chosen(kind="dense"), description="which rows and columns there are: a kind and its settings")
     bias: bool | None = Field(None, description="has it a bias line; left out: only the first from below into its target")
-    weight_range: float | None = Field(None, gt=0, description="of this array alone")
-    initial_spread: float | None = Field(None, ge=0, description="of this array alone")
+    weight_range: float | None = Field(None, ge=1e-6, le=1e6, description="of this array alone")
+    initial_spread: float | None = Field(None, ge=0, le=1e6, description="of this array alone")
     partial_sums: Literal["analog", "digital"] = Field(
         "analog",
         description="how blocks that feed one neuron add up: as currents, or each through ADCs of its own, digitally",
@@ -110,29 +93,36 @@ class ArrayEntry(BaseModel):
         return {"place": normaliser} if isinstance(normaliser, str) else normaliser
 
 
-class Design(BaseModel):
+class Design(Group):
     """A chip design. Each group of fields can be switched off by its zeros; see the groups for units and meanings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: str = Field(description="how tables and messages call the design")
-    summary: str = Field("", description="one line for lists")
-    sizes: tuple[int, ...] = Field(
+    name: str = Field(max_length=200, description="how tables and messages call the design")
+    summary: str = Field("", max_length=1000, description="one line for lists")
+    sizes: tuple[Size, ...] = Field(
         (64, 64, 64, 10),
-        description="short form, a chain of dense arrays: inputs, neurons of each hidden population, outputs",
+        min_length=2,
+        max_length=MOST_GROUPS,
+        description="short form, a chain of dense arrays: inputs, neurons of each hidden population, outputs; each from 1 to "
+        f"{MOST_NEURONS}, and at most {MOST_DEVICES} devices in all, two a weight",
     )
-    population: tuple[PopulationEntry, ...] = Field((), description="long form: populations, inputs first")
-    array: tuple[ArrayEntry, ...] = Field((), description="long form: arrays between populations")
+    population: tuple[PopulationEntry, ...] = Field(
+        (), max_length=MOST_GROUPS, description="long form: populations, inputs first"
+    )
+    array: tuple[ArrayEntry, ...] = Field((), max_length=MOST_GROUPS, description="long form: arrays between populations")
     output: str | None = Field(
-        None, description="long form: the population whose last state is the output; left out: there is none"
+        None, max_length=100, description="long form: the population whose last state is the output; left out: there is none"
     )
     dynamics: Chosen = Field(Chosen(kind="feedforward"), description="who answers when: a kind and its settings")
     ports: frozenset[Port] = Field(frozenset(Port), description="what the chip can do beyond giving its output")
     weight_range: float = Field(
-        1.0, gt=0, description="weight of a nominal pair with one device at g_max and the other at g_min; bounds are spread"
+        1.0,
+        ge=1e-6,
+        le=1e6,
+        description="weight of a nominal pair with one device at g_max and the other at g_min; bounds are spread, so that a "
+        "pair may hold more",
     )
     initial_spread: float = Field(
-        1.0, ge=0, description="weights as fabricated: standard deviation times sqrt(lines to a neuron)"
+        1.0, ge=0, le=1e6, description="weights as fabricated: standard deviation times sqrt(lines to a neuron)"
     )
     normaliser: Normaliser = Field(default_factory=Normaliser)
     device: AnyDevice = Field(description="memory technology: its name and any field of its file")
@@ -142,12 +132,12 @@ class Design(BaseModel):
     nudges: NudgePorts = Field(default_factory=NudgePorts)
     costs: Costs = Field(default_factory=Costs)
 
-    @field_validator("sizes")
+    @field_validator("name", "summary")
     @classmethod
-    def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if len(sizes) < 2 or min(sizes) < 1:
-            raise ValueError(f"expected at least an input and an output size, each at least 1, found {sizes}")
-        return sizes
+    def _printable(cls, text: str) -> str:
+        if not text.isprintable():
+            raise ValueError(f"expected one line of printable characters, found {text!r}")
+        return text
 
     @model_validator(mode="after")
     def _wire(self) -> Design:
@@ -161,11 +151,6 @@ class Design(BaseModel):
             )
         _ = self.netlist  # what cannot be wired is refused when the design is made
         return self
-
-    @field_serializer("ports")
-    def _in_order(self, ports: frozenset[Port]) -> list[Port]:
-        # A set has no order of its own from one process to the next; what is written down must have one.
-        return sorted(ports)
 
     @property
     def long(self) -> bool:
@@ -193,8 +178,12 @@ class Design(BaseModel):
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def fields(self) -> dict[str, Any]:
-        """Return all fields as plain data, from which `build_design` makes the design again."""
-        fields = self.model_dump(mode="json")
+        """Return all fields as what JSON can hold, from which `build_design` makes the design again.
+
+        But a device, pair, curve or stage whose class lies in no file of its family bears that class's name, ``module.Class``:
+        such a design is made again by who hands in the object itself.
+        """
+        fields: dict[str, Any] = as_data(self)
         for name in ("sizes",) if self.long else ("population", "array", "output"):
             del fields[name]
         return fields
@@ -211,56 +200,36 @@ class Design(BaseModel):
         DesignError
             A field does not exist or its value is out of range.
         """
-        merged = self.fields()
-        if "sizes" in fields and self.long:
-            for name in ("population", "array", "output", "dynamics"):
-                merged.pop(name, None)
-        for name, value in fields.items():
-            merged[name] = merged_group(merged.get(name), value)
-        return build_design(merged, f"design {self.name!r}")
+        dropped = ("population", "array", "output", "dynamics") if "sizes" in fields and self.long else ()
+        # Objects, not their names: a class may lie where no name leads to.
+        kept = {name: getattr(self, name) for name in self.fields() if name not in dropped}
+        where = f"design {self.name!r}"
+        return build_design(
+            kept | {name: _changed(where, name, kept.get(name), value) for name, value in fields.items()}, where
+        )
 
 
-def merged_group(old: Any, new: Any) -> Any:
+def _changed(where: str, name: str, old: Any, new: Any) -> Any:
     """Return what a group becomes if ``new`` changes some of its fields; another technology keeps nothing of the old one."""
-    both = isinstance(old, dict) and isinstance(new, dict) and "technology" not in new and "kind" not in new
-    return {**old, **new} if both else new
-
-
-def design_names() -> list[str]:
-    """Return the names of the shipped designs, mildest first."""
-    files = (resources.files("mortalsim.chips") / "designs").iterdir()
-    found = {Path(str(file)).stem for file in files if str(file).endswith(".toml")}
-    order = {name: place for place, name in enumerate(("ideal", "mild", "harsh", "wild"))}
-    return sorted(found, key=lambda name: (order.get(name, len(order)), name))
-
-
-def load_design(name: str | Path) -> Design:
-    """Read a design by its shipped name or from a TOML file.
-
-    Raises
-    ------
-    UnknownName
-        ``name`` is neither a shipped design nor a path that ends in ``.toml``.
-    DesignError
-        The file cannot be read, is not TOML, or a field in it is unknown or out of range.
-    """
-    if str(name).endswith(".toml"):
-        path, where = Path(name), f"design file {name}"
-    else:
-        check_name("design", str(name), design_names())
-        path, where = Path(str(resources.files("mortalsim.chips") / "designs" / f"{name}.toml")), f"design {name!r}"
+    if not isinstance(old, BaseModel) or not isinstance(new, Mapping) or {"technology", "kind"} & {*new}:
+        return new
+    fields = {field: getattr(old, field) for field in (*type(old).model_fields, *(old.model_extra or {}))}
+    if not isinstance(old, Device | Pair):
+        return fields | dict(new)
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        advice = f"Write a shipped name ({', '.join(design_names())}) or a path."
-        raise DesignError(f"{where}: cannot be read ({error.strerror}). {advice}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DesignError(f"{where}: not valid TOML: {error}") from error
-    return build_design(fields, where)
+        return type(old)(**fields | dict(new))
+    except ValidationError as error:
+        raise DesignError(f"{where}: {name}: {explain(error, type(old).model_fields)}") from error
 
 
 def build_design(fields: dict[str, Any], where: str) -> Design:
-    """Check ``fields`` and build a design; ``where`` says in messages what is being read."""
+    """Check ``fields`` and build a design; ``where`` says in messages what is being read.
+
+    Raises
+    ------
+    DesignError
+        A field is unknown, missing, of another kind or out of range, or what is wired does not fit together.
+    """
     try:
         return Design(**fields)
     except ValidationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
+from math import prod, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mortalsim.checks import DesignError, ShapeError, UnknownName, check_name
 from mortalsim.chips.dynamics import DYNAMICS, check_timetable
+from mortalsim.chips.footprint import MOST_GROUPS, Footprint, check_shape
 from mortalsim.chips.technology import Technology
 from mortalsim.chips.wiring import WIRINGS, check_tables
 from mortalsim.circuits.converters import Converters
@@ -151,11 +152,14 @@ def _long_form(design: Design) -> tuple[Sequence[PopulationEntry], Sequence[Arra
 
 def _check_names(entries: Sequence[PopulationEntry], arrays: Sequence[ArrayEntry], output: str | None) -> None:
     names = [entry.name for entry in entries]
+    most = min(MOST_GROUPS, PLACES)
+    if len(names) > most or len(arrays) > most:
+        raise DesignError(f"population, array: expected at most {most} of each, found {len(names)} and {len(arrays)}")
+    for entry in entries:
+        check_shape(entry.name, entry.shape)
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise DesignError(f"population: expected every name once, found {twice[0]!r} {names.count(twice[0])} times")
-    if len(names) > PLACES or len(arrays) > PLACES:
-        raise DesignError(f"population, array: expected at most {PLACES} of each, found {len(names)} and {len(arrays)}")
     fed = {array.target for array in arrays}
     for place, array in enumerate(arrays):
         for end in (array.source, array.target):
@@ -176,14 +180,14 @@ def _check_names(entries: Sequence[PopulationEntry], arrays: Sequence[ArrayEntry
 def _wires(shapes: Mapping[str, PopulationEntry], entries: Sequence[ArrayEntry]) -> list[_Wires]:
     """Return the wiring of every array; one bias line a population, unless an entry says otherwise."""
     found: list[_Wires] = []
-    order = list(shapes)
+    order, footprint = list(shapes), Footprint()
     for place, entry in enumerate(entries):
         # An array from below rather than one from above, which may carry nothing in the first pass.
         rivals = [k for k, other in enumerate(entries) if other.target == entry.target]
         below = [k for k in rivals if order.index(entries[k].source) < order.index(entry.target)]
         bias = place == (below or rivals)[0] if entry.bias is None else entry.bias
         source, target = shapes[entry.source].shape, shapes[entry.target].shape
-        n, m = int(np.prod(source)), int(np.prod(target))
+        n, m = prod(source), prod(target)
         where = f"array {place} ({entry.source} to {entry.target})"
         try:
             made = entry.wiring.call(WIRINGS, source, target, bias=bias)
@@ -192,11 +196,13 @@ def _wires(shapes: Mapping[str, PopulationEntry], entries: Sequence[ArrayEntry])
             raise DesignError(f"{where}: {error}") from error
         if rows is None and entry.partial_sums == "digital":  # its one partial sum has converters of its own
             rows, columns = np.arange(n + bias)[None], np.arange(m)[None]
+        shape: tuple[int, ...] = (n + bias, m)
+        if rows is not None and columns is not None:
+            shape = (len(rows), rows.shape[1], columns.shape[1])
+        footprint.add(shape)
         if rows is None or columns is None:
-            shape: tuple[int, ...] = (n + bias, m)
             driven, lines, feeding = np.array([n]), np.ones((1, n + bias), bool), np.ones((1, m), bool)
         else:
-            shape = (len(rows), rows.shape[1], columns.shape[1])
             driven, lines, feeding = (rows < n).sum(axis=1), rows <= n, columns < m
         found.append(_Wires(entry, shape, rows, columns, driven, lines, feeding))
     return found
@@ -337,7 +343,7 @@ def overruled(where: str, group: str, common: G, own: Mapping[str, Any], useless
     if idle:
         raise DesignError(f"{where}: {group}: {idle[0]} has no meaning here. Leave it out.")
     try:
-        return type(common)(**{**common.model_dump(), **own})
+        return type(common)(**{name: getattr(common, name) for name in type(common).model_fields} | dict(own))
     except ValidationError as error:
         raise DesignError(f"{where}: {group}: {explain(error, type(common).model_fields)}") from error
 

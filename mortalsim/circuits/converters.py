@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mortalsim.checks import FloatArray
 from mortalsim.kernels import Converter
+from mortalsim.settings import Group, at_least_or_none
 
 
-class Converters(BaseModel):
+class Converters(Group):
     """Converters of a design. Without bits a converter does not round; without a range it does not clip."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dac_bits: int = Field(0, ge=0, le=24, description="bits of the input converters; 0: no rounding")
     adc_bits: int = Field(0, ge=0, le=24, description="bits of the output converters; 0: no rounding")
-    input_range: float = Field(0.0, ge=0, description="largest input, in absolute value; 0: no clipping")
-    output_range: float = Field(0.0, ge=0, description="largest output, in absolute value; 0: no clipping")
+    input_range: float = Field(0.0, ge=0, le=1e9, description="largest input, in absolute value, at least 1e-9; 0: no clipping")
+    output_range: float = Field(0.0, ge=0, le=1e9, description="largest output, in absolute value, at least 1e-9; 0: no clipping")
     dac_unipolar: bool = Field(False, description="input converters go from 0 to their range, not from minus to plus")
     adc_unipolar: bool = Field(False, description="output converters go from 0 to their range, not from minus to plus")
-    gain_dtod: float = Field(0.0, ge=0, description="spread of each converter's gain, relative")
-    offset_dtod: float = Field(0.0, ge=0, description="spread of each converter's offset, in units of its own signal")
+    gain_dtod: float = Field(0.0, ge=0, le=10, description="spread of each converter's gain, relative")
+    offset_dtod: float = Field(0.0, ge=0, le=1e6, description="spread of each converter's offset, in units of its own signal")
+
+    _check_ranges = field_validator("input_range", "output_range")(at_least_or_none(1e-9))
 
     @model_validator(mode="after")
     def _check_bits(self) -> Converters:

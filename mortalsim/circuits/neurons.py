@@ -5,27 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 
 from mortalsim.checks import FloatArray
 from mortalsim.circuits.curves import AnyCurve, Curve, CurveTables
 from mortalsim.circuits.curves.linear import Straight
 from mortalsim.circuits.curves.relu import Relu
 from mortalsim.kernels import NeuronCircuits
+from mortalsim.settings import Group, at_least_or_none
 
 
-class Neurons(BaseModel):
+class Neurons(Group):
     """Neurons of a design: y = clip(curve(gain z + offset), -saturation, saturation)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     curve: AnyCurve = Field(default_factory=Relu, description="transfer curve of hidden populations")
     output_curve: AnyCurve = Field(default_factory=Straight, description="transfer curve of the output population")
-    gain_dtod: float = Field(0.0, ge=0, description="spread of the gain, neuron to neuron, relative")
-    offset_dtod: float = Field(0.0, ge=0, description="spread of the offset at the input, units of weight times input")
-    saturation: float = Field(0.0, ge=0, description="output at which the supply clips; 0: never")
-    saturation_dtod: float = Field(0.0, ge=0, description="spread of the saturation, relative")
-    noise: float = Field(0.0, ge=0, description="noise at the neuron's input, units of weight times input, fresh each read")
+    gain_dtod: float = Field(0.0, ge=0, le=3, description="spread of the gain's logarithm, neuron to neuron")
+    offset_dtod: float = Field(0.0, ge=0, le=1e6, description="spread of the offset at the input, units of weight times input")
+    saturation: float = Field(0.0, ge=0, le=1e9, description="output at which the supply clips, at least 1e-9; 0: never")
+    saturation_dtod: float = Field(0.0, ge=0, le=3, description="spread of the saturation's logarithm")
+    noise: float = Field(
+        0.0, ge=0, le=1e6, description="noise at the neuron's input, units of weight times input, fresh each read"
+    )
+
+    _check_saturation = field_validator("saturation")(at_least_or_none(1e-9))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from mortalsim.settings import Group
 
 
-class NudgePorts(BaseModel):
+class NudgePorts(Group):
     """Gain mismatch of the two nudge ports, one gain per output line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    current_gain_dtod: float = Field(0.0, ge=0, description="spread of the gain of current nudges, neuron to neuron")
-    weight_gain_dtod: float = Field(0.0, ge=0, description="spread of the amplitude of weight nudges, column to column")
+    current_gain_dtod: float = Field(0.0, ge=0, le=10, description="spread of the gain of current nudges, neuron to neuron")
+    weight_gain_dtod: float = Field(0.0, ge=0, le=10, description="spread of the amplitude of weight nudges, column to column")

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mortalsim.checks import DesignError, FloatArray, check_name
+from mortalsim.settings import FINITE, Group
 
 #: Knots of what is tabulated over u = 0 .. 1: pulse responses and read noise.
 KNOTS = 257
@@ -22,6 +23,15 @@ LEAST_STEP = 16
 #: Drift is brought up to date once the clock has moved by this fraction of t0. The logarithm of a conductance then changes
 #: by at most nu times as much, nu being the device's own exponent, however far out in its distribution.
 DRIFT_TOLERANCE = 1e-3
+
+#: Most pulses that one write request sends to one device: at two nanoseconds a pulse, a write of 64 x 64 pairs ends in seconds.
+MOST_PULSES = 2**17
+
+#: Read noise is at most so many times the range of conductances, so that variances stay what a float32 can hold.
+MOST_NOISE = 1e3
+
+#: A step is nowhere more than so many times the one at mid range.
+MOST_RESPONSE = 1e9
 
 #: What may be kept of each device beside its conductance.
 STATE = ("written", "taken", "dead")
@@ -45,7 +55,7 @@ class Moment(NamedTuple):
     temperature: float = 300.0
 
 
-class Device(BaseModel, ABC):
+class Device(Group, ABC):
     """One memory technology: how one device's conductance answers a pulse, how it ages, and how devices differ.
 
     A subclass gives `up` and `down`: the size of one step at the relative place u = (G - low) / (high - low) between the
@@ -54,42 +64,59 @@ class Device(BaseModel, ABC):
     to device, ``_ctoc`` fresh from pulse to pulse.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     source: ClassVar[str]
     """Where the default numbers come from."""
 
     keeps: ClassVar[tuple[str, ...]] = ()
     """Further state that the technology wants of each device: ``"written"``, ``"taken"``, ``"dead"``; see `state`."""
 
-    g_min: float = Field(1e-6, ge=0, description="lowest nominal conductance, siemens")
-    g_max: float = Field(25e-6, gt=0, description="highest nominal conductance, siemens")
+    g_min: float = Field(1e-6, ge=0, le=1e6, description="lowest nominal conductance, siemens")
+    g_max: float = Field(25e-6, ge=1e-15, le=1e6, description="highest nominal conductance, siemens")
     pulses: float = Field(
         1000.0,
         ge=0,
-        description="mid-range steps that span g_min to g_max, the mean of up and down; may be a fraction; 0: continuous",
+        le=2**20,
+        description="mid-range steps that span g_min to g_max, the mean of up and down; may be a fraction; 0: continuous; a "
+        "float32 cannot tell finer steps apart",
     )
-    max_pulses: int = Field(31, ge=0, description="most pulses on one device in one write request; 0: no limit")
-    step_dtod: float = Field(0.0, ge=0, description="spread of step size, device to device, relative")
-    step_ctoc: float = Field(0.0, ge=0, description="spread of one step, pulse to pulse, relative")
+    max_pulses: int = Field(
+        31,
+        ge=0,
+        le=MOST_PULSES,
+        description=f"most pulses on one device in one write request, what is asked beyond is cut; 0: {MOST_PULSES}, so that "
+        "every write ends",
+    )
+    step_dtod: float = Field(0.0, ge=0, le=10, description="spread of step size, device to device, relative")
+    step_ctoc: float = Field(0.0, ge=0, le=100, description="spread of one step, pulse to pulse, relative")
     asymmetry: float = Field(0.0, gt=-1, lt=1, description="(up - down) / (up + down) of the nominal steps at mid range")
-    asymmetry_dtod: float = Field(0.0, ge=0, description="spread of the asymmetry, device to device, absolute")
-    bound_dtod: float = Field(0.0, ge=0, description="spread of both bounds, device to device, relative")
+    asymmetry_dtod: float = Field(0.0, ge=0, le=10, description="spread of the asymmetry, device to device, absolute")
+    bound_dtod: float = Field(0.0, ge=0, le=10, description="spread of both bounds, device to device, relative")
     stuck: float = Field(0.0, ge=0, le=1, description="fraction of devices that no pulse moves")
-    conductance_dtod: float = Field(0.0, ge=0, description="static error of what a device conducts, relative, not below -1")
-    read_noise: float = Field(0.0, ge=0, description="read noise independent of conductance, siemens, fresh each read")
-    read_noise_relative: float = Field(0.0, ge=0, description="read noise proportional to conductance, fresh each read")
-    drift: float = Field(0.0, ge=0, description="mean drift exponent nu in G(t) = G (1 + t/t0)^-nu, t since the last write")
-    drift_dtod: float = Field(0.0, ge=0, description="spread of the drift exponent, device to device, absolute")
-    drift_t0: float = Field(20.0, ge=1e-12, description="drift time constant t0, seconds")
-    endurance: float = Field(
-        0.0, ge=0, description="pulses after which a median device moves no more; 0: it never wears out"
+    conductance_dtod: float = Field(
+        0.0, ge=0, le=10, description="static error of what a device conducts, relative, not below -1"
     )
-    endurance_dtod: float = Field(0.0, ge=0, description="spread of the logarithm of the endurance, device to device")
+    read_noise: float = Field(
+        0.0,
+        ge=0,
+        le=1e9,
+        description=f"read noise independent of conductance, siemens, fresh each read; at most {MOST_NOISE:g} times the range",
+    )
+    read_noise_relative: float = Field(
+        0.0, ge=0, le=10, description="read noise proportional to conductance, fresh each read"
+    )
+    drift: float = Field(
+        0.0, ge=0, le=10, description="mean drift exponent nu in G(t) = G (1 + t/t0)^-nu, t since the last write"
+    )
+    drift_dtod: float = Field(0.0, ge=0, le=10, description="spread of the drift exponent, device to device, absolute")
+    drift_t0: float = Field(20.0, ge=1e-12, le=1e14, description="drift time constant t0, seconds")
+    endurance: float = Field(
+        0.0, ge=0, le=1e18, description="pulses after which a median device moves no more; 0: it never wears out"
+    )
+    endurance_dtod: float = Field(0.0, ge=0, le=3, description="spread of the logarithm of the endurance, device to device")
     verify_steps: int = Field(20, ge=1, le=1000, description="most write-and-verify rounds of one Program request")
-    read_volts: float = Field(0.2, gt=0, description="line voltage that stands for an input of 1, volts")
-    pulse_volts: float = Field(2.0, gt=0, description="write pulse, volts")
-    pulse_seconds: float = Field(100e-9, gt=0, description="write pulse, seconds")
+    read_volts: float = Field(0.2, gt=0, le=1e6, description="line voltage that stands for an input of 1, volts")
+    pulse_volts: float = Field(2.0, gt=0, le=1e6, description="write pulse, volts")
+    pulse_seconds: float = Field(100e-9, gt=0, le=FINITE, description="write pulse, seconds; any finite time")
 
     @model_validator(mode="before")
     @classmethod
@@ -115,7 +142,17 @@ class Device(BaseModel, ABC):
     def _check_range(self) -> Device:
         if self.g_min >= self.g_max:
             raise ValueError(f"g_min must be below g_max, found {self.g_min:g} and {self.g_max:g} siemens")
+        if self.read_noise > MOST_NOISE * (self.g_max - self.g_min):
+            raise ValueError(
+                f"read_noise: expected at most {MOST_NOISE:g} times the range of {self.g_max - self.g_min:g} S, "
+                f"found {self.read_noise:g} S"
+            )
         least = LEAST_STEP * float(np.spacing(np.float32(self.g_max)))
+        if self.g_max - self.g_min < least:
+            raise ValueError(
+                f"g_min: expected at most {self.g_max - least:.9g} S, so that a float32 can tell it from g_max, found "
+                f"{self.g_min:.9g} S"
+            )
         span = (self.g_max - self.g_min) * (1 - abs(self.asymmetry))  # of the smaller of the steps up and down
         if self.pulses * least > span:
             raise ValueError(
@@ -226,6 +263,11 @@ class Device(BaseModel, ABC):
         return np.asarray((g - self.g_min) / (self.g_max - self.g_min))
 
     @property
+    def most_pulses(self) -> int:
+        """Most pulses that one write request sends to one device."""
+        return self.max_pulses or MOST_PULSES
+
+    @property
     def step(self) -> float:
         """Nominal step at mid range, siemens; 0 for a continuous device."""
         return (self.g_max - self.g_min) / self.pulses if self.pulses else 0.0
@@ -258,10 +300,11 @@ class Device(BaseModel, ABC):
         u = np.linspace(0, 1, KNOTS)
         up, down = np.asarray(self.up(u)), np.asarray(self.down(u))
         for name, law in (("up", up), ("down", down)):
-            if law.shape != u.shape or not np.isfinite(law).all():
+            if law.shape != u.shape or not (np.abs(law) <= MOST_RESPONSE).all():
                 raise DesignError(
-                    f"{type(self).__name__}.{name}: expected finite steps of the shape of u, ({KNOTS},), found shape "
-                    f"{law.shape}, {np.min(law):g} to {np.max(law):g}. Return the size of a step at every place."
+                    f"{type(self).__name__}.{name}: expected finite steps of the shape of u, ({KNOTS},), at most "
+                    f"{MOST_RESPONSE:g} times that at mid range, found shape {law.shape}, {np.min(law):g} to "
+                    f"{np.max(law):g}. Return the size of a step at every place."
                 )
         straight = all(np.allclose(law, law[0] + (law[-1] - law[0]) * u, rtol=0, atol=1e-12) for law in (up, down))
         places = [0, -1] if straight else slice(None)

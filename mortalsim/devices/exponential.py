@@ -23,14 +23,14 @@ class Exponential(Device):
         "fit to resistive RAM: Gong et al., Nature Communications 2018; voltages and times are assumptions"
     )
 
-    pulses: float = Field(1702.0, ge=0, description="steps D that span g_min to g_max; 0: continuous, no pulses")
+    pulses: float = Field(1702.0, ge=0, le=2**20, description="steps D that span g_min to g_max; 0: continuous, no pulses")
     asymmetry: float = Field(0.149, gt=-1, lt=1, description="(up - down) / (up + down) of the fit's dw_min")
-    a_up: float = Field(-1.18445, description="A_up")
-    a_down: float = Field(-0.081404, description="A_down")
-    gamma_up: float = Field(5.0, description="gamma_up")
-    gamma_down: float = Field(5.0, description="gamma_down")
-    scale: float = Field(-0.5, description="a")
-    shift: float = Field(-0.5, description="b")
+    a_up: float = Field(-1.18445, ge=-1e3, le=1e3, description="A_up")
+    a_down: float = Field(-0.081404, ge=-1e3, le=1e3, description="A_down")
+    gamma_up: float = Field(5.0, ge=-20, le=20, description="gamma_up")
+    gamma_down: float = Field(5.0, ge=-20, le=20, description="gamma_down")
+    scale: float = Field(-0.5, ge=-2, le=2, description="a")
+    shift: float = Field(-0.5, ge=-2, le=2, description="b")
 
     def up(self, u: FloatArray) -> FloatArray:
         return np.asarray(np.maximum(1 - self.a_up * np.exp(self.gamma_up * self._z(u)), 0))

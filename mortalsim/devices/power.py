@@ -15,8 +15,8 @@ class Power(Device):
 
     source: ClassVar[str] = "law of the power-step model in aihwkit (Rasch et al. 2021); all numbers are assumptions"
 
-    gamma_up: float = Field(1.0, ge=0, description="exponent of the up step")
-    gamma_down: float = Field(1.0, ge=0, description="exponent of the down step")
+    gamma_up: float = Field(1.0, ge=0, le=20, description="exponent of the up step")
+    gamma_down: float = Field(1.0, ge=0, le=20, description="exponent of the down step")
 
     def up(self, u: FloatArray) -> FloatArray:
         return (2 * (1 - u)) ** self.gamma_up

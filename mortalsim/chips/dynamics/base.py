@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from itertools import islice
+from typing import Final, TypeAlias
 
 from mortalsim.checks import ShapeError
 from mortalsim.hardware import Answer
 
 #: For each population that answers: (place of an array or name that a stage stands on, name of the source).
 Feeds: TypeAlias = Mapping[str, Sequence[tuple[int | str, str]]]
+
+#: Answers of one read, and arrays that they are given to.
+MOST_ANSWERS: Final = 2**14
 
 
 def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: Sequence[str]) -> tuple[Answer, ...]:
@@ -18,13 +22,18 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
     Raises
     ------
     ShapeError
-        A population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses
+        There are too many answers; or a population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses
         a state that is not there before its wave.
     """
-    timetable = tuple(answers) if isinstance(answers, Iterable) else (answers,)
+    timetable = tuple(islice(answers, MOST_ANSWERS + 1)) if isinstance(answers, Iterable) else (answers,)
     for answer in timetable:
         if not isinstance(answer, Answer) or answer.tick < 0:
             raise ShapeError(f"{kind}: expected a list of Answer with ticks from 0 on, found {answer!r} in it.")
+    if len(timetable) > MOST_ANSWERS or sum(len(answer.via) for answer in timetable) > MOST_ANSWERS:
+        raise ShapeError(
+            f"{kind}: expected at most {MOST_ANSWERS} answers in one read, to as many states of arrays, found more. Take fewer "
+            "ticks, populations or arrays."
+        )
     ready: dict[tuple[str, int], int] = {(name, 0): -1 for name in inputs}  # the wave in which each state appears
     wave = 0
     for answer in timetable:

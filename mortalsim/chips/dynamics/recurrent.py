@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from mortalsim.checks import ShapeError
 from mortalsim.chips.dynamics.base import Feeds
 from mortalsim.hardware import Answer
 
+#: Ticks of one read after the first pass: what every population answers at each of them is kept until the read ends.
+MOST_TICKS = 1000
+
 
 def recurrent(
-    order: Sequence[str], feeds: Feeds, inputs: Sequence[str], ticks: int = 6, keep: float = 0.3, groups: int = 1
+    order: Sequence[str],
+    feeds: Feeds,
+    inputs: Sequence[str],
+    ticks: Annotated[int, Field(ge=0, le=MOST_TICKS)] = 6,
+    keep: Annotated[float, Field(ge=0, lt=1)] = 0.3,
+    groups: Annotated[int, Field(ge=1, le=1024)] = 1,
 ) -> list[Answer]:
     """Return a first pass from below, and then ``ticks`` in which populations answer again, damped; inputs stay clamped.
 

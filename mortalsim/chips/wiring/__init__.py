@@ -5,9 +5,9 @@ A file NAME.py holds a function NAME(below, above, SETTINGS, bias) that returns 
 n_out) into the target's neurons, where their number stands for a column that feeds nobody.
 """
 
-from mortalsim.chips.wiring.base import Shape, Tables, check_tables
+from mortalsim.chips.wiring.base import Shape, Tables, check_blocks, check_tables
 from mortalsim.registry import Functions
 
-__all__ = ["WIRINGS", "Shape", "Tables", "check_tables"]
+__all__ = ["WIRINGS", "Shape", "Tables", "check_blocks", "check_tables"]
 
 WIRINGS = Functions("mortalsim.chips.wiring")

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mortalsim.checks import ShapeError
+from mortalsim.chips.footprint import MOST_LINES
 
 #: Layout of a population: (n,), (height, width) or (height, width, channels).
 Shape: TypeAlias = tuple[int, ...]
 
 #: Index tables of rows and columns; None and None: one block that carries all and feeds all.
 Tables: TypeAlias = tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64] | None]
+
+#: Blocks of one array: each is walked by itself when a design is checked, and in reads.
+MOST_BLOCKS: Final = 2**16
+
+
+def check_blocks(kind: str, blocks: int, n_in: int, n_out: int) -> None:
+    """Raise `ShapeError` for more blocks, or larger tables, than an array can have; to be asked before they are made."""
+    entries = blocks * (n_in + n_out)
+    if blocks > MOST_BLOCKS or entries > MOST_LINES:
+        raise ShapeError(
+            f"{kind}: expected at most {MOST_BLOCKS} blocks and {MOST_LINES} rows and columns in them, found {blocks} and "
+            f"{entries}. Take larger tiles or strides, or smaller populations."
+        )
 
 
 def check_tables(kind: str, tables: Any, n: int, m: int) -> Tables:
@@ -30,6 +44,7 @@ def check_tables(kind: str, tables: Any, n: int, m: int) -> Tables:
     if tables[0] is None:
         return None, None
     rows, columns = (_whole(kind, name, table) for name, table in zip(("rows", "columns"), tables, strict=True))
+    check_blocks(kind, len(rows), rows.shape[1], columns.shape[1])
     if len(rows) != len(columns) or not rows.size or not columns.size:
         raise ShapeError(
             f"{kind}: expected rows (blocks, n_in) and columns (blocks, n_out), found {rows.shape} and {columns.shape}. "

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from math import prod
+from typing import Annotated, TypeAlias
+
 import numpy as np
+from pydantic import Field
 
 from mortalsim.checks import ShapeError
-from mortalsim.chips.wiring.base import Shape, Tables
+from mortalsim.chips.footprint import MOST_LINES
+from mortalsim.chips.wiring.base import Shape, Tables, check_blocks
+
+#: A side, a distance or a border, pixels.
+_Side: TypeAlias = Annotated[int, Field(ge=1, le=1024)]
+_Border: TypeAlias = Annotated[int, Field(ge=0, le=1023)]
 
 
-def patches(below: Shape, above: Shape, size: int, stride: int = 1, pad: int = 0, bias: bool = True) -> Tables:
+def patches(below: Shape, above: Shape, size: _Side, stride: _Side = 1, pad: _Border = 0, bias: bool = True) -> Tables:
     """Return a block for each location of ``above``: it sees all channels of one ``size`` x ``size`` window of ``below``.
 
     Weights are not shared, as in section 3.4 of Hinton 2022 (Forward-Forward). Window (r, c) begins at row r stride - pad
@@ -32,6 +41,12 @@ def patches(below: Shape, above: Shape, size: int, stride: int = 1, pad: int = 0
         )
     height, width, channels = (*below, 1)[:3]
     starts = [_starts(pixels, places, size, stride, pad) for pixels, places in zip((height, width), above, strict=False)]
+    check_blocks("patches", prod(above[:2]), size * size * channels + 1, above[2])
+    if prod((height + 2 * size, width + 2 * size, channels)) > MOST_LINES:
+        raise ShapeError(
+            f"patches: expected an image of at most {MOST_LINES} pixels with a border of size = {size} around it, found "
+            f"{below}. Take a smaller size."
+        )
     ground = height * width * channels + 1
     image = np.full((height + 2 * size, width + 2 * size, channels), ground)
     image[size : size + height, size : size + width] = np.arange(ground - 1).reshape(height, width, channels)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from pydantic import Field
 
 from mortalsim.checks import ShapeError
-from mortalsim.chips.wiring.base import Shape, Tables
+from mortalsim.chips.footprint import MOST_NEURONS
+from mortalsim.chips.wiring.base import Shape, Tables, check_blocks
+
+#: Lines of a tile: a population's, and one of bias.
+_Lines: TypeAlias = Annotated[int, Field(ge=1, le=MOST_NEURONS + 1)]
 
 
-def tiles(below: Shape, above: Shape, rows: int, columns: int, bias: bool = True) -> Tables:
+def tiles(below: Shape, above: Shape, rows: _Lines, columns: _Lines, bias: bool = True) -> Tables:
     """Return tiles of at most ``rows`` rows by ``columns`` columns that together are a dense array.
 
     The source's outputs, and the bias line after them, are dealt out in order; what is left of the last tiles is grounded,
@@ -30,6 +36,7 @@ def tiles(below: Shape, above: Shape, rows: int, columns: int, bias: bool = True
     n, m = prod(below), prod(above)
     high, wide = min(rows, n + bias), min(columns, m)
     down, across = -(-(n + bias) // high), -(-m // wide)
+    check_blocks("tiles", down * across, high, wide)
     lines = np.full(down * high, n + 1)
     lines[: n + bias] = np.arange(n + bias)
     feeds = np.full(across * wide, m)

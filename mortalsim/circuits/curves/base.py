@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
-
 from mortalsim.checks import FloatArray
 from mortalsim.hardware import TransferCurve
+from mortalsim.settings import Group
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +68,8 @@ class CurveTables:
         return TransferCurve(self.start, self.step, self.values[row], self.slopes[row])
 
 
-class Curve(BaseModel, ABC):
+class Curve(Group, ABC):
     """One family of transfer curves, unit slope and unit scale wherever that makes sense."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @abstractmethod
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:

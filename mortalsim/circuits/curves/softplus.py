@@ -12,7 +12,7 @@ from mortalsim.circuits.curves.base import Curve, CurveTables
 class Softplus(Curve):
     """y = s log(1 + exp(v / s)): exponential below threshold, linear above (the form of the EKV model, Enz et al. 1995)."""
 
-    softness: float = Field(0.25, gt=0, description="s, input over which the transistor turns on")
+    softness: float = Field(0.25, ge=1e-6, le=1e6, description="s, input over which the transistor turns on")
 
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:
         v = np.linspace(-16, 16, 1025)

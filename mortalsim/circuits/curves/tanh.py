@@ -11,7 +11,7 @@ from mortalsim.circuits.curves.base import Curve, CurveTables
 class Tanh(Curve):
     """y = a tanh(v / a): a differential pair in weak inversion, unit slope at zero."""
 
-    amplitude: float = Field(2.0, gt=0, description="a, output at full saturation")
+    amplitude: float = Field(2.0, ge=1e-6, le=1e6, description="a, output at full saturation")
 
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:
         v = np.linspace(-9, 9, 1025)

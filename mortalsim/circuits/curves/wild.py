@@ -22,12 +22,12 @@ class Wild(Curve):
     stand 0.25 apart, four to a wavelength.
     """
 
-    roughness: float = Field(0.7, ge=0, description="r, standard deviation of the logarithm of the slope")
-    wavelength: float = Field(1.0, gt=0, description="correlation length of g, input units")
-    onset: float = Field(0.3, ge=0, description="standard deviation of the input at which a neuron turns on")
-    softness: float = Field(0.25, gt=0, description="median input over which a neuron turns on")
+    roughness: float = Field(0.7, ge=0, le=3, description="r, standard deviation of the logarithm of the slope")
+    wavelength: float = Field(1.0, ge=1e-3, le=1e3, description="correlation length of g, input units")
+    onset: float = Field(0.3, ge=0, le=1e3, description="standard deviation of the input at which a neuron turns on")
+    softness: float = Field(0.25, ge=1e-6, le=1e3, description="median input over which a neuron turns on")
     leak: float = Field(0.05, ge=0, lt=1, description="mean leak, exponentially distributed")
-    reach: float = Field(8.0, gt=0, description="inputs from -reach to reach are tabulated; end slopes beyond")
+    reach: float = Field(8.0, ge=1e-3, le=1e3, description="inputs from -reach to reach are tabulated; end slopes beyond")
 
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:
         v = self._grid()

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
-
 from mortalsim.checks import FloatArray
 from mortalsim.hardware import TransferCurve
+from mortalsim.settings import Group
 
 
 class Box(Protocol):
@@ -24,10 +23,8 @@ class Box(Protocol):
         ...
 
 
-class Stage(BaseModel, ABC):
+class Stage(Group, ABC):
     """One kind of black-box stage: it stands on a population and passes on something made of that population's state."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @abstractmethod
     def fabricate(self, n_in: int, n_out: int, rng: np.random.Generator) -> Box:

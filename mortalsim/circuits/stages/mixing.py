@@ -18,10 +18,11 @@ class Mixing(Stage):
     """
 
     share: float = Field(0.5, ge=0, le=1, description="share of the signal that is mixed; the rest passes straight")
-    gain: float = Field(1.0, gt=0, description="gain before the saturation")
+    gain: float = Field(1.0, ge=1e-6, le=1e6, description="gain before the saturation")
 
     def fabricate(self, n_in: int, n_out: int, rng: np.random.Generator) -> Box:
-        straight = np.eye(n_in)[:, np.arange(n_out) % n_in]
+        straight, place = np.zeros((n_in, n_out)), np.arange(n_out)
+        straight[place % n_in, place] = 1
         mixed = rng.standard_normal((n_in, n_out)) / np.sqrt(n_in)
         return Medium((self.gain * (self.share * mixed + (1 - self.share) * straight)).astype(np.float32))
 

@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from mortalsim.checks import FloatArray
 from mortalsim.devices.base import Device
+from mortalsim.settings import Group
 
 
 class Upkeep(NamedTuple):
@@ -52,10 +52,8 @@ class Maintained(Protocol):
         ...
 
 
-class Pair(BaseModel, ABC):
+class Pair(Group, ABC):
     """How a weight is kept in two devices: it is G+ less G-, in units of `Technology.unit`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @abstractmethod
     def share(self, change: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -23,7 +23,7 @@ class OneSided(Pair):
     upper: float = Field(0.75, gt=0, le=1, description="place of the higher device above which a pair is refreshed")
     lower: float = Field(0.25, ge=0, lt=1, description="place of the lower device above which a pair is refreshed")
 
-    every: int = Field(10, ge=1, description="write requests from one look at the pairs to the next")
+    every: int = Field(10, ge=1, le=10**9, description="write requests from one look at the pairs to the next")
 
     @model_validator(mode="after")
     def _check_places(self) -> OneSided:
