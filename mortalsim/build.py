@@ -20,15 +20,15 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mortalsim import data as datasets
 from mortalsim.checks import DataError, DesignError, check_name, check_whole
 from mortalsim.chips import Design, SimulatedChip, chip_streams, load_design
 from mortalsim.data import Dataset, suited
+from mortalsim.fields import check_value, kind_of
 from mortalsim.learners import LEARNERS, Learner
 from mortalsim.streams import Streams
 
@@ -183,7 +183,9 @@ def make_learner(
     UnknownName
         There is no such learner or no such hyper-parameter.
     DesignError
-        A value does not fit its hyper-parameter, or ``scale`` or ``settings`` is none; or ``learner`` is something else.
+        ``scale`` or ``settings`` is none; or ``learner`` is something else.
+    RangeError
+        A value does not fit its hyper-parameter.
     """
     if isinstance(learner, str):
         learner = LEARNERS.get(learner)
@@ -198,10 +200,9 @@ def make_learner(
     chosen: dict[str, Any] = {}
     if scale != 1:
         chosen["epochs"] = max(1, round(scale * known["epochs"]))
-    types = get_type_hints(kind)
     for key, value in settings.items():
         check_name(f"hyper-parameter of {kind.name}", key, known)
-        chosen[key] = _fitting(key, value, types[key], known[key])
+        chosen[key] = check_value(key, value, kind_of(kind, key), known[key], text=True)
     return kind(**chosen) if isinstance(learner, type) else dataclasses.replace(learner, **chosen)
 
 
@@ -250,16 +251,6 @@ def _check_settings(scale: Any, settings: Any) -> Mapping[str, Any]:
     if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
         raise DesignError(_refusal("settings", "a mapping of names to values", settings, {"rate": 0.1}))
     return settings
-
-
-def _fitting(key: str, value: Any, kind: Any, usual: Any) -> Any:
-    """Return a hyper-parameter's value in its own type, which text may stand for."""
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
-        listed = isinstance(value, str) and value.startswith("[")
-        return adapter.validate_json(value) if listed else adapter.validate_python(value)
-    except ValidationError as error:
-        raise DesignError(f"{key}: {error.errors()[0]['msg']}, found {value!r}; the default is {usual!r}.") from error
 
 
 def _refusal(name: str, expected: str, found: Any, example: Any) -> str:

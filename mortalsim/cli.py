@@ -145,7 +145,7 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
     try:
         experiment = kind(**fields)
     except ValidationError as error:
-        _stop(_explain(error), BAD_INPUT)
+        _stop(_explain(error, kind), BAD_INPUT)
     results, folder = execute(experiment, tell=_tell)
     _show_results(kind, results, folder)
 
@@ -281,15 +281,21 @@ def _notes(error: BaseException) -> list[str]:
     return list(getattr(error, "__notes__", ()))
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[Experiment]) -> str:
     """Return what pydantic found wrong, option by option."""
+    from mortalsim.fields import words_at
+
     complaints = []
     for problem in error.errors():
         option = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else "options"
-        text = problem["msg"].removeprefix("Value error, ")
-        # Our own validators' messages say what was found; pydantic's do not.
-        found = "" if problem["type"] == "value_error" else f", found {problem['input']!r}"
-        complaints.append(f"{option}: {text}{found}")
+        words = words_at(kind, problem["loc"])
+        text = f"expected {words}" if words else problem["msg"].removeprefix("Value error, ")
+        # Our own validators' messages say what was found; the others do not.
+        own = problem["type"] == "value_error"
+        complaints.append(
+            f"{option}: "
+            + (problem["msg"].removeprefix("Value error, ") if own else f"{text}, found {problem['input']!r:.100}")
+        )
     return "; ".join(complaints)
 
 

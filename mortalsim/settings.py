@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from mortalsim.checks import DesignError
+from mortalsim.fields import words_at
 from mortalsim.registry import Functions, Registry
 
 #: Upper end of what only has to be finite, as costs: a time or an energy means something however large it is.
@@ -86,7 +87,7 @@ def plain(name: str, value: Any, depth: int = DEPTH) -> Any:
     if value is None or isinstance(value, str | bool | Enum | BaseModel):
         return str(value) if isinstance(value, np.str_) else value
     if isinstance(value, np.ma.MaskedArray | bytes | bytearray | datetime.date | datetime.time):
-        raise ValueError(f"{name}: expected numbers, text, lists or tables, found {type(value).__name__} {str(value):.80}")
+        raise ValueError(f"{name}: expected numbers, text, lists or tables, found {type(value).__name__} {value!s:.80}")
     if isinstance(value, np.ndarray | np.generic):
         return _plain_array(name, np.asarray(value))
     if isinstance(value, Complex):
@@ -151,7 +152,7 @@ def choice(registry: Registry[Any], key: str) -> tuple[BeforeValidator, PlainSer
         try:
             return variant(**fields)
         except ValidationError as error:
-            raise ValueError(explain(error, variant.model_fields)) from error
+            raise ValueError(explain(error, variant)) from error
 
     _FAMILIES[registry.base] = registry, key
     return BeforeValidator(build), PlainSerializer(as_data)
@@ -235,13 +236,16 @@ class Chosen(Group):
         return function(*given, **more, **settings)
 
 
-def explain(error: ValidationError, known: Iterable[str]) -> str:
-    """Return all problems of ``error`` in one line; unknown fields get the nearest of the ``known`` names."""
-    names = sorted(known)
-    return "; ".join(_explain_one(problem, names) for problem in error.errors())
+def explain(error: ValidationError, model: type[BaseModel], known: Iterable[str] = ()) -> str:
+    """Return all problems of ``error`` with a ``model`` in one line.
+
+    Unknown fields get the nearest of the model's own names, or of those that are ``known``.
+    """
+    names = sorted({*model.model_fields, *known})
+    return "; ".join(_explain_one(problem, names, model) for problem in error.errors())
 
 
-def _explain_one(problem: Any, names: list[str]) -> str:
+def _explain_one(problem: Any, names: list[str], model: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     start = f"{place}: " if place else ""
     if problem["type"] == "extra_forbidden":
@@ -252,4 +256,5 @@ def _explain_one(problem: Any, names: list[str]) -> str:
         return start + str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{start}missing; it has no default"
-    return f"{start}{problem['msg']}, found {problem['input']!r}"
+    words = words_at(model, problem["loc"])
+    return f"{start}{f'expected {words}' if words else problem['msg']}, found {problem['input']!r:.100}"

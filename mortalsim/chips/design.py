@@ -35,7 +35,9 @@ Size: TypeAlias = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
 class Costs(Group):
     """Time and energy of a read; those of a pulse belong to the device. Each may be any finite number."""
 
-    read_seconds: float = Field(100e-9, gt=0, le=FINITE, description="one wave of answers to one sample, seconds (assumption)")
+    read_seconds: float = Field(
+        100e-9, gt=0, le=FINITE, description="one wave of answers to one sample, seconds (assumption)"
+    )
     dac_joules: float = Field(0.1e-12, ge=0, le=FINITE, description="one input conversion, joules (assumption)")
     adc_joules: float = Field(1e-12, ge=0, le=FINITE, description="one output conversion, joules (assumption)")
 
@@ -219,7 +221,7 @@ def _changed(where: str, name: str, old: Any, new: Any) -> Any:
     try:
         return type(old)(**fields | dict(new))
     except ValidationError as error:
-        raise DesignError(f"{where}: {name}: {explain(error, type(old).model_fields)}") from error
+        raise DesignError(f"{where}: {name}: {explain(error, type(old))}") from error
 
 
 def build_design(fields: dict[str, Any], where: str) -> Design:
@@ -235,4 +237,4 @@ def build_design(fields: dict[str, Any], where: str) -> Design:
     except ValidationError as error:
         groups = (Design, PopulationEntry, ArrayEntry, Neurons, Converters, NudgePorts, Normaliser, Costs)
         known = {name for group in groups for name in group.model_fields}
-        raise DesignError(f"{where}: {explain(error, known)}") from error
+        raise DesignError(f"{where}: {explain(error, Design, known)}") from error

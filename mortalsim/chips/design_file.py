@@ -45,7 +45,9 @@ def load_design(name: str | Path) -> Design:
     if str(name).endswith(".toml"):
         return build_design(*_read(Path(name), f"design file {_shown(name)}"))
     check_name("design", _shown(name), design_names())
-    return build_design(*_read(Path(str(resources.files("mortalsim.chips") / "designs" / f"{name}.toml")), f"design {name!r}"))
+    return build_design(
+        *_read(Path(str(resources.files("mortalsim.chips") / "designs" / f"{name}.toml")), f"design {name!r}")
+    )
 
 
 def _shown(name: str | Path) -> str:
@@ -65,11 +67,13 @@ def _read(path: Path, where: str) -> tuple[dict[str, Any], str]:
         advice = f"Write a shipped name ({', '.join(design_names())}) or the path of a TOML file."
         raise DesignError(f"{where}: cannot be read ({error.strerror}). {advice}") from error
     except RecursionError as error:
-        raise DesignError(f"{where}: lists and tables lie too deep in each other. Write what the reference lists.") from error
+        raise DesignError(
+            f"{where}: lists and tables lie too deep in each other. Write what the reference lists."
+        ) from error
     except DesignError:
         raise
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        raise DesignError(f"{where}: not valid TOML: {str(error):.300}") from error
+        raise DesignError(f"{where}: not valid TOML: {error!s:.300}") from error
 
 
 def _bytes_of(path: Path, where: str) -> bytes:

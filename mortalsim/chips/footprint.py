@@ -40,7 +40,9 @@ def check_shape(name: str, shape: Sequence[int]) -> None:
     """Raise `DesignError` for a population of more than `MOST_NEURONS`."""
     if prod(shape) > MOST_NEURONS:
         size = " x ".join(map(str, shape))
-        raise DesignError(f"population {name!r}: expected at most {MOST_NEURONS} neurons or inputs, found {size} = {prod(shape)}")
+        raise DesignError(
+            f"population {name!r}: expected at most {MOST_NEURONS} neurons or inputs, found {size} = {prod(shape)}"
+        )
 
 
 class Footprint:
@@ -66,7 +68,9 @@ class Footprint:
                 f"{self._devices // 2 * PAIR / 1e9:.3g} GB. {advice}"
             )
         if self._lines > MOST_LINES:
-            raise DesignError(f"arrays: expected at most {MOST_LINES} rows and columns, found {self._lines} or more. {advice}")
+            raise DesignError(
+                f"arrays: expected at most {MOST_LINES} rows and columns, found {self._lines} or more. {advice}"
+            )
 
 
 def bytes_of(netlist: Netlist) -> int:

@@ -345,7 +345,7 @@ def overruled(where: str, group: str, common: G, own: Mapping[str, Any], useless
     try:
         return type(common)(**{name: getattr(common, name) for name in type(common).model_fields} | dict(own))
     except ValidationError as error:
-        raise DesignError(f"{where}: {group}: {explain(error, type(common).model_fields)}") from error
+        raise DesignError(f"{where}: {group}: {explain(error, type(common))}") from error
 
 
 def overruled_device(where: str, common: Device, own: Mapping[str, Any]) -> Device:
@@ -359,4 +359,4 @@ def overruled_device(where: str, common: Device, own: Mapping[str, Any]) -> Devi
     try:
         return kind(**fields)
     except ValidationError as error:
-        raise DesignError(f"{where}: device: {explain(error, kind.model_fields)}") from error
+        raise DesignError(f"{where}: device: {explain(error, kind)}") from error

@@ -19,12 +19,18 @@ class Converters(Group):
 
     dac_bits: int = Field(0, ge=0, le=24, description="bits of the input converters; 0: no rounding")
     adc_bits: int = Field(0, ge=0, le=24, description="bits of the output converters; 0: no rounding")
-    input_range: float = Field(0.0, ge=0, le=1e9, description="largest input, in absolute value, at least 1e-9; 0: no clipping")
-    output_range: float = Field(0.0, ge=0, le=1e9, description="largest output, in absolute value, at least 1e-9; 0: no clipping")
+    input_range: float = Field(
+        0.0, ge=0, le=1e9, description="largest input, in absolute value, at least 1e-9; 0: no clipping"
+    )
+    output_range: float = Field(
+        0.0, ge=0, le=1e9, description="largest output, in absolute value, at least 1e-9; 0: no clipping"
+    )
     dac_unipolar: bool = Field(False, description="input converters go from 0 to their range, not from minus to plus")
     adc_unipolar: bool = Field(False, description="output converters go from 0 to their range, not from minus to plus")
     gain_dtod: float = Field(0.0, ge=0, le=10, description="spread of each converter's gain, relative")
-    offset_dtod: float = Field(0.0, ge=0, le=1e6, description="spread of each converter's offset, in units of its own signal")
+    offset_dtod: float = Field(
+        0.0, ge=0, le=1e6, description="spread of each converter's offset, in units of its own signal"
+    )
 
     _check_ranges = field_validator("input_range", "output_range")(at_least_or_none(1e-9))
 

@@ -21,7 +21,9 @@ class Neurons(Group):
     curve: AnyCurve = Field(default_factory=Relu, description="transfer curve of hidden populations")
     output_curve: AnyCurve = Field(default_factory=Straight, description="transfer curve of the output population")
     gain_dtod: float = Field(0.0, ge=0, le=3, description="spread of the gain's logarithm, neuron to neuron")
-    offset_dtod: float = Field(0.0, ge=0, le=1e6, description="spread of the offset at the input, units of weight times input")
+    offset_dtod: float = Field(
+        0.0, ge=0, le=1e6, description="spread of the offset at the input, units of weight times input"
+    )
     saturation: float = Field(0.0, ge=0, le=1e9, description="output at which the supply clips, at least 1e-9; 0: never")
     saturation_dtod: float = Field(0.0, ge=0, le=3, description="spread of the saturation's logarithm")
     noise: float = Field(

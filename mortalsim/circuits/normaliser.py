@@ -19,7 +19,10 @@ class Normaliser(Group):
     )
     # Squares of a float32 below 1e-19 vanish; the root mean square of such lines would be 0 where a smaller epsilon tells.
     epsilon: float = Field(
-        1e-6, ge=1e-15, le=1e6, description="added to the root mean square, so that silence stays silence; float32 ends its range"
+        1e-6,
+        ge=1e-15,
+        le=1e6,
+        description="added to the root mean square, so that silence stays silence; float32 ends its range",
     )
     gain_dtod: float = Field(0.0, ge=0, le=10, description="spread of the gain, array to array, relative")
 

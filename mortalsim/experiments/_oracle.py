@@ -9,6 +9,7 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.chips import SimulatedChip, oracle
+from mortalsim.fields import AtLeastOne, Rate
 from mortalsim.hardware import Chip, Datasheet, Delta, Port, Task
 from mortalsim.learners import Batch, Info, Learner, State
 from mortalsim.learners.base import output_of
@@ -30,9 +31,9 @@ class Oracle(Learner):
 
     name: ClassVar[str] = "oracle"
 
-    epochs: int = 30
-    batch_size: int = 50
-    rate: float = 0.8
+    epochs: AtLeastOne = 30
+    batch_size: AtLeastOne = 50
+    rate: Rate = 0.8
 
     @property
     def ports(self) -> tuple[Port, ...]:

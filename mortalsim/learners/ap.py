@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, check_between
+from mortalsim.checks import FloatArray
+from mortalsim.fields import Amplitude, AtLeastOne, Rate, Temperature, Times
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
 from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of
 from mortalsim.learners.schedules import half_linear
@@ -47,20 +48,14 @@ class ActivityPerturbation(Learner):
 
     name: ClassVar[str] = "ap"
 
-    epochs: int = 30
-    batch_size: int = 100
-    rate: float = 0.2
-    amplitude: float = 0.3
-    probes: int = 8
+    epochs: AtLeastOne = 30
+    batch_size: AtLeastOne = 100
+    rate: Rate = 0.2
+    amplitude: Amplitude = 0.3
+    probes: Times = 8
     antithetic: bool = True
     exact_output: bool = False
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("amplitude", self.amplitude, 1e-9)
-        check_between("probes", self.probes, 1)
-        check_between("temperature", self.temperature, 1e-3)
+    temperature: Temperature = 1.0
 
     def softened(self, temperature: float) -> Learner:
         return replace(self, temperature=temperature)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, RangeError, ShapeError, check_between
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.fields import AtLeastOne, check_fields
 from mortalsim.hardware import ArraySpec, Chip, Datasheet, Delta, Outer, Port, Tap, Task, Trace
 from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
 
@@ -52,7 +53,8 @@ class Batch:
 class Learner(ABC):
     """A learning rule that sees nothing of a chip but the seam.
 
-    Subclasses are frozen dataclasses whose fields are the hyper-parameters. One instance serves any number of chips:
+    Subclasses are frozen dataclasses whose fields are the hyper-parameters. A field's annotation says its type and both ends
+    of its range: ``rate: Rate``, or ``Annotated[float, Field(ge=0, le=1)]``. One instance serves any number of chips:
     everything that changes lives in the state. A subclass's docstring describes its state in the section ``State``, by
     ``key : type shape``, and what its steps report in the section ``Info``, by ``key : unit``. The reference page of the
     learners is made from these, and a test compares them with what `init` and `step` return.
@@ -67,19 +69,11 @@ class Learner(ABC):
 
     name: ClassVar[str]
 
-    epochs: int = 10
-    batch_size: int = 50
+    epochs: AtLeastOne = 10
+    batch_size: AtLeastOne = 50
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float):
-                # No hyper-parameter means anything below zero; NaN and infinity would only show much later.
-                check_between(field.name, value, 0, float(np.finfo(np.float64).max))
-        for name in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, name), int):
-                raise RangeError(f"{name}: expected a whole number of at least 1, found {getattr(self, name)!r}.")
-            check_between(name, getattr(self, name), 1)
+        check_fields(self)
 
     def softened(self, temperature: float) -> Learner | None:
         """Return the same rule for soft targets of this temperature; None: it draws one label at a time from them."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 from scipy.special import expit, softmax
 
-from mortalsim.checks import FloatArray, ShapeError, check_between, check_name
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.fields import AtLeastOne, Many, Rate, Share
 from mortalsim.hardware import Chip, Datasheet, Overlaid, Port, Samples, Shrink, Task, Trace
 from mortalsim.learners.base import Batch, Info, Learner, Pull, State, ask, output_of
 from mortalsim.learners.schedules import half_linear
@@ -83,33 +85,22 @@ class ForwardForward(Learner):
     """
 
     name: ClassVar[str] = "ff"
-    epochs: int = 90
-    batch_size: int = 50
-    rate: float = 0.1
-    head_rate: float = 0.1
-    momentum: float = 0.9
-    decay: float = 1e-3
-    head_decay: float = 3e-3
-    shrink_every: int = 50
-    peer: float = 0.03
-    label_strength: float = 1.0
+    epochs: AtLeastOne = 90
+    batch_size: AtLeastOne = 50
+    rate: Rate = 0.1
+    head_rate: Rate = 0.1
+    momentum: Annotated[float, Field(ge=0, le=0.999999)] = 0.9
+    decay: Rate = 1e-3
+    head_decay: Rate = 3e-3
+    shrink_every: AtLeastOne = 50
+    peer: Rate = 0.03
+    label_strength: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     threshold: Literal["width", "running"] = "width"
-    temperature: float = 3.0
-    skip: float = 0.0
+    temperature: Annotated[float, Field(ge=1e-6, le=1e9)] = 3.0
+    skip: Share = 0.0
     predict_by: Literal["goodness", "softmax"] = "goodness"
-    learn_ticks: int = 0
-    score_ticks: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("momentum", self.momentum, 0, 0.999999)
-        check_between("temperature", self.temperature, 1e-6)
-        check_between("skip", self.skip, 0, 1)
-        check_between("learn_ticks", self.learn_ticks, 0)
-        check_between("score_ticks", self.score_ticks, 0)
-        check_between("shrink_every", self.shrink_every, 1)
-        check_name("threshold", self.threshold, ("width", "running"))
-        check_name("predict_by", self.predict_by, ("goodness", "softmax"))
+    learn_ticks: Many = 0
+    score_ticks: Many = 0
 
     @property
     def ports(self) -> tuple[Port, ...]:

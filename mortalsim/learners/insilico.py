@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray
+from mortalsim.fields import AtLeastOne, Rate
 from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of, random_weights
 from mortalsim.learners.schedules import half_linear
@@ -42,9 +43,9 @@ class InSilico(Learner):
 
     name: ClassVar[str] = "insilico"
 
-    epochs: int = 30
-    batch_size: int = 25
-    rate: float = 0.003
+    epochs: AtLeastOne = 30
+    batch_size: AtLeastOne = 25
+    rate: Rate = 0.003
 
     @property
     def ports(self) -> tuple[Port, ...]:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, check_between
+from mortalsim.checks import FloatArray
+from mortalsim.fields import AtLeastOne, Many, Rate
 from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
 from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of, random_weights
 from mortalsim.learners.schedules import half_linear
@@ -44,14 +45,10 @@ class PhysicsAware(Learner):
 
     name: ClassVar[str] = "physics_aware"
 
-    epochs: int = 30
-    batch_size: int = 50
-    rate: float = 0.2
-    sync_every: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("sync_every", self.sync_every, 0)
+    epochs: AtLeastOne = 30
+    batch_size: AtLeastOne = 50
+    rate: Rate = 0.2
+    sync_every: Many = 100
 
     @property
     def ports(self) -> tuple[Port, ...]:

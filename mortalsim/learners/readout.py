@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from mortalsim.checks import FloatArray, ShapeError, check_between
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.fields import AtLeastOne
 from mortalsim.hardware import BIAS, Chip, Datasheet, Port, Task
 from mortalsim.learners.base import Batch, Info, Learner, State
 from mortalsim.objectives import cross_entropy
@@ -39,13 +41,9 @@ class Readout(Learner):
 
     name: ClassVar[str] = "readout"
 
-    epochs: int = 1
-    batch_size: int = 50
-    ridge: float = 3e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("ridge", self.ridge, 1e-9)
+    epochs: AtLeastOne = 1
+    batch_size: AtLeastOne = 50
+    ridge: Annotated[float, Field(ge=1e-9, le=1e9)] = 3e-4
 
     @property
     def ports(self) -> tuple[Port, ...]:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, check_between, check_name
+from mortalsim.checks import FloatArray, check_name
+from mortalsim.fields import Amplitude, AtLeastOne, Rate, Temperature, Times
 from mortalsim.hardware import DEFAULT_PATTERN, Chip, Datasheet, Port, Replay, Task, WeightNudge
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
@@ -46,20 +47,14 @@ class WeightPerturbation(Learner):
 
     name: ClassVar[str] = "wp"
 
-    epochs: int = 80
-    batch_size: int = 125
-    rate: float = 0.07
-    amplitude: float = 0.03
-    probes: int = 8
+    epochs: AtLeastOne = 80
+    batch_size: AtLeastOne = 125
+    rate: Rate = 0.07
+    amplitude: Amplitude = 0.03
+    probes: Times = 8
     antithetic: bool = True
     pattern: str = DEFAULT_PATTERN
-    temperature: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_between("amplitude", self.amplitude, 1e-9)
-        check_between("probes", self.probes, 1)
-        check_between("temperature", self.temperature, 1e-3)
+    temperature: Temperature = 0.5
 
     def softened(self, temperature: float) -> Learner:
         return replace(self, temperature=temperature)
@@ -70,7 +65,7 @@ class WeightPerturbation(Learner):
 
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
-        check_name("pattern", str(self.pattern), sheet.patterns)
+        check_name("pattern", self.pattern, sheet.patterns)
         sheet.output_of(self.name, task.classes)
         return {}
 

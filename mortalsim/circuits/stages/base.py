@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
+
 from mortalsim.checks import FloatArray
 from mortalsim.hardware import TransferCurve
 from mortalsim.settings import Group
