@@ -30,8 +30,13 @@ import numpy.typing as npt
 #: Real numbers; float32 in the hot path, float64 in oracles.
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 
-#: Size up to which one dot product is cheaper than the call overhead of `np.isfinite`.
+#: Size up to which one dot product is cheaper than looking for the largest and the smallest number.
 FEW = 4096
+
+#: Largest number that a chip can be asked to read: sums of its square stay finite in float32, also one array further on.
+LARGEST_INPUT = 1e12
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class MortalsimError(Exception):
@@ -74,7 +79,9 @@ class OutputError(MortalsimError, OSError):
     """A folder or file that cannot be written."""
 
 
-def check_array(name: str, value: Any, shape: Mapping[str, int | None], hint: str = "") -> FloatArray:
+def check_array(
+    name: str, value: Any, shape: Mapping[str, int | None], hint: str = "", largest: float = _LARGEST
+) -> FloatArray:
     """Return ``value`` as a C-contiguous finite float32 array of the wanted shape.
 
     Parameters
@@ -87,30 +94,116 @@ def check_array(name: str, value: Any, shape: Mapping[str, int | None], hint: st
         Letters and sizes in order, ``{"B": None, "n_in": 64}``; ``None`` lets any size of at least 1 pass.
     hint
         What to write instead, appended to the message.
+    largest
+        The largest number allowed, in absolute value.
 
     Raises
     ------
     ShapeError
         The value is not an array of real numbers, or has another shape.
     RangeError
-        The value contains NaN or infinity.
+        The value contains NaN, infinity, or a number that is too large.
     """
-    try:
-        array = np.ascontiguousarray(value, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"{name}: expected an array of real numbers, found {type(value).__name__} ({error})") from error
+    array = value if type(value) is np.ndarray and value.dtype == np.float32 else _real(name, value)
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array)
     wanted = tuple(shape.values())
     if not _fits(array.shape, wanted):
         symbols = ", ".join(shape)
         numbers = ", ".join("any" if want is None else str(want) for want in wanted)
         raise ShapeError(f"{name}: expected shape ({symbols}) = ({numbers}), found {array.shape}. {hint}".rstrip())
-    if not all_finite(array):
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    if not all_within(array, largest):
+        where = tuple(int(i) for i in np.argwhere(~(np.abs(array) <= largest))[0])
+        if np.isfinite(array[where]):
+            raise RangeError(
+                f"{name}: expected numbers from {-largest:g} to {largest:g}, whose squares can be summed up, found "
+                f"{array[where]:g} at index {where}. Scale the data, to 0..1 say."
+            )
         raise RangeError(
             f"{name}: expected finite numbers, found {array[where]} at index {where}. "
             "Remove or replace such samples before they reach the chip."
         )
     return array
+
+
+def _real(name: str, value: Any) -> FloatArray:
+    """Return real numbers as float32; raise `ShapeError` for what is none, however willing numpy is to make numbers of it."""
+    try:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError("its mask would be lost; fill what is masked, or leave those samples out")
+        array = np.asarray(value)
+        if array.dtype.kind == "O":  # a table of columns of several types, or numbers of a library's own
+            array = np.asarray([] if array.size == 0 else [_real_number(item) for item in array.ravel()]).reshape(
+                array.shape
+            )
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"numbers of the type {array.dtype}")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is said in words
+            return np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        found = " ".join(f"{type(value).__name__} ({error})".split())
+        raise ShapeError(f"{name}: expected an array of real numbers, found {found:.200}") from error
+
+
+def _real_number(value: Any) -> float:
+    if not isinstance(value, Real) or value is np.ma.masked:
+        raise TypeError(f"it holds {value!r:.40}")
+    return float(value)
+
+
+def check_labels(name: str, labels: Any, classes: int, samples: int | None = None) -> npt.NDArray[np.int64]:
+    """Return labels as whole numbers, (N,).
+
+    Parameters
+    ----------
+    name
+        The argument's name, for the message.
+    labels
+        Whole numbers from 0 to ``classes - 1``, one a sample, of any type; truth values are 0 and 1. A column (N, 1) is taken
+        as (N,).
+    classes
+        Number of classes.
+    samples
+        How many labels there must be; None: any number of at least 1.
+
+    Raises
+    ------
+    ShapeError
+        They are no whole numbers, or not one a sample.
+    RangeError
+        One is below 0 or no class.
+    """
+    if isinstance(labels, np.ma.MaskedArray):
+        raise ShapeError(f"{name}: expected whole numbers, one a sample, found a masked array. Leave out what is masked.")
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise ShapeError(f"{name}: expected whole numbers, one a sample, found {type(labels).__name__} ({error})") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    wanted = "any number" if samples is None else str(samples)
+    if array.ndim == 2 and array.shape[1] == classes:
+        raise ShapeError(
+            f"{name}: expected whole numbers, one a sample, shape (N,) = ({wanted},), found rows of {classes}, {array.shape}. "
+            "Write labels.argmax(axis=1) if each row marks its class."
+        )
+    if array.dtype.kind == "O" and all(isinstance(item, Integral) for item in array.ravel()):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "biuf":
+        raise ShapeError(f"{name}: expected whole numbers, one a sample, found {array.dtype}. Number the classes from 0.")
+    if array.ndim != 1 or len(array) < 1 or (samples is not None and len(array) != samples):
+        raise ShapeError(f"{name}: expected shape (N,) = ({wanted},), one label a sample, found {array.shape}.")
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.floor(array)).all()):
+        raise ShapeError(
+            f"{name}: expected whole numbers, found {array[~(array == np.floor(array))][0]}. Classes are numbered from 0; to "
+            "predict a real number (regression) is no aim of mortalsim."
+        )
+    if array.min() < 0 or array.max() >= classes:
+        raise RangeError(
+            f"{name}: expected labels from 0 to {classes - 1}, found {array.min():g} to {array.max():g}. "
+            "Number the classes from 0."
+        )
+    return array.astype(np.int64)
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
@@ -120,9 +213,17 @@ def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
 
 def all_finite(array: FloatArray) -> bool:
     """Return whether an array holds neither NaN nor infinity."""
-    # A finite sum of squares proves that every number is finite. An infinite one proves nothing: the squares may overflow.
-    few = array.size <= FEW and array.flags.c_contiguous
-    return bool((few and math.isfinite(np.vdot(array, array))) or np.isfinite(array).all())
+    return all_within(array, _LARGEST if array.dtype == np.float32 else math.inf) and (
+        array.dtype == np.float32 or bool(np.isfinite(array).all())
+    )
+
+
+def all_within(array: FloatArray, largest: float) -> bool:
+    """Return whether an array holds nothing but numbers from -largest to largest."""
+    # A small sum of squares proves it for all. A large one proves nothing: the squares may overflow.
+    if array.size <= FEW and array.flags.c_contiguous and np.vdot(array, array) <= min(largest * largest, _LARGEST):
+        return True
+    return array.size == 0 or bool(array.max() <= largest and array.min() >= -largest)
 
 
 def check_between(name: str, value: float, low: float, high: float = np.inf, *, unit: str = "") -> float:

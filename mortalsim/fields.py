@@ -98,7 +98,7 @@ class Allowed:
         if low and high and low[0] == "ge" and high[0] == "le":
             span = f" from {_number(low[1])} to {_number(high[1])}"
         elif low or high:
-            own = [f"{'at least' if low[0] == 'ge' else 'above'} {_number(low[1])}"] if low else []
+            own = [f"{'of at least' if low[0] == 'ge' else 'above'} {_number(low[1])}"] if low else []
             own += [f"{'at most' if high[0] == 'le' else 'below'} {_number(high[1])}"] if high else []
             span = f" {' and '.join(own)}"
         return noun + span + (" or nothing" if self.none else "")
@@ -226,7 +226,7 @@ def _number_of(value: Any, allowed: Allowed) -> float | None:
         return None
     if allowed.kind is float:
         return float(value)
-    return int(value) if value == int(value) else None
+    return int(value) if value == int(value) else None  # type: ignore[call-overload]
 
 
 def _from_text(value: str, kind: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.checks import FloatArray
+from mortalsim.checks import FloatArray, check_labels, check_whole
 
 
 def cross_entropy(logits: FloatArray, targets: FloatArray, temperature: float = 1.0) -> tuple[FloatArray, FloatArray]:
@@ -42,5 +42,15 @@ def goodness(post: FloatArray) -> FloatArray:
 
 
 def one_hot(labels: np.ndarray, classes: int) -> FloatArray:
-    """Turn labels (B,) into rows of 0 and 1, (B, classes)."""
-    return np.asarray(np.eye(classes, dtype=np.float32)[labels])
+    """Turn labels (B,), whole numbers from 0 to ``classes - 1``, into rows of 0 and 1, (B, classes).
+
+    Raises
+    ------
+    ShapeError, RangeError
+        As `checks.check_labels`.
+    """
+    classes = check_whole("classes", classes, 1, 10**6)
+    labels = check_labels("labels", labels, classes)
+    rows = np.zeros((len(labels), classes), np.float32)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows

@@ -10,7 +10,9 @@ from numbers import Integral
 import numpy as np
 
 from mortalsim.checks import (
+    LARGEST_INPUT,
     ChipFault,
+    DesignError,
     FloatArray,
     RangeError,
     ShapeError,
@@ -84,6 +86,11 @@ class SimulatedChip:
         clock: Clock | None = None,
         noise: int | Streams | None = None,
     ) -> None:
+        if not isinstance(design, Design):
+            raise DesignError(
+                f"design: expected a Design, found {type(design).__name__} {design!r:.80}. Write load_design('mild'), say, or "
+                "use mortalsim.build.make_chip, which takes names."
+            )
         self.design, self.streams = design, seed if isinstance(seed, Streams) else chip_streams(Streams(seed))
         self.clock = Clock() if clock is None else clock
         self.meter = Meter()
@@ -136,7 +143,7 @@ class SimulatedChip:
             What the chip gives is not finite.
         """
         sheet = self._datasheet
-        v = check_array("x", x, {"B": None, "n_inputs": sheet.n_inputs}, "Write one row per sample.")
+        v = check_array("x", x, {"B": None, "n_inputs": sheet.n_inputs}, "Write one row per sample.", LARGEST_INPUT)
         nudge = self._check_nudge(nudge, len(v))
         if want not in WANTS:
             check_name("want", str(want), WANTS)

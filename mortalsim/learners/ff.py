@@ -109,11 +109,11 @@ class ForwardForward(Learner):
 
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
-        _lines(task)
         if not sheet.hidden:
             raise ShapeError(
                 f"ff needs a hidden population, which the design {sheet.design!r} lacks. Add one to its design."
             )
+        _lines(task)
         if max(_lines(task)) >= sheet.n_inputs:
             raise ShapeError(
                 f"label_lines: expected positions below n_inputs = {sheet.n_inputs}, found {list(_lines(task))}. "

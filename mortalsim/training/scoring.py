@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mortalsim.checks import ChipFault, FloatArray, RangeError, ShapeError, check_whole
+from mortalsim.checks import ChipFault, FloatArray, check_array, check_labels, check_whole
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Learner, State
 from mortalsim.parallel import one_blas_thread
@@ -24,8 +24,7 @@ def scores(chip: Chip, learner: Learner, task: Task, x: FloatArray, state: State
         A score is NaN or infinite.
     """
     check_whole("batch_size", batch_size, 1)
-    if not len(x):
-        raise ShapeError("x: expected at least one sample, found none. Give the samples that the chip is to answer.")
+    x = check_array("x", x, {"N": None, "n_inputs": chip.datasheet.n_inputs}, "Write one row per sample.")
     with one_blas_thread:
         parts = [learner.predict(chip, task, x[cut : cut + batch_size], state) for cut in range(0, len(x), batch_size)]
     found = np.concatenate(parts)
@@ -38,6 +37,8 @@ def confusion(
     chip: Chip, learner: Learner, task: Task, x: FloatArray, labels: np.ndarray, state: State, batch_size: int = 100
 ) -> np.ndarray:
     """Return how many samples of each class got each answer, (classes, classes): row the label, column the answer."""
+    x = check_array("x", x, {"N": None, "n_inputs": chip.datasheet.n_inputs}, "Write one row per sample.")
+    labels = check_labels("labels", labels, task.classes, len(x))
     answers = scores(chip, learner, task, x, state, batch_size).argmax(axis=1)
     counts = np.zeros((task.classes, task.classes), np.int64)
     np.add.at(counts, (labels, answers), 1)
@@ -48,9 +49,6 @@ def error_rate(
     chip: Chip, learner: Learner, task: Task, x: FloatArray, labels: np.ndarray, state: State, batch_size: int = 100
 ) -> float:
     """Return the fraction of samples ``x`` (N, n_inputs) whose largest score is not at ``labels`` (N,); costs reads."""
-    labels = np.asarray(labels)
-    if labels.shape != (len(x),):
-        raise RangeError(f"labels: expected shape (N,) = ({len(x)},), one a sample, found {labels.shape}.")
     return error_of(confusion(chip, learner, task, x, labels, state, batch_size))
 
 

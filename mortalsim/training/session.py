@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mortalsim.checks import ChipFault, FloatArray, RangeError, RunError, ShapeError, check_array
+from mortalsim.checks import ChipFault, FloatArray, RangeError, RunError, check_array, check_labels, check_whole
 from mortalsim.files import digest_of
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Batch, Learner
@@ -269,29 +269,35 @@ def _validation(
         return Validation(0)
     hint = "Give at least one sample, or validate_every=0."
     x = check_array("valid_x", data.valid_x, {"M": None, "n_inputs": n_inputs}, hint)
-    labels = np.asarray(data.valid_y)
-    if labels.shape != (len(x),):
-        raise ShapeError(f"valid_y: expected shape (M,) = ({len(x)},), one label per sample, found {labels.shape}.")
+    labels = check_labels("valid_y", data.valid_y, _classes(data), len(x))
     if samples and samples < len(x):  # drawn, as data may lie in the order of their classes
         some = np.sort(streams.generator("validation").permutation(len(x))[:samples])
         x, labels = x[some], labels[some]
     return Validation(max(1, epochs // 10) if every is None else every, x, labels)
 
 
+def _classes(data: TrainingData) -> int:
+    """Return the number of classes of labelled data."""
+    if data.classes in (0, 1):
+        raise RangeError(
+            f"classes: expected at least 2, found {data.classes}. Chips are trained to tell classes apart; to predict a real "
+            "number (regression) is no aim of mortalsim: cut its range into classes."
+        )
+    return check_whole("classes", data.classes, 2, 10**6)
+
+
 def _targets(data: TrainingData, samples: int) -> FloatArray | None:
+    """Return target distributions, (N, classes); None where nobody has labelled the samples."""
     if data.train_y is None:
         return None
-    labels = np.asarray(data.train_y)
-    if labels.ndim == 1:
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise ShapeError(f"train_y: expected whole numbers, one label per sample, found {labels.dtype}.")
-        if len(labels) != samples or labels.min() < 0 or labels.max() >= data.classes:
-            raise RangeError(
-                f"train_y: expected {samples} labels from 0 to {data.classes - 1}, found {len(labels)} "
-                f"from {labels.min()} to {labels.max()}. Number the classes from 0."
-            )
-        return one_hot(labels, data.classes)
-    targets = check_array("train_y", labels, {"N": samples, "classes": data.classes})
+    classes = _classes(data)
+    shape = np.shape(data.train_y)
+    if len(shape) < 2 or shape[1] != classes:
+        return one_hot(check_labels("train_y", data.train_y, classes, samples), classes)
+    targets = check_array("train_y", data.train_y, {"N": samples, "classes": classes})
     if (targets < 0).any() or not np.allclose(targets.sum(axis=1), 1, atol=1e-3):
-        raise RangeError("train_y: expected rows of probabilities that sum to 1. Divide each row by its sum.")
+        raise RangeError(
+            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), found other rows. "
+            "Rows are how sure one is of each class; to predict real numbers (regression) is no aim of mortalsim."
+        )
     return targets
