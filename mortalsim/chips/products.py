@@ -33,7 +33,8 @@ def column_cuts(samples: int, n_in: int, n_out: int) -> list[int]:
     line = (samples + FETCH) * n_in
     if line * n_out <= WORTHWHILE:
         return [0, n_out]
-    return chunks(n_out, CHUNK, EDGE, 1 + AHEAD / (line * CHUNK))
+    chunk = min(CHUNK, n_out // 2)  # work that is worth it is shared, also in a narrow array
+    return chunks(n_out, chunk, EDGE, 1 + AHEAD / (line * chunk))
 
 
 class Products(Protocol):

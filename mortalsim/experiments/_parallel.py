@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from mortalsim.experiments._workers import can_start, spread
 from mortalsim.kernels import compile_all
+from mortalsim.parallel import one_blas_thread
 from mortalsim.report.progress import Standing, Watch
 from mortalsim.report.store import TASKS, Keeper, Store, seconds_in, write_row
 
@@ -125,7 +125,8 @@ def _rows(
     if type(get_active_backend()[0]).__name__ == "DaskDistributedBackend":
         yield from _on_cluster(doing, due, watch)
     elif jobs == 1:
-        with nullcontext() if alone else threadpool_limits(1):
+        # Alone it uses all cores, where the work is cut so that numbers do not depend on how many there are.
+        with one_blas_thread if alone else threadpool_limits(1):
             for place, named in due.items():
                 watch.begin(named[0])
                 yield place, doing(named, partial(watch.at, named[0]))

@@ -31,7 +31,6 @@ from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Samples, 
 from mortalsim.learners import Batch, Learner
 from mortalsim.learners.base import output_of
 from mortalsim.objectives import cross_entropy, goodness, one_hot
-from mortalsim.parallel import one_blas_thread
 from mortalsim.report.progress import Standing
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper
@@ -288,8 +287,7 @@ def _updates(
         probe = len(seen.updates)
         recorder.clear()
         fresh = {name: array.copy() for name, array in state.items()}
-        with one_blas_thread:
-            learner.step(recorder, task, batch, fresh, streams.generator("step", probe))
+        learner.step(recorder, task, batch, fresh, streams.generator("step", probe))
         places = _hidden_arrays(recorder.datasheet) if forward else range(len(recorder.changes))
         update = _flat(recorder.changes[place] for place in places)  # ff trains its head by another rule
         seen.add(update, _goodness_ascent(recorder.chip, *np.split(recorder.inputs[-1], 2)) if forward else None)

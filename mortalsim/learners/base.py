@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -72,6 +73,16 @@ class Learner(ABC):
     epochs: AtLeastOne = 10
     batch_size: AtLeastOne = 50
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Hold the products of every rule to one BLAS thread, so that its results do not depend on the number of cores.
+
+        The chip's own work still uses them all.
+        """
+        super().__init_subclass__(**named)
+        for name in ("init", "step", "predict"):
+            if name in vars(cls):
+                setattr(cls, name, _held(vars(cls)[name]))
+
     def __post_init__(self) -> None:
         check_fields(self)
 
@@ -115,6 +126,15 @@ class Learner(ABC):
     @abstractmethod
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         """Return scores (B, classes) for ``x`` (B, n_inputs); the largest is the prediction."""
+
+
+def _held(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def held(*given: Any, **named: Any) -> Any:
+        with one_blas_thread:
+            return method(*given, **named)
+
+    return held
 
 
 def output_of(trace: Trace) -> FloatArray:

@@ -7,7 +7,6 @@ import numpy as np
 from mortalsim.checks import ChipFault, FloatArray, check_array, check_labels, check_whole
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Learner, State
-from mortalsim.parallel import one_blas_thread
 
 #: What a fault during training most likely comes from.
 CAUSE = "Training stopped. The likely cause is a step size that is too large for this chip: try a `rate` ten times smaller."
@@ -25,8 +24,7 @@ def scores(chip: Chip, learner: Learner, task: Task, x: FloatArray, state: State
     """
     check_whole("batch_size", batch_size, 1)
     x = check_array("x", x, {"N": None, "n_inputs": chip.datasheet.n_inputs}, "Write one row per sample.")
-    with one_blas_thread:
-        parts = [learner.predict(chip, task, x[cut : cut + batch_size], state) for cut in range(0, len(x), batch_size)]
+    parts = [learner.predict(chip, task, x[cut : cut + batch_size], state) for cut in range(0, len(x), batch_size)]
     found = np.concatenate(parts)
     if not np.isfinite(found).all():
         raise ChipFault(f"{learner.name}: predicted {found[~np.isfinite(found)][0]}. {CAUSE}")

@@ -14,7 +14,6 @@ from mortalsim.files import digest_of
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Batch, Learner
 from mortalsim.objectives import one_hot
-from mortalsim.parallel import one_blas_thread
 from mortalsim.streams import Streams
 from mortalsim.training.checkpoint import settings_of
 from mortalsim.training.record import History, Record
@@ -155,9 +154,7 @@ class Session:
         batch = Batch(self.x[rows], targets, self.done / self.total, final=self.done + 1 == self.total)
         where = f"{self.learner.name}, epoch {epoch + 1} of {self.learner.epochs}, step {step + 1} of {self.batches}"
         try:
-            # What overflows is reported below, once and in words. Products are held to one thread, so that a learner's
-            # results do not depend on the number of cores; the chip's own work still uses them all.
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"), one_blas_thread:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported below, once and in words
                 self.learned, info = self.learner.step(self.chip, self.task, batch, self.learned, self._rng)
         except (ChipFault, RangeError) as error:
             raise ChipFault(f"{where}: {error} {CAUSE}") from error
