@@ -6,11 +6,9 @@ Help must answer at once, so nothing that computes is imported before a command 
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import signal
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
@@ -64,7 +62,8 @@ def build(arguments: list[str]) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None,  # panels would take as long to import as all else together
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
     app.callback()(_options)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
@@ -208,6 +207,8 @@ def _list() -> None:
 
 
 def _print_lists() -> None:
+    import tomllib
+
     from rich.markup import escape
     from rich.table import Table
 
@@ -264,8 +265,6 @@ def _guarded(body: Callable[[], None]) -> None:
         _stop_early(error)
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         raise
-    except json.JSONDecodeError as error:
-        _stop(f"a file that should hold JSON does not ({error}); was it cut off?", BAD_INPUT)
     except MemoryError:
         _stop("there is not enough memory; use smaller arrays or fewer --jobs", BAD_INPUT)
     except Exception as error:

@@ -6,7 +6,9 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import tokenize
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 # mortalsim.checks brings numpy with it and is imported only where it is needed, so that `mortalsim --help` answers at once.
@@ -55,6 +57,20 @@ class Registry(Generic[T]):
         """Return every variant's name and summary."""
         return {name: _first_line(path) for name, path in sorted(self._files().items())}
 
+    def readable(self) -> list[str]:
+        """Return the names of the variants whose files can be read as Python, in alphabetical order."""
+        return [name for name, path in sorted(self._files().items()) if _parsed(path)[0] is not None]
+
+    def _module(self, name: str) -> ModuleType:
+        """Import a variant's module; raise `DesignError` in a sentence if its file cannot be read as Python."""
+        from mortalsim.checks import DesignError
+
+        path = self._files()[name]
+        tree, problem = _parsed(path)
+        if tree is None:
+            raise DesignError(f"{path}: {problem}. Mend the file or move it away; everything else can be used.")
+        return importlib.import_module(f"{self.package}.{path.stem}")
+
     def get(self, name: str) -> type[T]:
         """Return the variant's class.
 
@@ -63,12 +79,12 @@ class Registry(Generic[T]):
         UnknownName
             No file of that name; the nearest name is suggested.
         DesignError
-            The file does not define exactly one subclass of the base class.
+            The file cannot be read, or does not define exactly one subclass of the base class.
         """
         from mortalsim.checks import DesignError, check_name
 
         check_name(self.package, name, self._files())
-        module = importlib.import_module(f"{self.package}.{self._files()[name].stem}")
+        module = self._module(name)
         found = [
             item
             for item in vars(module).values()
@@ -86,7 +102,9 @@ class Registry(Generic[T]):
         spec = importlib.util.find_spec(self.package)
         folders = (spec.submodule_search_locations if spec else None) or []
         paths = [path for folder in folders for path in Path(folder).glob("*.py")]
-        own = [path for path in paths if not path.stem.startswith(("_", "base")) and path.stem not in self.helpers]
+        # What is no identifier is no module: an editor's lock or backup, a copy whose name has a blank.
+        own = [path for path in paths if path.stem.isidentifier() and path.is_file()]
+        own = [path for path in own if not path.stem.startswith(("_", "base")) and path.stem not in self.helpers]
         return {self._name(path.stem): path for path in own}
 
     def _name(self, stem: str) -> str:
@@ -113,12 +131,12 @@ class Functions(Registry[Any]):
         UnknownName
             No file of that name; the nearest name is suggested.
         DesignError
-            The file does not define a function of its own name.
+            The file cannot be read, or does not define a function of its own name.
         """
         from mortalsim.checks import DesignError, check_name
 
         check_name(self.package.rpartition(".")[2], name, self._files())
-        module = importlib.import_module(f"{self.package}.{name}")
+        module = self._module(name)
         function = getattr(module, name, None)
         if not inspect.isfunction(function):
             raise DesignError(f"{module.__file__}: expected a function called {name}, found none. Call it as its file.")
@@ -126,4 +144,16 @@ class Functions(Registry[Any]):
 
 
 def _first_line(path: Path) -> str:
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    tree, problem = _parsed(path)
+    return problem if tree is None else (ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+def _parsed(path: Path) -> tuple[ast.Module | None, str]:
+    """Return a file's syntax tree, or None and what is wrong with it."""
+    try:
+        with tokenize.open(path) as file:  # knows a byte order mark and the line that names an encoding
+            return ast.parse(file.read()), ""
+    except SyntaxError as error:
+        return None, f"cannot be read: line {error.lineno}: {error.msg}" if error.lineno else f"cannot be read: {error.msg}"
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -35,7 +35,7 @@ _FIRST = ("ff", "ap", "wp", "readout", "insilico", "physics_aware")
 
 def _learner_names() -> tuple[str, ...]:
     """Return every learner that there is a file for, the usual ones first, and the oracle."""
-    found = LEARNERS.names()
+    found = LEARNERS.readable()
     usual = [name for name in _FIRST if name in found]
     return (*usual, *(name for name in found if name not in usual), Oracle.name)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mortalsim.report.asked import Asked
 from mortalsim.report.results import Column, Results
-from mortalsim.report.table import cell
+from mortalsim.report.table import cell, printable
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
@@ -128,4 +128,4 @@ def _table(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) or "none given" if isinstance(value, list) else str(value)
+    return printable(", ".join(map(str, value)) or "none given" if isinstance(value, list | tuple) else str(value))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mortalsim.report.results import Figure, Panel, Series
-from mortalsim.report.table import engineering
+from mortalsim.report.table import engineering, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +23,52 @@ DPI = 110
 
 
 def draw(figure: Figure) -> bytes:
-    """Return the picture as a PNG file's bytes."""
+    """Return the picture as a PNG file's bytes; points that are not finite, or lie where an axis has no place, are left out."""
+    with _plain_text():
+        return _draw(figure.model_copy(update={"panels": tuple(map(_drawable, figure.panels))}))
+
+
+@contextmanager
+def _plain_text() -> Iterator[None]:
+    """Let names stand as they are: a dollar begins no formula, and a letter that the font lacks is no reason to warn."""
+    import warnings
+
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        yield
+
+
+def _drawable(panel: Panel) -> Panel:
+    """Return a panel with printable names and none but points that its axes can show."""
+
+    def fits(value: float, scale: str) -> bool:
+        return math.isfinite(value) and abs(value) < 1e300 and (scale != "log" or value > 0)
+
+    series = []
+    for one in panel.series:
+        spread = one.spread or (0.0,) * len(one.x)
+        points = [
+            (x, y, s if math.isfinite(s) else 0.0)
+            for x, y, s in zip(one.x, one.y, spread, strict=True)
+            if fits(x, panel.x_scale) and fits(y, panel.y_scale)
+        ]
+        x, y, kept = zip(*points, strict=True) if points else ((), (), ())
+        series.append(
+            one.model_copy(update={"name": printable(one.name), "x": x, "y": y, "spread": kept if one.spread else ()})
+        )
+    names = tuple(map(printable, panel.categories))
+    return panel.model_copy(update={"series": tuple(series), "title": printable(panel.title), "categories": names})
+
+
+def _draw(figure: Figure) -> bytes:
     from matplotlib.figure import Figure as Canvas
 
-    across = min(figure.across, len(figure.panels))
-    down = -(-len(figure.panels) // across)
-    height = 3.6 if not figure.panels[0].categories else 1.3 + 0.42 * len(figure.panels[0].categories)
+    across = max(1, min(figure.across, len(figure.panels)))
+    down = max(1, -(-len(figure.panels) // across))
+    rows = len(figure.panels[0].categories) if figure.panels else 0
+    height = 1.3 + 0.42 * min(rows, 400) if rows else 3.6
     canvas = Canvas(figsize=(1.6 + 4.4 * across, height * down), dpi=DPI, layout="constrained")
     axes = canvas.subplots(down, across, squeeze=False, sharex=figure.share, sharey=figure.share)
     names = list(dict.fromkeys(series.name for panel in figure.panels for series in panel.series))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+import math
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Scale: TypeAlias = Literal["linear", "log", "root"]
 Unit: TypeAlias = Literal["text", "number", "percent", "count", "joules", "seconds"]
+
+
+#: A number of a figure; what is not finite is null in a file, and left out of a picture.
+Place: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
 class _Data(BaseModel):
@@ -18,11 +23,13 @@ class Series(_Data):
     """One named set of points; the same name has the same colour throughout a run."""
 
     name: str = Field(description="what the legend says")
-    x: tuple[float, ...] = Field(description="horizontal places; in a panel with categories the values themselves")
-    y: tuple[float, ...] = Field(
+    x: tuple[Place, ...] = Field(
+        description="horizontal places; in a panel with categories the values themselves; null: not a finite number"
+    )
+    y: tuple[Place, ...] = Field(
         description="vertical places; in a panel with categories the index of each value's category"
     )
-    spread: tuple[float, ...] = Field((), description="half height of a band around y; empty: no band")
+    spread: tuple[Place, ...] = Field((), description="half height of a band around y; empty: no band")
     style: Literal["line", "thin", "dashed", "dots", "rings"] = Field("line", description="how the points are drawn")
 
 

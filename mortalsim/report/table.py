@@ -15,6 +15,13 @@ PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G",
 SYMBOLS = {"count": "", "joules": "J", "seconds": "s"}
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with letters that nothing can show, such as codes that move a terminal's cursor, written as ``\\x1b``."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode() for letter in text
+    )
+
+
 def engineering(value: float, symbol: str = "") -> str:
     """Return ``value`` with three digits and a metric prefix: 12345 s is ``12.3 ks``."""
     if value == 0 or not math.isfinite(value):
@@ -30,7 +37,7 @@ def cell(column: Column, row: dict[str, Any]) -> str:
     if value is None:
         return "-"
     if column.unit == "text":
-        return str(value)
+        return printable(str(value))
     spread = row.get(column.spread) if column.spread else None
     if column.unit == "percent":
         return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "") + " %"
@@ -46,7 +53,7 @@ def rich_table(results: Results, title: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(printable(title)), title_justify="left")
     for column in results.columns:
         table.add_column(escape(column.heading), justify="left" if column.unit == "text" else "right", no_wrap=True)
     previous: Any = None
