@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from mortalsim.checks import FloatArray, check_between
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Learner, State
 from mortalsim.streams import Streams
-from mortalsim.training import Checkpoint, Result, Session, scores, train
+from mortalsim.training import Checkpoint, Hooks, Result, scores, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +66,7 @@ def distill(
     temperature: float = 1.0,
     *,
     checkpoint: Checkpoint | None = None,
-    on_step: Callable[[Session], None] | None = None,
+    hooks: Hooks = Hooks(),
 ) -> Result:
     """Train ``student`` by ``learner`` to answer as ``teacher`` does; no label is used anywhere.
 
@@ -85,9 +84,9 @@ def distill(
         Source of the shuffles and of the learner's draws.
     temperature
         Softens the teacher's answers; above 1 shows more of how it ranks the wrong classes.
-    checkpoint, on_step
+    checkpoint, hooks
         As in `mortalsim.training.train`. A teacher that answers anew must be the one that it was.
     """
     targets = soft_targets(teacher, images, temperature)
     lesson = _Lesson(images, targets, valid_images, teacher.answers(valid_images), teacher.task)
-    return train(student, learner, lesson, streams, checkpoint=checkpoint, on_step=on_step)
+    return train(student, learner, lesson, streams, checkpoint=checkpoint, hooks=hooks)

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from mortalsim.experiments._workers import can_start, spread
 from mortalsim.kernels import compile_all
 from mortalsim.parallel import one_blas_thread
-from mortalsim.report.progress import Standing, Watch
+from mortalsim.report.progress import Watch
 from mortalsim.report.store import TASKS, Keeper, Store, seconds_in, write_row
 
 
@@ -146,7 +146,7 @@ def _in_workers(doing: _Work, due: Mapping[int, tuple[str, Any]], jobs: int, wat
     for told in spread(doing, due, jobs, name, lambda place: watch.begin(name(place)), died):
         if told.error is not None:
             raise told.error
-        if isinstance(told.standing, Standing):
+        if told.standing is not None:
             watch.at(name(told.place), told.standing)
         if told.done:
             yield told.place, told.found

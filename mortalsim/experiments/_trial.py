@@ -22,7 +22,8 @@ from mortalsim.models.twin import assumptions
 from mortalsim.report.progress import Standing
 from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training import Checkpoint, Session, confusion, error_of, error_rate, recall_of, train
+from mortalsim.training import Checkpoint, Hooks, Session, confusion, error_of, error_rate, recall_of, train
+from mortalsim.training.doubts import like_guessing, one_answer, other_scale
 
 #: Context of validation under which the names of designs that are written down already stand.
 KNOWN = "designs"
@@ -148,10 +149,9 @@ def trial(
     keeper
         Keeps the training.
     """
-    result = train(
-        chip, learner, data, streams, validate_samples=0, on_step=teller(keeper),
-        observe=lambda: {"reads": chip.meter.reads}, checkpoint=keep_training(keeper, "training", chip),
-    )  # fmt: skip
+    hooks = Hooks(teller(keeper), lambda: {"reads": chip.meter.reads}, keeper.tell)
+    kept = keep_training(keeper, "training", chip)
+    result = train(chip, learner, data, streams, validate_samples=0, hooks=hooks, checkpoint=kept)
     trained = dataclasses.replace(chip.meter)
     counts = _confusion(chip, learner, data, result.state)
     test_error = None if counts is None else error_of(counts)
@@ -176,8 +176,19 @@ def trial(
         losses=tuple(record.info["loss"] for record in result.history),
         curve=curve,
         recall=() if counts is None else recall_of(counts),
-        warnings=result.warnings,
+        warnings=(*result.warnings, *doubts_of_the_test(data, counts, keeper.tell)),
     )
+
+
+def doubts_of_the_test(data: Dataset, counts: np.ndarray | None, tell: Callable[[str], None]) -> list[str]:
+    """Return, and tell, what the answers on the test samples say against what was learned."""
+    found = [other_scale(data.train_x, data.test_x, "the test")]
+    if counts is not None:
+        found.append(one_answer(counts, "the test") or like_guessing(counts, "the test"))
+    doubts = list(filter(None, found))
+    for doubt in doubts:
+        tell(doubt)
+    return doubts
 
 
 def keep_training(keeper: Keeper, name: str, chip: SimulatedChip) -> Checkpoint:

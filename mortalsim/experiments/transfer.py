@@ -35,7 +35,7 @@ from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training import recall_of, train
+from mortalsim.training import Hooks, recall_of, train
 
 COLUMNS = (
     Column(key="design", heading="design"),
@@ -197,7 +197,7 @@ def _passed_on(task: Pair, keeper: Keeper) -> dict[str, Found]:
         soft = 1.0 if softened is None else task.temperature
         result = distill(
             teacher, student, softened or learner, others.train_x, dataset.valid_x, streams.child("taught", name), soft,
-            checkpoint=_trial.keep_training(keeper, f"{name}-taught", student), on_step=_trial.teller(keeper),
+            checkpoint=_trial.keep_training(keeper, f"{name}-taught", student), hooks=Hooks(_trial.teller(keeper), None, keeper.tell),
         )  # fmt: skip
         return _judge(student, Trained(student, learner, dataset.task, result.state), dataset, answers, result.warnings)
 
@@ -221,7 +221,7 @@ def _taught_by_labels(
     chip: SimulatedChip, learner: Learner, part: Dataset, streams: Streams, keeper: Keeper, name: str
 ) -> tuple[Trained, tuple[str, ...]]:
     kept = _trial.keep_training(keeper, name, chip)
-    result = train(chip, learner, part, streams, checkpoint=kept, on_step=_trial.teller(keeper))
+    result = train(chip, learner, part, streams, checkpoint=kept, hooks=Hooks(_trial.teller(keeper), None, keeper.tell))
     return Trained(chip, learner, part.task, result.state), result.warnings
 
 

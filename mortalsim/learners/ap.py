@@ -57,6 +57,9 @@ class ActivityPerturbation(Learner):
     exact_output: bool = False
     temperature: Temperature = 1.0
 
+    def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
+        return self.temperature**2 * float(np.log(classes)) if classes else None
+
     def softened(self, temperature: float) -> Learner:
         return replace(self, temperature=temperature)
 

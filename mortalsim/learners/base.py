@@ -86,6 +86,14 @@ class Learner(ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
+        """Return the loss that a step reports while every class gets the same chance; None: there is none of that kind."""
+        return float(np.log(classes)) if classes else None
+
+    def written_label(self) -> float | None:
+        """Return what the line of a label carries that the rule writes on the task's label lines; None: it writes none."""
+        return None
+
     def softened(self, temperature: float) -> Learner | None:
         """Return the same rule for soft targets of this temperature; None: it draws one label at a time from them."""
         return None

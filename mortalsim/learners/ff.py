@@ -102,6 +102,12 @@ class ForwardForward(Learner):
     learn_ticks: Many = 0
     score_ticks: Many = 0
 
+    def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
+        return super().guessing_loss(sheet, classes) if sheet.output else 0.5
+
+    def written_label(self) -> float | None:
+        return self.label_strength
+
     @property
     def ports(self) -> tuple[Port, ...]:
         decays = self.decay or self.head_decay

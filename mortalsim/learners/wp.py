@@ -56,6 +56,9 @@ class WeightPerturbation(Learner):
     pattern: str = DEFAULT_PATTERN
     temperature: Temperature = 0.5
 
+    def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
+        return self.temperature**2 * float(np.log(classes)) if classes else None
+
     def softened(self, temperature: float) -> Learner:
         return replace(self, temperature=temperature)
 

@@ -106,8 +106,11 @@ class Watch:
             self._lines[name] = self._bar.add_task(escape(f"  {name}"), total=None, text="")
         self._keep("running")
 
-    def at(self, name: str, standing: Standing) -> None:
-        """Note how far a task is."""
+    def at(self, name: str, standing: Standing | str) -> None:
+        """Note how far a task is; a text is a warning for everybody."""
+        if isinstance(standing, str):
+            self.say(f"Warning: {name}: {standing}")
+            return
         started, before = self.running.get(name, (time.time(), None))
         self.running[name] = (started, standing)
         line = self._lines.get(name, self._all)

@@ -1,7 +1,7 @@
 """Training: a loop for every learning rule, that can be put down inside an epoch and taken up to the same bits."""
 
 from mortalsim.training.checkpoint import Checkpoint
-from mortalsim.training.loop import train
+from mortalsim.training.loop import Hooks, train
 from mortalsim.training.record import History, Record, Result
 from mortalsim.training.scoring import confusion, error_of, error_rate, recall_of, scores
 from mortalsim.training.session import Session, TrainingData
@@ -9,6 +9,7 @@ from mortalsim.training.session import Session, TrainingData
 __all__ = [
     "Checkpoint",
     "History",
+    "Hooks",
     "Record",
     "Result",
     "Session",

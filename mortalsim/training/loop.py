@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from mortalsim.hardware import Chip
 from mortalsim.learners.base import Learner
@@ -10,6 +12,31 @@ from mortalsim.streams import Streams
 from mortalsim.training.checkpoint import Checkpoint, Keeping
 from mortalsim.training.record import Record, Result
 from mortalsim.training.session import Session, TrainingData
+
+LOG = logging.getLogger("mortalsim")
+
+#: Epochs after which what looks like no learning is said before the end.
+EARLY = 3
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is told, and asked, while a training goes on.
+
+    Parameters
+    ----------
+    on_step
+        Called with the `Session` after every step.
+    observe
+        Returns what has been spent so far, by name, for the records.
+    on_warning
+        Called once with each sentence that says what looks wrong. None: it goes to the log called ``mortalsim``, which
+        Python prints on standard error unless it is told otherwise.
+    """
+
+    on_step: Callable[[Session], None] | None = None
+    observe: Callable[[], Mapping[str, float]] | None = None
+    on_warning: Callable[[str], None] | None = None
 
 
 def train(
@@ -21,8 +48,7 @@ def train(
     validate_every: int | None = None,
     validate_samples: int = 200,
     on_epoch: Callable[[Record], None] | None = None,
-    on_step: Callable[[Session], None] | None = None,
-    observe: Callable[[], Mapping[str, float]] | None = None,
+    hooks: Hooks = Hooks(),
     checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Train ``chip`` by ``learner`` for the learner's own number of epochs.
@@ -45,10 +71,8 @@ def train(
         Most validation samples to read each time, drawn once; 0: all.
     on_epoch
         Called after every epoch, for progress bars and meters.
-    on_step
-        Called with the `Session` after every step.
-    observe
-        Returns what has been spent so far, by name, for the records.
+    hooks
+        Whom else to tell.
     checkpoint
         Where to keep the training, and to go on from if there is something. What is kept is of this training alone: the same
         rule, settings, data, seed and chip. Going on gives the same numbers to the last bit.
@@ -65,17 +89,44 @@ def train(
         The checkpoint cannot be written.
     """
     session = Session(
-        chip, learner, data, streams, validate_every=validate_every, validate_samples=validate_samples, observe=observe
+        chip, learner, data, streams, validate_every=validate_every, validate_samples=validate_samples, observe=hooks.observe
     )
     keeping = None if checkpoint is None else Keeping(checkpoint, session.identity())
     if keeping is not None:
         keeping.load(session.restore)
+    said = _Said(learner.name, hooks.on_warning)
     while not session.finished:
         session.steps(1)
         if keeping is not None and (keeping.due or session.finished):
             keeping.save(session.state())
-        if on_epoch is not None and session.done % session.batches == 0:
-            on_epoch(session.history[-1])
-        if on_step is not None:
-            on_step(session)
-    return Result(session.task, session.learned, session.history)
+        if session.done % session.batches == 0:
+            _end_of_epoch(session, said, on_epoch)
+        if hooks.on_step is not None:
+            hooks.on_step(session)
+    warnings = session.doubts()
+    said.say(warnings)
+    return Result(session.task, session.learned, session.history, tuple(warnings))
+
+
+def _end_of_epoch(session: Session, said: _Said, on_epoch: Callable[[Record], None] | None) -> None:
+    epochs, record = session.done // session.batches, session.history[-1]
+    # A long training that stands still says so before it is over.
+    if record.valid_error is not None and epochs >= max(EARLY, session.learner.epochs // 10) and not session.finished:
+        said.say(session.doubts_of_learning(), f", epoch {epochs}")
+    if on_epoch is not None:
+        on_epoch(record)
+
+
+class _Said:
+    """Says every kind of sentence once."""
+
+    def __init__(self, who: str, to: Callable[[str], None] | None) -> None:
+        self._who, self._to = who, to or LOG.warning
+        self._kinds: set[str] = set()
+
+    def say(self, sentences: list[str], when: str = "") -> None:
+        for sentence in sentences:
+            kind = sentence[:12]  # the numbers in it change from epoch to epoch
+            if kind not in self._kinds:
+                self._kinds.add(kind)
+                self._to(f"{self._who}{when}: {sentence}")

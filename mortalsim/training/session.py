@@ -16,6 +16,16 @@ from mortalsim.learners.base import Batch, Learner
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
 from mortalsim.training.checkpoint import settings_of
+from mortalsim.training.doubts import (
+    RECENT,
+    clipped,
+    flat_loss,
+    ink_under_the_label,
+    label_lost,
+    like_guessing,
+    one_answer,
+    other_scale,
+)
 from mortalsim.training.record import History, Record
 from mortalsim.training.scoring import CAUSE, confusion, error_of
 
@@ -50,6 +60,10 @@ class TrainingData(Protocol):
     def classes(self) -> int:
         """Number of classes; 0 where nothing is labelled."""
         ...
+
+
+#: Probability of a class from which on a target counts as a label.
+SURE = 0.99
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,8 @@ class Session:
             data, chip.datasheet.n_inputs, learner.epochs, validate_every, validate_samples, streams
         )
         self.learned = learner.init(chip.datasheet, self.task, streams.generator("init"))
+        #: Whether targets are sure of one class; a teacher's are not, and their loss cannot be told from guessing.
+        self._hard = self.targets is not None and bool((self.targets.max(axis=1) > SURE).all())
         self.history = History()
         #: Of the last validation, as `confusion` counts; zeros before the first.
         self.seen = np.zeros((self.task.classes, self.task.classes), np.int64)
@@ -176,6 +192,24 @@ class Session:
             self.seen = confusion(self.chip, self.learner, self.task, valid.x, valid.labels, self.learned)
             error = error_of(self.seen)
         self.history.add(self._sums, error, {} if self.observe is None else self.observe())
+
+    def doubts(self) -> list[str]:
+        """Return what can be said by now against what is learned; the data are judged as well."""
+        found = [clipped(self.x, self.chip.datasheet)]
+        strength = self.learner.written_label()
+        if strength is not None:
+            found += [ink_under_the_label(self.x, self.task.label_lines), label_lost(self.x, strength)]
+        if self.validation.x is not None:
+            found.append(other_scale(self.x, self.validation.x, "validation"))
+        return [*filter(None, found), *self.doubts_of_learning()]
+
+    def doubts_of_learning(self) -> list[str]:
+        """Return what losses and validated answers say against it."""
+        guessing = self.learner.guessing_loss(self.chip.datasheet, self.task.classes) if self._hard else None
+        found = [flat_loss(self.history.column("info/loss")[-RECENT:].tolist(), guessing)]
+        if self.seen.any():
+            found.append(one_answer(self.seen, "validation") or like_guessing(self.seen, "validation"))
+        return list(filter(None, found))
 
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a kept state to be of this training: rule, settings, task, chance and data."""
