@@ -8,23 +8,23 @@ import math
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from running import slow_in_plain_python
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from tiny import load_tiny
 
 from mortalsim import build, data, training
-from mortalsim.checks import ChipFault, DesignError, OutputError
+from mortalsim.checks import ChipFault, OutputError, RunError
 from mortalsim.chips import load_design, oracle
 from mortalsim.experiments import _trial, compare, execute, train, transfer, variance
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
 from mortalsim.experiments.variance import Variance
+from mortalsim.files import read_arrays, write_arrays
 from mortalsim.learners import Learner
 from mortalsim.learners.base import output_of
 from mortalsim.streams import Streams
@@ -60,7 +60,7 @@ def test_a_row_of_variance_is_worked_out_from_the_updates(tiny, monkeypatch: pyt
     found = Variance(learners=("wp", "ap"), widths=(3, 5), probes=11, batch=4, jobs=1).run()
     assert [(row["width"], row["learner"]) for row in found.rows] == [(3, "wp"), (3, "ap"), (5, "wp"), (5, "ap")]
     for row, (updates, truth) in zip(found.rows, seen, strict=True):
-        assert row["weights"] == truth.size and row["probes"] == [1, 2, 4, 8] and row["chips"] == 1
+        assert row["weights"] == truth.size and row["probes"] == [1, 2, 4, 8, 11] and row["chips"] == 1
         for place, count in enumerate(row["probes"]):
             groups = [updates[start : start + count].mean(axis=0) for start in range(0, 11 - count + 1, count)]
             cosines = [group @ truth / np.linalg.norm(group) / np.linalg.norm(truth) for group in groups]
@@ -164,8 +164,8 @@ def test_train_shows_the_loss_by_epoch_and_the_error_by_reads(outcomes):
 
 @slow_in_plain_python
 def test_a_row_of_transfer_is_the_mean_over_pairs_and_each_pair_is_shown(tiny, monkeypatch: pytest.MonkeyPatch):
-    seen, real = [], transfer._work
-    monkeypatch.setattr(transfer, "_work", lambda task: (seen.append(real(task)), seen[-1])[1])
+    seen, real = [], transfer._passed_on
+    monkeypatch.setattr(transfer, "_passed_on", lambda *args: (seen.append(real(*args)), seen[-1])[1])
     fields = {"teacher": "readout", "students": ("readout", "ap"), "epochs_scale": 0.04}
     found = Transfer(designs=("mild", "wild"), chips=3, **fields, **QUICK).run()
     roles = ["teacher", "weight copy", "readout, taught", "readout, labels", "ap, taught", "ap, labels"]
@@ -253,20 +253,29 @@ def test_a_design_keeps_its_hidden_populations_unless_others_are_asked_for():
     assert build.design_for("mild", unlabelled, (5,)).sizes == (16, 5, load_design("mild").sizes[-1])
 
 
-@pytest.mark.parametrize(("every", "saved"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (9, [5])])
-def test_a_checkpoint_is_saved_every_so_many_epochs_and_at_the_end(every, saved, tmp_path):
-    """Before the epoch is told of, so that who stops then has it."""
-    dataset, done, epochs = load_tiny("tiny", Streams(0)), [], []
+@pytest.mark.parametrize(("patience", "share", "saved"), [(0, 0, 10), (2.5, 0, 3), (0, 3, 4), (1e9, 0, 1)])
+def test_training_is_kept_after_so_many_seconds_or_so_many_saves_and_at_the_end(
+    patience, share, saved, tmp_path, monkeypatch
+):
+    """Ten steps of a second each; a save takes a second as well."""
+    dataset, done, clock = load_tiny("tiny", Streams(0)), [], SimpleNamespace(now=0.0)
     chip = build.make_chip(build.design_for("ideal", dataset, (4,)), Streams(0), 0)
+    monkeypatch.setattr("mortalsim.training.checkpoint.time.monotonic", lambda: clock.now)
+    monkeypatch.setattr("mortalsim.training.checkpoint.SHARE", share)
 
     def save():
-        done.append(len(epochs) + 1)
+        done.append(clock.now)
+        clock.now += 1
         return chip.snapshot()
 
-    kept = Checkpoint(tmp_path / "a.safetensors", save, chip.restore, every)
-    learner = replace(Uneven(), epochs=5)
-    training.train(chip, learner, dataset, Streams(0), checkpoint=kept, on_epoch=epochs.append)
-    assert done == saved and [record.epoch for record in epochs] == [1, 2, 3, 4, 5]
+    def step(session):
+        clock.now += 1
+
+    kept = Checkpoint(tmp_path / "a.safetensors", save, chip.restore, patience)
+    training.train(
+        chip, replace(Uneven(), epochs=5), dataset, Streams(0), checkpoint=kept, hooks=training.Hooks(on_step=step)
+    )
+    assert len(done) == saved
 
 
 def test_a_checkpoint_whose_settings_are_missing_is_of_another_run(tmp_path):
@@ -278,12 +287,10 @@ def test_a_checkpoint_whose_settings_are_missing_is_of_another_run(tmp_path):
         return training.train(chip, Uneven(), dataset, Streams(0), checkpoint=kept)
 
     run()
-    with safe_open(path, framework="numpy") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    signature = json.loads(metadata["signature"])
-    del signature["settings"]
-    save_file(tensors, path, metadata | {"signature": json.dumps(signature)})
-    with pytest.raises(DesignError, match="of another run: settings is None there and"):
+    arrays, facts = read_arrays(path, "training", "")
+    del facts["identity"]["settings"]
+    write_arrays(path, "training", arrays, facts)
+    with pytest.raises(RunError, match="of another training: settings is None there and"):
         run()
 
 
@@ -293,11 +300,11 @@ def test_a_run_folder_that_is_there_already_is_left_alone_and_the_next_one_is_nu
     taken = [Path("runs") / f"train-{now + datetime.timedelta(seconds=k):%Y%m%d-%H%M%S}" for k in range(-1, 60)]
     for folder in taken:
         folder.mkdir(parents=True)
+        (folder / "mine").touch()
     _, out = execute(Train(learner="readout", hidden=(4,), epochs=1))
     assert out.name in {f"{folder.name}-2" for folder in taken} and (out / "results.json").is_file()
-    assert not any(any(folder.iterdir()) for folder in taken)
-    config = json.loads((out / "config.json").read_text())
-    assert config["seconds"] == round(config["seconds"], 1) and "." not in config["started"]
+    assert all([path.name for path in folder.iterdir()] == ["mine"] for folder in taken)
+    assert "." not in json.loads((out / "config.json").read_text())["started"]
     with pytest.raises(OutputError, match="exist"):  # a folder that is named is not replaced by another one
         execute(Train(learner="readout", hidden=(4,), epochs=1, out=taken[0]))
 

@@ -210,7 +210,7 @@ def test_shared_images_give_what_the_plain_array_gives(name, nudge):
     sheet = design.datasheet()
     x = samples(sheet, 5)
     lines = np.arange(sheet.n_inputs - 10, sheet.n_inputs)
-    labels = one_hot(RNG(1).integers(10, size=(2, 5)), 10)
+    labels = np.eye(10, dtype=np.float32)[RNG(1).integers(10, size=(2, 5))]
     for overlaid in (Overlaid(x, lines, labels), Overlaid.repeated(x, 3)):
         one, two = SimulatedChip(design, 3), SimulatedChip(design, 3)
         a, b = one.read(overlaid, nudge), two.read(np.asarray(overlaid), nudge)

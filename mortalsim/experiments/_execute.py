@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,13 @@ def resume(
     return experiment, *_execute(experiment, inputs, anyway, tell)
 
 
+def run_without_folder(experiment: Experiment) -> Results:
+    """Run ``experiment`` in a folder that is removed afterwards, and return what was found."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = experiment.model_copy(update={"out": Path(folder) / "run"})
+        return _execute(alone, alone.inputs(), anyway=False, tell=None, pictures=False)[0]
+
+
 def reopened(folder: Path) -> tuple[Experiment, Inputs]:
     """Return the experiment of a run folder and what it works on, from what is written down."""
     asked = _asked_in(folder)
@@ -96,7 +104,7 @@ def found_in(folder: Path, experiment: Experiment, inputs: Inputs) -> list[tuple
 
 
 def _execute(
-    experiment: Experiment, inputs: Inputs, anyway: bool, tell: Callable[[str], None] | None
+    experiment: Experiment, inputs: Inputs, anyway: bool, tell: Callable[[str], None] | None, pictures: bool = True
 ) -> tuple[Results, Path]:
     asked = experiment.asked(inputs, _command())
     tasks = experiment.tasks(inputs)  # refuses what cannot be done, before there is a folder
@@ -112,7 +120,7 @@ def _execute(
             results = experiment.results(inputs, list(zip(tasks, rows, strict=True)))
             store.finish(results)
             results = store.finished or results
-        if not (store.folder / REPORT).exists():
+        if pictures and not (store.folder / REPORT).exists():
             _draw(store.folder, tell)
     except BaseException as error:
         error.add_note(f"What was done is kept in {folder}. Go on with: mortalsim resume {folder}")

@@ -133,7 +133,12 @@ class Outcome:
 
 
 def trial(
-    chip: SimulatedChip, other: SimulatedChip, learner: Learner, data: Dataset, streams: Streams, keeper: Keeper
+    chip: SimulatedChip,
+    other: SimulatedChip,
+    learner: Learner,
+    data: Dataset,
+    streams: Streams,
+    keeper: Keeper | None = None,
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
@@ -147,10 +152,11 @@ def trial(
     learner, data, streams
         As in `mortalsim.training.train`.
     keeper
-        Keeps the training.
+        Keeps the training, and is told how far it is; None: nobody does.
     """
-    hooks = Hooks(teller(keeper), lambda: {"reads": chip.meter.reads}, keeper.tell)
-    kept = keep_training(keeper, "training", chip)
+    tell = None if keeper is None else keeper.tell
+    hooks = Hooks(None if tell is None else teller(tell), lambda: {"reads": chip.meter.reads}, tell)
+    kept = None if keeper is None else keep_training(keeper, "training", chip)
     result = train(chip, learner, data, streams, validate_samples=0, hooks=hooks, checkpoint=kept)
     trained = dataclasses.replace(chip.meter)
     counts = _confusion(chip, learner, data, result.state)
@@ -176,18 +182,19 @@ def trial(
         losses=tuple(record.info["loss"] for record in result.history),
         curve=curve,
         recall=() if counts is None else recall_of(counts),
-        warnings=(*result.warnings, *doubts_of_the_test(data, counts, keeper.tell)),
+        warnings=(*result.warnings, *doubts_of_the_test(data, counts, tell)),
     )
 
 
-def doubts_of_the_test(data: Dataset, counts: np.ndarray | None, tell: Callable[[str], None]) -> list[str]:
+def doubts_of_the_test(data: Dataset, counts: np.ndarray | None, tell: Callable[[str], None] | None) -> list[str]:
     """Return, and tell, what the answers on the test samples say against what was learned."""
     found = [other_scale(data.train_x, data.test_x, "the test")]
     if counts is not None:
         found.append(one_answer(counts, "the test") or like_guessing(counts, "the test"))
     doubts = list(filter(None, found))
-    for doubt in doubts:
-        tell(doubt)
+    if tell is not None:
+        for doubt in doubts:
+            tell(doubt)
     return doubts
 
 
@@ -198,7 +205,7 @@ def keep_training(keeper: Keeper, name: str, chip: SimulatedChip) -> Checkpoint:
     )
 
 
-def teller(keeper: Keeper) -> Callable[[Session], None]:
+def teller(hear: Callable[[Any], None]) -> Callable[[Session], None]:
     """Return what tells after every step, now and then, how far a training is."""
     last = [0.0]
 
@@ -213,7 +220,7 @@ def teller(keeper: Keeper) -> Callable[[Session], None]:
         reads = session.observe()["reads"] if session.observe is not None else None
         error = float(known[-1]) if len(known) else None
         epochs = session.done / session.batches
-        keeper.tell(Standing("epoch", epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
+        hear(Standing("epoch", epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
 
     return tell
 

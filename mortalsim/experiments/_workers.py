@@ -56,7 +56,7 @@ class _Worker:
         with far:
             path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(far.fileno())],
+                [sys.executable, "-P", "-c", f"from {__name__} import main; main({far.fileno()})"],
                 pass_fds=(far.fileno(),),
                 stdin=subprocess.PIPE,
                 env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
@@ -218,9 +218,3 @@ def _end_with_parent() -> None:
     # Nothing is ever written to the pipe; reading it returns when the first process is gone, whatever ended it.
     os.read(0, 1)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    from mortalsim.experiments import _workers  # not this copy, whose classes nobody else knows
-
-    _workers.main(int(sys.argv[1]))

@@ -98,6 +98,12 @@ class Experiment(BaseModel, ABC):
             **inputs.facts(self.used_chips(inputs)),
         )
 
+    def run(self) -> Results:
+        """Do all the work and return what was found; nothing is kept. `execute` does the same in a run folder."""
+        from mortalsim.experiments._execute import run_without_folder
+
+        return run_without_folder(self)
+
     @classmethod
     def name(cls) -> str:
         """Return the name of the experiment, which is that of its file."""
