@@ -101,7 +101,7 @@ def test_learners_come_by_name_by_class_or_as_they_are():
         build.make_learner("app")
     with pytest.raises(UnknownName, match="hyper-parameter of ap"):
         build.make_learner(own, settings={"probe": 3})
-    with pytest.raises(DesignError, match=r"probes: .* the default is 8"):
+    with pytest.raises(RangeError, match=r"probes: expected a whole number from 1 .*, found 'many'\. Write 8, say"):
         build.make_learner("ap", settings={"probes": "many"})
     for wrong in (3, int, None, Learner):
         with pytest.raises(DesignError, match="learner: expected a name, a subclass of Learner or a Learner, found"):

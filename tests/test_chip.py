@@ -192,7 +192,8 @@ def test_nonsense_is_refused_in_a_sentence():
 @pytest.mark.parametrize(
     "design", [load_design("ideal").with_sizes((8, 8)), structured("headless", neurons={"saturation": 0})]
 )
-def test_a_chip_that_gives_infinity_stops_with_a_message(design):
+def test_a_chip_that_gives_infinity_stops_with_a_message(design, monkeypatch):
+    monkeypatch.setattr("mortalsim.chips.simulated.LARGEST_INPUT", np.inf)  # which is there so that this does not happen
     unlimited = {"dac_bits": 0, "adc_bits": 0, "input_range": 0, "output_range": 0}
     chip = SimulatedChip(design.revised(normaliser={"present": False}, converters=unlimited), 0)
     with pytest.raises(ChipFault, match="NaN or infinity"), np.errstate(over="ignore", invalid="ignore"):

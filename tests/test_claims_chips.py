@@ -314,8 +314,9 @@ def test_a_last_window_may_overhang_the_border_but_not_lie_beyond_it():
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # of kernels that run as plain Python
-def test_an_output_that_overflows_is_told_though_all_before_it_is_finite():
+def test_an_output_that_overflows_is_told_though_all_before_it_is_finite(monkeypatch):
     """Means of 4e37 are as large; twice the sum of six of them is more than a float32 can hold."""
+    monkeypatch.setattr("mortalsim.chips.simulated.LARGEST_INPUT", np.inf)
     chip, x = SimulatedChip(small("ideal", normaliser={"present": False}), 3), np.full((2, 12), 4e37, np.float32)
     for array, (rows, columns) in enumerate(((13, 8), (9, 6), (7, 4))):
         chip.write(Program(array, np.full((rows, columns), 1 / rows, np.float32)))

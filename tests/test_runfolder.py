@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mortalsim.report.runfolder import new_folder, render
 
 from mortalsim.checks import OutputError
 from mortalsim.chips import load_design
@@ -13,7 +14,6 @@ from mortalsim.chips.design import build_design
 from mortalsim.experiments import execute
 from mortalsim.experiments.base import Experiment
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
-from mortalsim.report.runfolder import new_folder, render
 
 
 class Tiny(Experiment):

@@ -113,9 +113,9 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Teacher, student, learner, images and temperature of every distillation."""
     seen, real = [], transfer.distill
 
-    def spy(teacher, student, learner, images, valid, streams, temperature):
+    def spy(teacher, student, learner, images, valid, streams, temperature, **more):
         seen.append((teacher, student, learner, images, temperature))
-        return real(teacher, student, learner, images, valid, streams, temperature)
+        return real(teacher, student, learner, images, valid, streams, temperature, **more)
 
     monkeypatch.setattr(transfer, "distill", spy)
     return seen
@@ -131,8 +131,8 @@ def test_transfer_s_pair_i_is_chips_2i_and_2i_plus_1(tiny, lessons):
 
 def test_teacher_and_students_learn_different_images(tiny, lessons, monkeypatch: pytest.MonkeyPatch):
     taught, real = [], transfer.train
-    monkeypatch.setattr(transfer, "train", lambda chip, learner, part, *rest: (
-        taught.append(part.train_x), real(chip, learner, part, *rest))[1])  # fmt: skip
+    monkeypatch.setattr(transfer, "train", lambda chip, learner, part, *rest, **more: (
+        taught.append(part.train_x), real(chip, learner, part, *rest, **more))[1])  # fmt: skip
     Transfer(designs=("mild",), students=("ap",), chips=1, **QUICK).run()
     own, by_labels = ({row.tobytes() for row in x} for x in taught)
     ((_, _, _, images, _),) = lessons

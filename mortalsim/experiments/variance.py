@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -130,14 +131,14 @@ class Variance(Experiment):
         return {f"{self.design}, width {width}": (self._design(inputs, width), (self.chip,)) for width in self.widths}
 
     def _design(self, inputs: Inputs, width: int) -> Design:
-        return inputs.fitted(self.design, (width, width))
-
-    def tasks(self, inputs: Inputs) -> list[Probing]:
         if inputs.designs[self.design].long:
             raise DesignError(
                 f"design: expected one in short form, as `variance` varies its widths, found {self.design!r}, which lists "
                 "its populations. Choose a design with `sizes`."
             )
+        return inputs.fitted(self.design, (width, width))
+
+    def tasks(self, inputs: Inputs) -> list[Probing]:
         dataset = build.load_data(inputs.dataset, labelled=True)
         if self.batch > len(dataset.train_x):
             raise RangeError(
@@ -277,7 +278,13 @@ def _probed(task: Probing, keeper: Keeper) -> Estimate:
 
 
 def _updates(
-    recorder: _Recorder, learner: Learner, task: Task, batch: Batch, probes: int, streams: Streams, keeper: Keeper
+    recorder: _Recorder,
+    learner: Learner,
+    task: Task,
+    batch: Batch,
+    probes: int,
+    streams: Streams,
+    keeper: Keeper | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what ``probes`` steps asked for, (probes, weights), and the true direction of descent, (weights,)."""
     state = learner.init(recorder.datasheet, task, streams.generator("init"))
@@ -300,13 +307,15 @@ def _updates(
 class _Seen:
     """Updates seen so far, kept now and then; one that is begun again finds them there."""
 
-    def __init__(self, recorder: _Recorder, learner: Learner, streams: Streams, probes: int, keeper: Keeper) -> None:
+    def __init__(self, recorder: _Recorder, learner: Learner, streams: Streams, probes: int, keeper: Keeper | None) -> None:
         self.updates: list[np.ndarray] = []
         self.truths: list[np.ndarray] = []
-        self._probes, self._keeper = probes, keeper
-        identity = {"settings": settings_of(learner), "streams": list(streams.path), "seed": int(streams.seed)}
-        self._keeping = Keeping(keeper.checkpoint("probes", recorder.chip), identity)
-        self._keeping.load(self._restore)
+        self._probes, self._keeper, self._told = probes, keeper, 0.0
+        self._keeping: Keeping | None = None
+        if keeper is not None:
+            identity = {"settings": settings_of(learner), "streams": list(streams.path), "seed": int(streams.seed)}
+            self._keeping = Keeping(keeper.checkpoint("probes", recorder.chip), identity)
+            self._keeping.load(self._restore)
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
         self.updates, self.truths = list(state["updates"]), list(state["truths"])
@@ -314,8 +323,12 @@ class _Seen:
     def add(self, update: np.ndarray, truth: np.ndarray | None) -> None:
         self.updates.append(update)
         self.truths += [] if truth is None else [truth]
+        if self._keeper is None or self._keeping is None:
+            return
         if self._keeping.due and len(self.updates) < self._probes:
             self._keeping.save({"updates": np.array(self.updates), "truths": np.array(self.truths)})
+        if time.monotonic() - self._told > _trial.TELL:
+            self._told = time.monotonic()
             self._keeper.tell(Standing("probe", len(self.updates), self._probes))
 
 

@@ -75,8 +75,8 @@ class Keeping:
         """Whether it is time to save."""
         return time.monotonic() >= self._due
 
-    def save(self, state: Mapping[str, np.ndarray]) -> None:
-        """Write the state of a session and of its chip.
+    def save(self, state: Mapping[str, np.ndarray], *, last: bool = False) -> None:
+        """Write the state of a session and of its chip; the ``last`` one needs none before it.
 
         Raises
         ------
@@ -88,6 +88,8 @@ class Keeping:
         arrays |= {f"chip/{name}": value for name, value in self.checkpoint.save_chip().items()}
         path = Path(self.checkpoint.path)
         write_arrays(path, KIND, arrays, {"identity": self.identity, **self.checkpoint.facts}, before=self.checkpoint.before)
+        if last:
+            self.checkpoint.before.unlink(missing_ok=True)
         ended = time.monotonic()
         self._due = ended + max(self.checkpoint.patience, SHARE * (ended - started))
 

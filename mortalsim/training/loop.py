@@ -98,7 +98,7 @@ def train(
     while not session.finished:
         session.steps(1)
         if keeping is not None and (keeping.due or session.finished):
-            keeping.save(session.state())
+            keeping.save(session.state(), last=session.finished)
         if session.done % session.batches == 0:
             _end_of_epoch(session, said, on_epoch)
         if hooks.on_step is not None:

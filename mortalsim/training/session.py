@@ -323,7 +323,7 @@ def _targets(data: TrainingData, samples: int) -> FloatArray | None:
         return None
     classes = _classes(data)
     shape = np.shape(data.train_y)
-    if len(shape) < 2 or shape[1] != classes:
+    if len(shape) != 2 or shape[1] == 1:
         return one_hot(check_labels("train_y", data.train_y, classes, samples), classes)
     targets = check_array("train_y", data.train_y, {"N": samples, "classes": classes})
     if (targets < 0).any() or not np.allclose(targets.sum(axis=1), 1, atol=1e-3):
