@@ -141,6 +141,9 @@ def _run(kind: type[Experiment], given: dict[str, Any]) -> None:
         if value == "":
             _stop(f"--{key.replace('_', '-')}: expected a value, found an empty text; leave the option out", BAD_INPUT)
     fields = {key: _split(value) if isinstance(value, list) else value for key, value in given.items()}
+    for key, value in fields.items():
+        if value == []:
+            _stop(f"--{key.replace('_', '-')}: expected a value, found none; leave the option out", BAD_INPUT)
     try:
         experiment = kind(**fields)
     except ValidationError as error:

@@ -195,7 +195,7 @@ def test_targets_that_are_no_probabilities_are_refused():
     dataset = load_tiny("tiny", Streams(0))
     targets = np.tile(np.float32([0.25] * 4), (40, 1))
     targets[7] = [1.5, -0.5, 0, 0]  # one row is enough, and that it sums to 1 does not help
-    with pytest.raises(RangeError, match="train_y: expected a label a sample, .* or rows of probabilities that sum to 1"):
+    with pytest.raises(RangeError, match=r"train_y: expected a label a sample, .* or rows of probabilities that sum to 1"):
         chip = IdealChip(make_datasheet((16, 5, 4)), 1)
         train(chip, LEARNERS.get("ap")(), dataclasses.replace(dataset, train_y=targets), Streams(0))
 

@@ -1,8 +1,7 @@
-"""The command line: help at once, every mistake in one clear message, no half-written folder after Ctrl-C."""
+"""The command line: help at once, every mistake in one clear message, and what is kept after Ctrl-C."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -50,7 +49,7 @@ def test_help_imports_nothing_that_computes():
     assert not imported & {"numpy", "numba", "pydantic", "scipy", "matplotlib", "joblib", "sklearn"}
     own = {module for module in modules if module.startswith("mortalsim")}
     assert own <= {"mortalsim", "mortalsim.__main__", "mortalsim.cli", "mortalsim.registry"}
-    for command in ("compare", "variance", "transfer", "train", "list", "show"):
+    for command in ("compare", "variance", "transfer", "train", "list", "show", "resume", "status"):
         assert command in found.stdout
 
 
@@ -89,16 +88,19 @@ def test_options_are_the_fields_of_the_experiment():
         (["compare", "--learners", "fff"], "Did you mean 'ff'?"),
         (["compare", "--designs", "mild,wildd"], "Did you mean 'wild'?"),
         (["compare", "--designs", "nowhere.toml"], "design file nowhere.toml"),
-        (["compare", "--chips", "0"], "--chips: Input should be greater than or equal to 1, found '0'"),
-        (["compare", "--chips", "many"], "--chips: Input should be a valid integer"),
+        (["compare", "--chips", "0"], "--chips: expected a whole number from 1 to 100000, found '0'"),
+        (["compare", "--chips", "many"], "--chips: expected a whole number from 1 to 100000, found 'many'"),
         (["compare", "--seed", "-1"], "--seed: "),
         (["compare", "--hidden", "20,x"], "--hidden: "),
         (["compare", "--dataset", "mnits"], "Did you mean 'mnist'?"),
         (["train", "--set", "rate"], "expected NAME=VALUE, found 'rate'"),
         (["train", "--set", "ratte=1"], "Did you mean 'rate'?"),
-        (["train", "--set", "rate=fast"], "rate: Input should be a valid number"),
-        (["train", "--resume"], "--checkpoint"),
-        (["train", "--checkpoint", "state.bin"], "ends in .safetensors"),
+        (["train", "--set", "rate=fast"], "rate: expected a number from 0 to 1e+06, found 'fast'"),
+        (["resume", "nowhere"], "nowhere: expected a run folder, found none"),
+        (["status", "."], "expected a run folder, found none"),
+        (["compare", "--hidden", ","], "--hidden: expected a value, found none"),
+        (["compare", "--hidden", "9999999999999999999999999"], "sizes: "),
+        (["variance", "--batch", "5000"], "batch: expected at most 1294, the training samples of 'digits', found 5000"),
         (["variance", "--learners", "insilico"], "--learners: "),
         (["transfer", "--share", "1"], "--share: "),
         (["train", "--seed", ""], "--seed: expected a value"),
@@ -137,16 +139,10 @@ def test_unknown_commands_and_options(arguments):
 
 
 def test_existing_out_is_refused_at_once(tmp_path: Path):
+    (tmp_path / "mine").touch()
     code, _, err = mortalsim_says("compare", "--out", str(tmp_path))
-    assert code == 2 and err == f"mortalsim: out: {tmp_path} exists already. Choose another folder, or remove this one.\n"
-
-
-def test_checkpoint_is_not_overwritten_unasked(tmp_path: Path):
-    path = tmp_path / "state.safetensors"
-    path.write_bytes(b"")
-    code, _, err = mortalsim_says("train", "--checkpoint", str(path), "--out", str(tmp_path / "run"))
-    assert code == 2 and "Add --resume" in err
-    assert list(tmp_path.iterdir()) == [path]
+    assert code == 2 and err.startswith(f"mortalsim: out: {tmp_path} exists already and is no run folder; it holds mine.")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def begun(folder: Path, awaited: str, *arguments: str) -> subprocess.Popen[str]:
@@ -192,28 +188,44 @@ def process(stat: Path) -> tuple[int, int, int]:
     return int(name.split()[0]), int(fields.split()[1]), int(fields.split()[11])
 
 
+KEPT = "What was done is kept in run. Go on with: mortalsim resume run\n"
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_interruption_says_so_and_leaves_nothing(tmp_path: Path, jobs: str):
-    running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
+def test_interruption_says_what_is_kept_and_how_to_go_on(tmp_path: Path, jobs: str):
+    running = begun(tmp_path, "run/progress.json", *ENDLESS, jobs)
     let_work_begin(running, jobs)
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=30)
-    assert (running.returncode, err) == (130, "mortalsim: interrupted, nothing was written\n")
-    assert list(tmp_path.iterdir()) == []
+    assert running.returncode == 130 and err.endswith(f"mortalsim: interrupted. {KEPT}")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "progress.json", "tasks"}
+    assert workers_of(running.pid) == []
+    said = "".join(mortalsim_says("status", str(tmp_path / "run")))
+    assert "Done: 0 of 10 tasks." in said and f"Nobody is at it. Go on with `mortalsim resume {tmp_path / 'run'}`." in said
 
 
 @pytest.mark.parametrize(("jobs", "number", "code"), [("1", "SIGTERM", 143), ("2", "SIGTERM", 143), ("1", "SIGHUP", 129)])
-def test_termination_leaves_neither_folder_nor_workers(tmp_path: Path, jobs: str, number: str, code: int):
-    running = begun(tmp_path, ".run-*", *ENDLESS, jobs)
+def test_termination_leaves_no_workers(tmp_path: Path, jobs: str, number: str, code: int):
+    running = begun(tmp_path, "run/progress.json", *ENDLESS, jobs)
     let_work_begin(running, jobs)
     running.send_signal(getattr(signal, number))  # to the command alone, not to its workers
     _, err = running.communicate(timeout=30)  # returns only when no worker holds standard error any more
-    assert (running.returncode, err) == (code, "mortalsim: terminated, nothing was written\n")
-    assert list(tmp_path.iterdir()) == []
-    deadline = time.monotonic() + 10
-    while workers_of(running.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    assert running.returncode == code and err.endswith(f"mortalsim: terminated. {KEPT}")
     assert workers_of(running.pid) == []
+
+
+def test_workers_do_not_outlive_a_command_that_is_killed(tmp_path: Path):
+    running = begun(tmp_path, "run/progress.json", *ENDLESS, "2")
+    let_work_begin(running, "2")
+    assert len(workers_of(running.pid)) == 3
+    assert "is at it, last heard" in "".join(mortalsim_says("status", str(tmp_path / "run")))
+    running.kill()
+    running.communicate(timeout=30)
+    deadline = time.monotonic() + 5
+    while workers_of(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers_of(running.pid) == []
+    assert not [path.name for path in tmp_path.rglob(".*")]  # nothing is hidden on the disk
 
 
 def workers_of(session: int) -> list[str]:
@@ -229,31 +241,22 @@ def workers_of(session: int) -> list[str]:
     return found
 
 
-def test_interrupted_training_says_that_the_checkpoint_remains(tmp_path: Path):
-    arguments = ("train", "--learner", "readout", "--hidden", "8", "--epochs", "100000", "--checkpoint", "a.safetensors")
-    running = begun(tmp_path, "a.safetensors", *arguments)
-    os.killpg(running.pid, signal.SIGINT)
-    _, err = running.communicate(timeout=30)
-    assert running.returncode == 130 and err.count("\n") == 1
-    assert "no run folder was written; a.safetensors holds what was learned" in err
-    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".part")] == ["a.safetensors"]
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), json.JSONDecodeError("x", "", 0)])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
 def test_failures_of_the_machine_get_one_message(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fail(self: Train) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Train, "run", fail)
+    monkeypatch.setattr(Train, "work", staticmethod(fail))
     code, out, err = mortalsim_says("train", "--out", str(tmp_path / "run"))
     assert (code, out) == (2, "") and err.startswith("mortalsim: ") and err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert f"mortalsim resume {tmp_path / 'run'}" in err
 
 
 @pytest.mark.parametrize("columns", ["60", "80"])
 def test_tables_lose_nothing_on_narrow_terminals(columns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     row = {"design": "some[thing]-long.toml", "learner": "physics_aware", "test_error": 0.0312, "copied_error": None}
-    monkeypatch.setattr(Train, "run", lambda self: Results(columns=COLUMNS, rows=(row,)))
+    monkeypatch.setattr(Train, "tasks", lambda *_: [])
+    monkeypatch.setattr(Train, "results", lambda *_: Results(columns=COLUMNS, rows=(row,)))
     arguments = ["train", "--out", str(tmp_path / "run")]
     # A terminal, as far as rich can tell, without colours.
     narrow = {"COLUMNS": columns, "FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb"}

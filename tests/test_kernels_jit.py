@@ -139,8 +139,9 @@ def test_a_process_forked_while_another_thread_compiles_can_call_kernels(tiny):
 def test_worker_processes_find_the_kernels_compiled(jobs, course, monkeypatch):
     order = []
     monkeypatch.setattr(_parallel, "compile_all", lambda: order.append("compiled"))
-    monkeypatch.setattr(_parallel, "_completed", lambda *_: order.append("begun") or ())
-    _parallel.run_tasks(abs, [1, 2], jobs, "tasks")
+    monkeypatch.setattr(_parallel, "_in_workers", lambda *_: order.append("begun") or ())
+    doing, watch = lambda *_: order.append("begun"), SimpleNamespace(begin=lambda name: None)
+    list(_parallel._rows(doing, {0: ("a", 1)}, jobs, watch, alone=False))
     assert order == course
 
 

@@ -160,7 +160,7 @@ def test_unknown_learner_and_nonsense_settings():
     for value in (2.5, "7", 0):
         with pytest.raises(RangeError, match="batch_size"):
             LEARNERS.get("ap")(batch_size=value)
-    with pytest.raises(UnknownName, match="predict_by"):
+    with pytest.raises(RangeError, match="predict_by: expected one of 'goodness', 'softmax', found 'votes'"):
         LEARNERS.get("ff")(predict_by="votes")
 
 

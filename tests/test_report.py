@@ -13,9 +13,10 @@ from matplotlib import image
 from matplotlib.figure import Figure as Canvas
 from rich.console import Console
 
+from mortalsim.report.asked import Asked
 from mortalsim.report.page import page
 from mortalsim.report.plots import draw
-from mortalsim.report.results import Column, Figure, Panel, Results, Series
+from mortalsim.report.results import Column, Figure, Panel, Results, Series, Table
 from mortalsim.report.table import PREFIXES, cell, engineering, rich_table
 
 COLUMNS = (
@@ -28,7 +29,11 @@ ROWS = (
     {"who": "a & b", "error": 0.0312, "sd": 0.004, "reads": 12345, "joules": 2.5e-6},
     {"who": "c", "error": 0.5, "sd": None, "reads": 0, "joules": None},
 )
-CONFIG = {"config": {"seed": 0, "designs": ["x", "y"]}, "versions": {"numpy": "2"}, "started": "today", "seconds": 3.2}
+ASKED = Asked(
+    "name", "why?", "<nothing>", "mortalsim <x>", {"seed": 0, "designs": ["x", "y"]}, {"x": {"device": {"pulses": 7}}},
+    {"ff": {"rate": 0.25}}, {"name": "d", "digest": "abc"}, {"x": [{"number": 3, "design": "d1", "seed": 0, "streams": ["chip", "3"]}]},
+    0, {"numpy": "2"}, {"processor": "p<q"}, "today", ({"at": "tomorrow", "anyway": ["numpy is 2 there and 3 here"]},),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -143,8 +148,9 @@ class Links(html.parser.HTMLParser):
 
 def test_page_is_self_contained_and_escapes():
     figure = Figure(name="f", caption="a < b", panels=(panel(),))
-    results = Results(columns=COLUMNS, rows=ROWS, figures=(figure,), notes=("x > y",))
-    text = page("name", "why?", "<nothing>", results, CONFIG, {"f": draw(figure)})
+    more = Table(name="t", caption="more & more", columns=COLUMNS, rows=ROWS[1:])
+    results = Results(columns=COLUMNS, rows=ROWS, figures=(figure,), notes=("x > y",), warnings=("<hm>",), tables=(more,))
+    text = page(results, ASKED, {"f": draw(figure)})
     links = Links()
     links.feed(text)
     assert [link[:22] for link in links.found] == ["data:image/png;base64,"]
@@ -158,6 +164,15 @@ def test_page_is_self_contained_and_escapes():
         "why?",
         "3.12 ± 0.40 %",
         "x, y",
-        "numpy 2",
+        "Warning: &lt;hm&gt;",
+        "more &amp; more",
+        "mortalsim &lt;x&gt;",
+        "<dt>device.pulses</dt><dd>7</dd>",
+        "<dt>rate</dt><dd>0.25</dd>",
+        "<dt>digest</dt><dd>abc</dd>",
+        "<dt>chip 3</dt><dd>seed 0, chip/3; design d1</dd>",
+        "<dt>numpy</dt><dd>2</dd>",
+        "p&lt;q",
+        "Gone on with at tomorrow. By --anyway, though numpy is 2 there and 3 here.",
     ):
         assert shown in text

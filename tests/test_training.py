@@ -140,9 +140,9 @@ def test_soft_targets_pass_and_bad_data_is_named():
     hard = one_hot(np.arange(40) % 4, 4)
     same = [train(make(), learner("ap"), data(train_y=y), Streams(1)).history for y in (hard, np.arange(40) % 4)]
     assert same[0] == same[1]
-    bad = [(2 * soft, "sum to 1"), (np.arange(40), "labels from 0 to 3"), (np.arange(30) % 4, "expected 40 labels")]
+    bad = [(2 * soft, "sum to 1"), (np.arange(40), "labels from 0 to 3"), (np.arange(30) % 4, r"\(N,\) = \(40,\)")]
     for y, error in bad:
-        with pytest.raises(RangeError, match=error):
+        with pytest.raises((RangeError, ShapeError), match=error):
             train(make(), learner(), data(train_y=y), Streams(1))
     with pytest.raises(ShapeError, match="train_x"):
         train(make(), learner(), data(train_x=np.ones((40, 11))), Streams(1))
@@ -168,7 +168,7 @@ def test_chip_that_breaks_stops_training_in_words(name):
 def test_divergence_stops_training_in_words():
     chip = IdealChip(make_datasheet(SIZES, weight_range=np.inf), 1)
     with pytest.raises(ChipFault, match=r"insilico, epoch 1 of 4, step \d of 5: loss became"):
-        train(chip, learner("insilico", rate=1e38), data(), Streams(1))
+        train(chip, learner("insilico", rate=1e6), data(), Streams(1))
 
 
 def test_prediction_that_is_not_a_number_is_not_counted_as_an_answer():

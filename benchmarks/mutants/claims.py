@@ -34,7 +34,7 @@ class Claim(NamedTuple):
 
 _FF, _ADAM = "learners/ff.py::ForwardForward.", "learners/insilico.py::InSilico.step"
 _PAT, _AP = "learners/physics_aware.py::PhysicsAware.step", "learners/ap.py::ActivityPerturbation."
-_WP, _TAUGHT = "learners/wp.py::WeightPerturbation.", "experiments/transfer.py::_work"
+_WP, _TAUGHT = "learners/wp.py::WeightPerturbation.", "experiments/transfer.py::_passed_on"
 _SOFT, _DISTILL = "distill/transfer.py::soft_targets", "distill/transfer.py::distill"
 _P, _NET, _CHIP = "experiments/variance.py::_theory", "chips/netlist.py::", "chips/simulated.py::SimulatedChip."
 
@@ -43,7 +43,7 @@ CLAIMS = (
     Claim("student taught another image's answers", _DISTILL, "_Lesson(images, targets,", "_Lesson(images, targets[::-1],"),
     Claim("teacher not softened", _SOFT, " / np.float32(temperature)", ""),
     Claim("teacher softened the wrong way", _SOFT, " / np.float32(temperature)", " * np.float32(temperature)"),
-    Claim("teacher not softened in transfer", _TAUGHT, "else transfer.temperature", "else 1.0"),
+    Claim("teacher not softened in transfer", _TAUGHT, "else task.temperature", "else 1.0"),
     Claim("student not softened in transfer", _TAUGHT, "softened or learner", "learner"),
     Claim("student of ap not softened", _AP + "softened", "temperature=temperature", ""),
     Claim("student of wp not softened", _WP + "softened", "temperature=temperature", ""),
@@ -64,7 +64,7 @@ CLAIMS = (
     Claim("schedule of physics_aware", _PAT, "half_linear(batch.progress)", "1.0"),
     Claim("schedule of the oracle", "experiments/_oracle.py::Oracle.step", "half_linear(batch.progress)", "1.0"),
     Claim("schedule itself", "learners/schedules.py::half_linear", "2.0 * (1.0 - progress)", "1.0"),
-    Claim("schedule never ends", "training.py::_epoch", "done / steps", "0.0"),
+    Claim("schedule never ends", "training/session.py::Session._step", "self.done / self.total", "0.0"),
     Claim("Adam's bias correction", _ADAM, "np.sqrt(1 - 0.999 ** steps[0]) / (1 - 0.9 ** steps[0])", "1.0"),
     Claim("Adam's first bias correction", _ADAM, " / (1 - 0.9 ** steps[0])", ""),
     Claim("Adam's second moment", _ADAM, "(np.sqrt(square) + np.float32(1e-8))", "1"),

@@ -15,6 +15,7 @@ from mortalsim.checks import (
     MortalsimError,
     OutputError,
     RangeError,
+    RunError,
     ShapeError,
     UnknownName,
 )
@@ -34,8 +35,8 @@ ANSWERS: Final[dict[str, Form]] = {"datasheet": record(Datasheet), "read": recor
 ERRORS: Final[dict[str, type[Exception]]] = {
     kind.__name__: kind
     for kind in (
-        MortalsimError, ShapeError, RangeError, UnknownName, DesignError, MissingPort, ChipFault, DataError, OutputError,
-        WireFault, ValueError, TypeError,
+        MortalsimError, ShapeError, RangeError, UnknownName, DesignError, MissingPort, ChipFault, RunError, DataError,
+        OutputError, WireFault, ValueError, TypeError,
     )
 }  # fmt: skip
 
