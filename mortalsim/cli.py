@@ -268,8 +268,8 @@ def _guarded(body: Callable[[], None]) -> None:
         _stop_early(error)
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         raise
-    except MemoryError:
-        _stop("there is not enough memory; use smaller arrays or fewer --jobs", BAD_INPUT)
+    except MemoryError as error:
+        _stop(" ".join(["there is not enough memory; use smaller arrays or fewer --jobs", *_notes(error)]), BAD_INPUT)
     except Exception as error:
         from mortalsim.checks import MortalsimError
 

@@ -100,7 +100,7 @@ def test_options_are_the_fields_of_the_experiment():
         (["status", "."], "expected a run folder, found none"),
         (["compare", "--hidden", ","], "--hidden: expected a value, found none"),
         (["compare", "--hidden", "9999999999999999999999999"], "sizes: "),
-        (["variance", "--batch", "5000"], "batch: expected at most 1294, the training samples of 'digits', found 5000"),
+        (["variance", "--batch", "5000"], "batch: expected at most 1295, the training samples of 'digits', found 5000"),
         (["variance", "--learners", "insilico"], "--learners: "),
         (["transfer", "--share", "1"], "--share: "),
         (["train", "--seed", ""], "--seed: expected a value"),
@@ -200,7 +200,7 @@ def test_interruption_says_what_is_kept_and_how_to_go_on(tmp_path: Path, jobs: s
     assert running.returncode == 130 and err.endswith(f"mortalsim: interrupted. {KEPT}")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "progress.json", "tasks"}
     assert workers_of(running.pid) == []
-    said = "".join(mortalsim_says("status", str(tmp_path / "run")))
+    _, said, _ = mortalsim_says("status", str(tmp_path / "run"))
     assert "Done: 0 of 10 tasks." in said and f"Nobody is at it. Go on with `mortalsim resume {tmp_path / 'run'}`." in said
 
 
@@ -218,7 +218,7 @@ def test_workers_do_not_outlive_a_command_that_is_killed(tmp_path: Path):
     running = begun(tmp_path, "run/progress.json", *ENDLESS, "2")
     let_work_begin(running, "2")
     assert len(workers_of(running.pid)) == 3
-    assert "is at it, last heard" in "".join(mortalsim_says("status", str(tmp_path / "run")))
+    assert "is at it, last heard" in mortalsim_says("status", str(tmp_path / "run"))[1]
     running.kill()
     running.communicate(timeout=30)
     deadline = time.monotonic() + 5

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -140,7 +141,7 @@ def test_worker_processes_find_the_kernels_compiled(jobs, course, monkeypatch):
     order = []
     monkeypatch.setattr(_parallel, "compile_all", lambda: order.append("compiled"))
     monkeypatch.setattr(_parallel, "_in_workers", lambda *_: order.append("begun") or ())
-    doing, watch = lambda *_: order.append("begun"), SimpleNamespace(begin=lambda name: None)
+    doing, watch = lambda *_: order.append("begun"), SimpleNamespace(begin=lambda name: None, at=None)
     list(_parallel._rows(doing, {0: ("a", 1)}, jobs, watch, alone=False))
     assert order == course
 
