@@ -90,7 +90,7 @@ def test_arrays_and_populations_overrule_groups_for_themselves(tmp_path):
         (GOOD + "[converters]\nadc_bits = 8\n", "converters: a converter .* needs a range; set output_range"),
         (GOOD + "[converters]\ndac_unipolar = true\n", "converters: a converter .* needs a range; set input_range"),
         (GOOD + "[converters]\ndac_bits = 30\n", "converters.dac_bits: .*less than or equal to 24, found 30"),
-        (GOOD.replace("[4, 3]", "[4]"), "expected at least an input and an output size"),
+        (GOOD.replace("[4, 3]", "[4]"), "sizes: .*at least 2 items"),
         (GOOD.replace('technology = "soft_bounds"', "pulses = 3"), "expected a name or a table with the field 'technology'"),
         (GOOD + "g_min = 1\n", "g_min must be below g_max"),
         (GOOD + "g_max = inf\n", "g_max: Input should be a finite number, found inf"),

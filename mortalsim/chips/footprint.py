@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from math import inf, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -93,6 +94,7 @@ def check_machine(design: str, netlist: Netlist) -> None:
         )
 
 
+@cache
 def machine_memory() -> float:
     """Return the bytes that this process may have: the machine's or its control group's; infinity if unknown."""
     found = [inf]

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mortalsim.checks import DesignError, RangeError, ShapeError, all_finite
-from mortalsim.chips.meter import Meter
+from mortalsim.chips.meter import HOTTEST, LONGEST, Meter
+from mortalsim.kernels.counters import TURNS
+
+#: What is never negative, by the first part of its name, with its largest values.
+LIMITS = {
+    "meter": np.inf, "clock": LONGEST, "temperature": HOTTEST, "turn": TURNS - 1, "computed_at": np.array([LONGEST, HOTTEST]),
+    "epoch": LONGEST, "taken": np.inf, "dead": 1, "variance": np.inf,
+}  # fmt: skip
+
+#: What may be infinite: costs that overflow are, and stay so.
+INFINITE = ("meter.seconds", "meter.joules")
 
 if TYPE_CHECKING:
     from mortalsim.chips.simulated import SimulatedChip
@@ -84,9 +94,16 @@ def _check_entry(name: str, array: np.ndarray, state: Mapping[str, np.ndarray]) 
             f"state: expected {name} of shape {array.shape}, {array.dtype}, found {found.shape}, {found.dtype}. "
             "Restore only what a chip of the same design and sizes gave."
         )
-    if not all_finite(found):
+    if not all_finite(found) and not (name in INFINITE and found[0] == np.inf):
         raise RangeError(
             f"state: expected finite numbers, found NaN or infinity in {name}. Restore a snapshot made before they came up."
         )
-    if name.startswith(("meter.", "clock", "temperature", "turn", "computed_at", "epoch")) and found.min() < 0:
-        raise RangeError(f"state: expected {name} of at least 0, found {found[0]}. Restore a snapshot that nobody changed.")
+    most = LIMITS.get(name.partition(".")[0])
+    if most is not None and found.size and found.min() < 0:
+        raise RangeError(
+            f"state: expected {name} of at least 0, found {found.min()}. Restore a snapshot that nobody changed."
+        )
+    if most is not None and (found > most).any():
+        raise RangeError(
+            f"state: expected {name} of at most {np.max(most):g}, found {found.max():g}. Restore a snapshot that nobody changed."
+        )
