@@ -160,7 +160,10 @@ def _law(kind: type[BaseModel]) -> str:
 
 
 def _section(title: str, text: str, fields: Iterable[tuple[str, FieldInfo]], what: str) -> str:
-    lines = [f"| `{name}` | {_default(field)} | {field.description}{_limits(field.metadata, field.annotation)} |" for name, field in fields]
+    lines = [
+        f"| `{name}` | {_default(field)} | {field.description}{_limits(field.metadata, field.annotation)} |"
+        for name, field in fields
+    ]
     return _table(title, text, lines, what)
 
 

@@ -29,7 +29,7 @@ from mortalsim.checks import DesignError
 from mortalsim.fields import words_at
 from mortalsim.registry import Functions, Registry
 
-#: Upper end of what only has to be finite, as costs: a time or an energy means something however large it is.
+#: Upper end of what only has to be finite, as costs: times and energies mean something however large they are.
 FINITE: Final = sys.float_info.max
 
 #: Largest whole number that a field can hold, in absolute value.
@@ -50,7 +50,7 @@ _FAMILIES: dict[type, tuple[Registry[Any], str]] = {}
 class Group(BaseModel):
     """A group of fields of a design: frozen, no others than these, every number finite.
 
-    Numbers of numpy are numbers, and an array of them is a list where a list is wanted. Text and truth values are no numbers.
+    Numbers of numpy are numbers, and an array of them is a list where one is wanted. Text and truth values are no numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -69,6 +69,8 @@ def _fitting(name: str, value: Any, kind: Any) -> Any:
     known = kind in (Any, int, float, bool, str) or not isinstance(kind, type) or issubclass(kind, BaseModel)
     if not known:
         return value
+    if get_origin(kind) is tuple and isinstance(value, set | frozenset):
+        raise ValueError(f"{name}: expected a list, found a set, which has no order")
     value = plain(name, value)
     kinds = {*get_args(kind)} if get_origin(kind) in (Union, UnionType) else {kind}
     if kinds & {int, float} and isinstance(value, str | bool):

@@ -98,6 +98,10 @@ class SimulatedChip:
                 f"design: expected a Design, found {type(design).__name__} {design!r:.80}. Write load_design('mild'), say, or "
                 "use mortalsim.build.make_chip, which takes names."
             )
+        if not isinstance(clock, Clock | None):
+            raise DesignError(
+                f"clock: expected a Clock or None, found {type(clock).__name__} {clock!r:.80}. Write Clock(5.0)."
+            )
         check_machine(design.name, design.netlist)
         self.design, self.streams = design, seed if isinstance(seed, Streams) else chip_streams(Streams(seed))
         self.clock = Clock() if clock is None else clock
