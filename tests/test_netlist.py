@@ -143,7 +143,7 @@ WRONG = {
     "population.1.name": (with_entry(CHAIN, 1, name="1st"), ARRAYS),
     "either sizes, or both": (CHAIN, ARRAYS, {"sizes": [3, 2]}),
     r"array 0 \(in to h1\): wiring: expected .* Did you mean 'dense'": (CHAIN, with_entry(ARRAYS, 0, wiring="dens")),
-    r"population\.1\.shape\.0: .*greater than or equal to 1, found 0$": (with_entry(CHAIN, 1, shape=[0]), ARRAYS),
+    r"population\.1\.shape\.0: expected a whole number from 1 to \d+, found 0$": (with_entry(CHAIN, 1, shape=[0]), ARRAYS),
 }
 
 
