@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -29,7 +30,7 @@ from mortalsim.devices.pairs import PAIRS
 from mortalsim.experiments import EXPERIMENTS, Experiment
 from mortalsim.learners import LEARNERS, Learner
 from mortalsim.registry import Functions
-from mortalsim.settings import Chosen
+from mortalsim.settings import FINITE, Chosen
 
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 REFERENCE = Path(__file__).parent / "reference"
@@ -37,7 +38,8 @@ GROUPS = {"neurons": Neurons, "converters": Converters, "normaliser": Normaliser
 ENTRIES = {"population": PopulationEntry, "array": ArrayEntry}
 #: What each function of a family is given by the netlist; all its other arguments are settings.
 GIVEN = {"wiring": {"below", "above", "bias"}, "dynamics": {"order", "feeds", "inputs"}}
-SYMBOLS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "min_length": "entries at least"}
+SYMBOLS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+LENGTHS = {"min_length": "at least", "max_length": "at most"}
 
 
 def main() -> None:
@@ -128,6 +130,8 @@ def _functions(field: str, family: Functions) -> list[str]:
         meanings = _meanings(inspect.getdoc(function) or "")
         settings = [p for p in inspect.signature(function).parameters.values() if p.name not in GIVEN[field]]
         defaults = {p.name: "none" if p.default is inspect.Parameter.empty else f"`{p.default}`" for p in settings}
+        hints = get_type_hints(function, include_extras=True)
+        meanings = {name: text + _limits(_metadata(hints.get(name)), name) for name, text in meanings.items()}
         lines = _shared_rows(defaults, meanings)
         parts.append(_table(f'`{field}` with `kind = "{name}"`', family.summary(name), lines, "setting"))
     return parts
@@ -156,7 +160,10 @@ def _law(kind: type[BaseModel]) -> str:
 
 
 def _section(title: str, text: str, fields: Iterable[tuple[str, FieldInfo]], what: str) -> str:
-    lines = [f"| `{name}` | {_default(field)} | {field.description}{_limits(field)} |" for name, field in fields]
+    lines = [
+        f"| `{name}` | {_default(field)} | {field.description}{_limits(field.metadata, field.annotation)} |"
+        for name, field in fields
+    ]
     return _table(title, text, lines, what)
 
 
@@ -180,11 +187,23 @@ def _default(field: FieldInfo) -> str:
     return "" if value in (None, "", {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _limits(field: FieldInfo) -> str:
-    bounds = [
-        f"{word} {getattr(limit, key):g}" for limit in field.metadata for key, word in SYMBOLS.items() if hasattr(limit, key)
+def _metadata(hint: Any) -> list[Any]:
+    """Return what an annotated type says of its values."""
+    return [limit for given in getattr(hint, "__metadata__", ()) for limit in getattr(given, "metadata", [given])]
+
+
+def _limits(metadata: Iterable[Any], kind: Any) -> str:
+    numbers = [(word, getattr(limit, key)) for limit in metadata for key, word in SYMBOLS.items() if hasattr(limit, key)]
+    bounds = ["finite" if value == FINITE else f"{word} {_number(value)}" for word, value in numbers]
+    unit = "characters" if kind in (str, str | None) else "entries"
+    bounds += [
+        f"{unit} {word} {getattr(limit, key)}" for limit in metadata for key, word in LENGTHS.items() if hasattr(limit, key)
     ]
     return f" ({', '.join(bounds)})" if bounds else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 if __name__ == "__main__":

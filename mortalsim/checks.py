@@ -38,6 +38,9 @@ LARGEST_INPUT = 1e12
 
 _LARGEST = float(np.finfo(np.float32).max)
 
+#: Bits of the largest whole number that is taken anywhere: a seed's.
+MOST_BITS = 128
+
 
 class MortalsimError(Exception):
     """Base of every error that mortalsim raises on purpose."""
@@ -242,6 +245,10 @@ def check_whole(name: str, value: Any, low: int, high: float = np.inf) -> int:
     """Return ``value`` as an int if it is a whole number from ``low`` to ``high``; raise `RangeError` otherwise."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
         raise RangeError(f"{name}: expected a whole number of at least {low}, found {value!r}. Write {low}, say.")
+    if int(value).bit_length() > MOST_BITS:  # it may have more digits than Python writes
+        raise RangeError(
+            f"{name}: expected a whole number of at most {MOST_BITS} bits, found one of {int(value).bit_length()}."
+        )
     return int(check_between(name, int(value), low, high))
 
 

@@ -29,7 +29,7 @@ from mortalsim.checks import DesignError
 from mortalsim.fields import words_at
 from mortalsim.registry import Functions, Registry
 
-#: Upper end of what only has to be finite, as costs: a time or an energy means something however large it is.
+#: Upper end of what only has to be finite, as costs: times and energies mean something however large they are.
 FINITE: Final = sys.float_info.max
 
 #: Largest whole number that a field can hold, in absolute value.
@@ -39,6 +39,10 @@ LARGEST_WHOLE: Final = 2**63 - 1
 DEPTH: Final = 16
 ENTRIES: Final = 2**16
 
+#: How many problems a message tells, and how many characters of what was found.
+TOLD: Final = 10
+TEXT: Final = 200
+
 #: Families of variants by their base class, with the field that names a variant.
 _FAMILIES: dict[type, tuple[Registry[Any], str]] = {}
 
@@ -46,7 +50,7 @@ _FAMILIES: dict[type, tuple[Registry[Any], str]] = {}
 class Group(BaseModel):
     """A group of fields of a design: frozen, no others than these, every number finite.
 
-    Numbers of numpy are numbers, and an array of them is a list where a list is wanted. Text and truth values are no numbers.
+    Numbers of numpy are numbers, and an array of them is a list where one is wanted. Text and truth values are no numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,6 +69,8 @@ def _fitting(name: str, value: Any, kind: Any) -> Any:
     known = kind in (Any, int, float, bool, str) or not isinstance(kind, type) or issubclass(kind, BaseModel)
     if not known:
         return value
+    if get_origin(kind) is tuple and isinstance(value, set | frozenset):
+        raise ValueError(f"{name}: expected a list, found a set, which has no order")
     value = plain(name, value)
     kinds = {*get_args(kind)} if get_origin(kind) in (Union, UnionType) else {kind}
     if kinds & {int, float} and isinstance(value, str | bool):
@@ -103,7 +109,7 @@ def plain(name: str, value: Any, depth: int = DEPTH) -> Any:
 
 
 def at_least_or_none(least: float) -> Callable[[type, float], float]:
-    """Return a field validator for sizes of what may be absent: 0, or ``least`` or more, so that float32 can divide by it."""
+    """Return a field validator of what may be absent: it wants 0, or ``least`` or more, so that float32 can divide by it."""
 
     def check(cls: type, value: float) -> float:
         if 0 < value < least:
@@ -237,19 +243,23 @@ class Chosen(Group):
 
 
 def explain(error: ValidationError, model: type[BaseModel], known: Iterable[str] = ()) -> str:
-    """Return all problems of ``error`` with a ``model`` in one line.
+    """Return the first problems of ``error`` with a ``model`` in one line, and how many more there are.
 
     Unknown fields get the nearest of the model's own names, or of those that are ``known``.
     """
-    names = sorted({*model.model_fields, *known})
-    return "; ".join(_explain_one(problem, names, model) for problem in error.errors())
+    names, problems = sorted({*model.model_fields, *known}), error.errors()
+    # A list whose entries were refused counts as too short as well.
+    inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
+    told = [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in inner]
+    more = [f"and {len(told) - TOLD} more"] if len(told) > TOLD else []
+    return "; ".join([*(_explain_one(problem, names, model) for problem in told[:TOLD]), *more])
 
 
 def _explain_one(problem: Any, names: list[str], model: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in problem["loc"])[:TEXT]
     start = f"{place}: " if place else ""
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), names, n=1)
+        near = difflib.get_close_matches(str(problem["loc"][-1])[:TEXT], names, n=1)
         return f"{start}no such field" + (f"; did you mean {near[0]!r}?" if near else "")
     # What our own validators say names what was found already.
     if problem["type"] == "value_error":

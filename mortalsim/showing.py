@@ -102,7 +102,7 @@ def arrays(design: Design) -> Listing:
             str(place), f"{spec.source} -> {spec.target}", _wiring(design, place), str(len(parts.lines)),
             _times(spec.shape[-2:]), str(wired), str(_bias_lines(parts)), spec.normaliser,
             _converter(spec.dac_bits, spec.input_range, spec.unipolar), _kind(parts.technology.device),
-            f"±{spec.weight_range:g}", step, "digital" if parts.digital else "analog",
+            f"±{spec.target_range:g}", step, "digital" if parts.digital else "analog",
         ))  # fmt: skip
     headings = (
         "place", "arrow", "wiring", "blocks", "rows x columns", "weights wired", "bias lines", "normaliser", "DAC",

@@ -83,25 +83,25 @@ def test_arrays_and_populations_overrule_groups_for_themselves(tmp_path):
     ("text", "message"),
     [
         (GOOD + "read_nose = 1e-6\n", r"device: .*no such field; did you mean 'read_noise'"),
-        (GOOD + "step_dtod = -0.1\n", "step_dtod.*greater than or equal to 0, found -0.1"),
+        (GOOD + "step_dtod = -0.1\n", r"step_dtod: expected a number from 0 to 10, found -0\.1"),
         (GOOD.replace("soft_bounds", "soft_bound"), "expected one of .*Did you mean 'soft_bounds'"),
         (GOOD + '[neurons]\ncurve = "rely"\n', "Did you mean 'relu'"),
         (GOOD + "[neurons]\ngain_dtd = 0.1\n", r"neurons.gain_dtd: no such field; did you mean 'gain_dtod'"),
         (GOOD + "[converters]\nadc_bits = 8\n", "converters: a converter .* needs a range; set output_range"),
         (GOOD + "[converters]\ndac_unipolar = true\n", "converters: a converter .* needs a range; set input_range"),
-        (GOOD + "[converters]\ndac_bits = 30\n", "converters.dac_bits: .*less than or equal to 24, found 30"),
-        (GOOD.replace("[4, 3]", "[4]"), "expected at least an input and an output size"),
+        (GOOD + "[converters]\ndac_bits = 30\n", r"converters\.dac_bits: expected a whole number from 0 to 24, found 30"),
+        (GOOD.replace("[4, 3]", "[4]"), "sizes: .*at least 2 items"),
         (GOOD.replace('technology = "soft_bounds"', "pulses = 3"), "expected a name or a table with the field 'technology'"),
         (GOOD + "g_min = 1\n", "g_min must be below g_max"),
-        (GOOD + "g_max = inf\n", "g_max: Input should be a finite number, found inf"),
-        (GOOD + "drift = nan\n", "drift: Input should be .*, found nan"),
-        (GOOD + "[neurons]\nsaturation = inf\n", "neurons.saturation: Input should be a finite number"),
-        (GOOD + "[converters]\noutput_range = inf\n", "converters.output_range: Input should be a finite number"),
-        (GOOD + "[costs]\nadc_joules = inf\n", "costs.adc_joules: Input should be a finite number"),
-        (GOOD + "[normaliser]\nepsilon = inf\n", "normaliser.epsilon: Input should be a finite number"),
-        (GOOD + "[nudges]\ncurrent_gain_dtod = inf\n", "nudges.current_gain_dtod: Input should be a finite number"),
-        ("weight_range = inf\n" + GOOD, "weight_range: Input should be a finite number"),
-        (GOOD + '[neurons]\ncurve = { family = "leaky", leak = nan }\n', "leak: Input should be .*, found nan"),
+        (GOOD + "g_max = inf\n", "g_max: expected a number from 1e-15 to .*, found inf"),
+        (GOOD + "drift = nan\n", "drift: expected a number from 0 to .*, found nan"),
+        (GOOD + "[neurons]\nsaturation = inf\n", "neurons.saturation: expected a number .*, found inf"),
+        (GOOD + "[converters]\noutput_range = inf\n", "converters.output_range: expected a number .*, found inf"),
+        (GOOD + "[costs]\nadc_joules = inf\n", "costs.adc_joules: expected a number from 0 to .*, found inf"),
+        (GOOD + "[normaliser]\nepsilon = inf\n", "normaliser.epsilon: expected a number .*, found inf"),
+        (GOOD + "[nudges]\ncurrent_gain_dtod = inf\n", "nudges.current_gain_dtod: expected a number .*, found inf"),
+        ("weight_range = inf\n" + GOOD, "weight_range: expected a number .*, found inf"),
+        (GOOD + '[neurons]\ncurve = { family = "leaky", leak = nan }\n', "leak: expected a number from 0 to 1, found nan"),
         (GOOD.replace('"soft_bounds"', "5"), "device: technology: expected a name, one of .*soft_bounds.*; found 5"),
         (GOOD.replace('"soft_bounds"', '["linear"]'), r"technology: expected a name, one of .*; found \['linear'\]"),
         (GOOD + "[neurons]\ncurve = { family = 3 }\n", "neurons.curve: family: expected a name, one of .*relu.*; found 3"),
@@ -127,7 +127,7 @@ def test_revised_changes_what_is_named_and_checks_it():
     assert other.device.stuck == 0.5
     assert other.device.pulses == design.device.pulses
     assert other.neurons.curve == CURVES.get("leaky")(leak=0.2)
-    with pytest.raises(DesignError, match="less than or equal to 1, found 2"):
+    with pytest.raises(DesignError, match="stuck: expected a number from 0 to 1, found 2"):
         design.revised(device={"stuck": 2})
 
 

@@ -49,7 +49,7 @@ def test_one_array_has_another_technology():
     design = long_form("mild", CHAIN, with_entry(ARRAYS, 2, device=head, weight_range=0.5))
     specs = design.datasheet().arrays
     assert specs[2].weight_step == pytest.approx(0.5 / 50) and specs[0].weight_step == pytest.approx(1.5 / 1000)
-    assert (specs[2].weight_range, specs[0].weight_range) == (0.5, 1.5)
+    assert (specs[2].target_range, specs[0].target_range) == (0.5, 1.5)
     chip = SimulatedChip(design, 0)
     assert type(chip.arrays[2].crossbar.device).__name__ == "SoftBounds"
     assert oracle.conductances(chip)[2].max() < 1.1e-5 < oracle.conductances(chip)[0].max()
@@ -143,7 +143,7 @@ WRONG = {
     "population.1.name": (with_entry(CHAIN, 1, name="1st"), ARRAYS),
     "either sizes, or both": (CHAIN, ARRAYS, {"sizes": [3, 2]}),
     r"array 0 \(in to h1\): wiring: expected .* Did you mean 'dense'": (CHAIN, with_entry(ARRAYS, 0, wiring="dens")),
-    "expected sizes of at least 1": (with_entry(CHAIN, 1, shape=[0]), ARRAYS),
+    r"population\.1\.shape\.0: expected a whole number from 1 to \d+, found 0$": (with_entry(CHAIN, 1, shape=[0]), ARRAYS),
 }
 
 

@@ -140,6 +140,7 @@ def test_a_snapshot_of_another_design_seed_or_number_is_refused_and_changes_noth
 
 DIGEST = small("mild").digest().encode()
 UNREADABLE = [b"", b"{}", b"[]", b"3", b"\xff", b'"a"', b'{"design": "%s", "seed": 3}' % DIGEST]
+UNREADABLE += [b"[" * 50_000, b'{"design": "%s", "seed": Infinity, "path": []}' % DIGEST]
 UNREADABLE += [b'{"design": "%s", "seed": null, "path": []}' % DIGEST, b'{"design": "%s", "seed": 3, "path": 3}' % DIGEST]
 
 
@@ -173,7 +174,7 @@ def spoiled(before, name, values):
 def test_a_snapshot_has_the_entries_that_are_spoiled_below():
     """So that none is left out: clock, temperature, turn, five of the meter, five an array."""
     meter = ("reads", "requests", "pulses", "seconds", "joules")
-    wanted = {"clock", "temperature", "turn", *(f"meter.{name}" for name in meter)}
+    wanted = {"clock", "temperature", "turn", "checksum", *(f"meter.{name}" for name in meter)}
     wanted |= {f"{name}.{place}" for name in ("state", "weights", "variance", "computed_at", "epoch") for place in range(3)}
     assert set(NAMES) == wanted
 
@@ -209,9 +210,15 @@ def test_an_entry_of_another_shape_or_kind_is_refused_and_nothing_is_taken(name,
     assert_unchanged(chip, before)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name.split(".")[-1] not in ("turn", "reads", "requests", "pulses")]
+    ("name", "value"),
+    [
+        (name, value)
+        for name in NAMES
+        for value in (np.nan, np.inf, -np.inf)
+        if name.split(".")[-1] not in ("turn", "reads", "requests", "pulses", "checksum")
+        and not (name in ("meter.seconds", "meter.joules") and value == np.inf)  # costs that overflow are infinite
+    ],
 )
 def test_an_entry_that_is_not_finite_is_refused_and_nothing_is_taken(name, value):
     """One number of it is enough."""
@@ -260,3 +267,50 @@ def test_other_technologies_keep_what_they_change():
         chip, copy = used(design), SimulatedChip(design, 3)
         copy.restore(chip.snapshot())
         assert_same(later(copy), later(chip))
+
+
+# --- what a checksum finds, and what is no entry -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("variance")])
+def test_one_changed_number_is_found_and_nothing_is_taken(name):
+    """Each number could be that of a chip; they only do not belong together."""
+    chip = used(small("harsh"))
+    before = chip.snapshot()
+    bad = {**before, name: before[name].copy()}
+    bad[name].view(np.uint8).flat[0] ^= 1  # the lowest bit of the first number
+    with pytest.raises(RangeError, match="state: its checksum does not fit"):
+        chip.restore(bad)
+    assert_unchanged(chip, before)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, 3, [1.0], "x", object(), np.array(1.0), np.array([None]), np.ma.array([1.0], mask=[True]), [[1], [1, 2]]],
+    ids=lambda entry: type(entry).__name__,
+)
+@pytest.mark.parametrize("name", ["clock", "meter.reads", "state.0", "identity"])
+def test_what_is_no_array_of_the_right_kind_is_refused_and_nothing_is_taken(name, entry):
+    chip = used(small("mild"))
+    before = chip.snapshot()
+    with pytest.raises((DesignError, ShapeError), match="state: expected"):
+        chip.restore({**before, name: entry})
+    assert_unchanged(chip, before)
+
+
+def test_an_entry_too_many_is_named():
+    chip = used(small("mild"))
+    with pytest.raises(ShapeError, match=r"state: expected no entry .state\.9."):
+        chip.restore({**chip.snapshot(), "state.9": np.zeros(3)})
+
+
+def test_a_chip_whose_costs_have_overflowed_takes_back_its_own_snapshot():
+    chip = SimulatedChip(small("mild", costs={"read_seconds": 1e308, "adc_joules": 1e308}), 3)
+    chip.read(inputs(3))
+    assert chip.meter.seconds == chip.meter.joules == np.inf
+    before = chip.snapshot()
+    chip.restore(before)
+    assert_unchanged(chip, before)
+    later_clock = {**before, "clock": np.array([2e14])}
+    with pytest.raises(RangeError, match=r"expected clock of at most 1e\+14, found 2e\+14"):
+        chip.restore(later_clock)

@@ -45,7 +45,7 @@ class Listener:
     OutputError
         The port is taken.
     ShapeError
-        The token is no text of characters.
+        The token is no text of characters, or an empty one.
     RangeError
         The token is longer than what fits into a first message, or a number is out of range.
 
@@ -131,6 +131,8 @@ def connect(port: int, token: str, *, timeout: float | None = None, largest: int
 
 def _check_token(token: str) -> str:
     messages.hello(token, LARGEST)
+    if not token:  # who has heard of no token would say just this
+        raise ShapeError("token: expected a text of at least one character, found an empty one. Write None for a new token.")
     try:
         token.encode()
     except UnicodeEncodeError as error:

@@ -244,7 +244,7 @@ RECORDS: Final[dict[type, dict[str, Form]]] = {
     ArraySpec: {
         "source": TEXT, "target": TEXT, "shape": SHAPE, "weight_range": NUMBER, "weight_step": NUMBER, "input_range": NUMBER,
         "dac_bits": NUMBER, "normaliser": TEXT, "unipolar": FLAG, "seconds_per_pulse": NUMBER, "joules_per_pulse": NUMBER,
-        "rows": optional(ARRAY), "columns": optional(ARRAY),
+        "rows": optional(ARRAY), "columns": optional(ARRAY), "target_range": NUMBER,
     },
     Answer: {
         "population": TEXT, "tick": NUMBER, "wave": NUMBER, "via": many(pair(SOURCE, NUMBER)), "keep": NUMBER, "old": NUMBER,

@@ -19,7 +19,7 @@ from mortalsim.chips.netlist import ArrayParts
 from mortalsim.chips.upkeep import Workbench
 from mortalsim.chips.wear import Wear
 from mortalsim.chips.write_cost import WriteCost
-from mortalsim.devices.base import Device, Fields, Moment
+from mortalsim.devices.base import MOST_PULSES, Device, Fields, Moment
 from mortalsim.kernels import (
     Asked,
     Draw,
@@ -110,7 +110,7 @@ class Crossbar:
         self._unit, self._steps_per_weight = self.technology.unit, self.technology.steps_per_weight
         self._own_ageing, self._continuous = self.device.ages_by_itself, not self.device.pulses
         self._own_noise = self.device.noise_depends_on_moment
-        self._limit, self._t0 = self.device.max_pulses, self.device.drift_t0
+        self._limit, self._t0 = self.device.most_pulses, self.device.drift_t0
         self._row_pulses = np.zeros(rows, np.int64)
         self._sent = Sent(self._row_pulses, self.wear.sent)
         #: What a request does not reach: grounded rows, and columns that feed nobody.
@@ -200,9 +200,10 @@ class Crossbar:
     def program(self, target: FloatArray, moment: Moment, draw: Draw) -> WriteCost:
         """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until no pulse brings them nearer.
 
-        Pairs that cannot go back by pulses are reset first. Beyond the weight range the target is the range's end: a pair
-        holds no more. Verification reads what the device conducts, so it also corrects its static error, its step and its
-        asymmetry; what stays is read noise, stuck devices and bounds too narrow for the target.
+        Pairs that cannot go back by pulses are reset first. Beyond the nominal range the target is the range's end. Verification
+        reads what the device conducts, so it also corrects its static error, its step and its asymmetry; what stays is read
+        noise, stuck devices and bounds too narrow for the target. It ends after `verify_steps` rounds at the latest, or once
+        twice the pulses from end to end, and at least `MOST_PULSES`, have been sent one after the other.
 
         Parameters
         ----------
@@ -222,7 +223,9 @@ class Crossbar:
         # Half of the smallest change: one pulse on one device, or on both where both share a change.
         tolerance = self.technology.weight_step / (2 * float(abs(self._shares).max()))
         # Twice the pulses from end to end, an assumption: a device that answers worse than half waits for the next round.
-        limit = math.ceil(2 * self.device.pulses)
+        limit = min(math.ceil(2 * self.device.pulses), MOST_PULSES)
+        # Where noise undoes what each round does, rounds would go on for hours.
+        enough = max(MOST_PULSES, 2 * self.device.pulses)
         for attempt in range(self.device.verify_steps):
             own = draw._replace(attempt=draw.attempt + attempt)
             error = self._wired(target - (self.weights + self._read_error(own)), 0, self.shape[0])
@@ -230,7 +233,7 @@ class Crossbar:
             error[np.abs(error) <= tolerance] = 0
             if pairs is not None:
                 error[~pairs] = 0
-            if not error.any():
+            if not error.any() or cost.parallel >= enough:
                 break
             cost += self._send(rows_of(error.astype(np.float32)), moment, own, 1.0, limit)
         return cost
@@ -343,7 +346,8 @@ class Crossbar:
 
     def _change_exactly(self, rows: Rows, scale: float, moment: Moment) -> None:
         # Continuous devices: each of the pair takes its share of the change, up to its own bounds.
-        change = self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self._unit)
+        with np.errstate(over="ignore"):  # as far as that no device goes
+            change = self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self._unit)
         shares = np.stack(self.technology.pair.share(change))
         g, moves = self.devices.levels(G), ~self.devices.stuck() & (shares != 0)
         # Ageing starts anew in the devices that move, from where it has taken them; the others go on ageing.

@@ -29,7 +29,7 @@ from mortalsim.settings import FINITE, Chosen, Group, as_data, explain
 Overruled: TypeAlias = Annotated[dict[str, Any], PlainSerializer(as_data)]
 
 #: Size of a population along one axis.
-Size: TypeAlias = Annotated[int, Field(ge=1, le=MOST_NEURONS)]
+Size: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MOST_NEURONS)]
 
 
 class Costs(Group):
@@ -54,10 +54,14 @@ class PopulationEntry(Group):
     source: str | None = Field(None, max_length=100, description="of a stage alone: the population that it stands on")
     stage: AnyStage | None = Field(None, description="black box that stands here instead of neurons: its kind and settings")
     neurons: Overruled = Field(
-        default_factory=dict, description="fields of the group neurons that differ here; curve is its own"
+        default_factory=dict, max_length=64, description="fields of the group neurons that differ here; curve is its own"
     )
-    converters: Overruled = Field(default_factory=dict, description="fields of the group converters that differ here (adc)")
-    nudges: Overruled = Field(default_factory=dict, description="fields of the group nudges that differ here (current)")
+    converters: Overruled = Field(
+        default_factory=dict, max_length=64, description="fields of the group converters that differ here (adc)"
+    )
+    nudges: Overruled = Field(
+        default_factory=dict, max_length=64, description="fields of the group nudges that differ here (current)"
+    )
 
     @field_validator("shape", mode="before")
     @classmethod
@@ -78,16 +82,19 @@ class ArrayEntry(Group):
         "analog",
         description="how blocks that feed one neuron add up: as currents, or each through ADCs of its own, digitally",
     )
-    device: Overruled = Field(default_factory=dict, description="fields of the group device that differ here")
+    device: Overruled = Field(default_factory=dict, max_length=64, description="fields of the group device that differ here")
     pair: AnyPair | None = Field(None, description="of this array alone")
     converters: Overruled = Field(
         default_factory=dict,
+        max_length=64,
         description="fields of the group converters that differ here (dac; adc of digital partial sums)",
     )
     normaliser: Overruled = Field(
-        default_factory=dict, description="fields of the group normaliser that differ here, or its place"
+        default_factory=dict, max_length=64, description="fields of the group normaliser that differ here, or its place"
     )
-    nudges: Overruled = Field(default_factory=dict, description="fields of the group nudges that differ here (weights)")
+    nudges: Overruled = Field(
+        default_factory=dict, max_length=64, description="fields of the group nudges that differ here (weights)"
+    )
 
     @field_validator("normaliser", mode="before")
     @classmethod

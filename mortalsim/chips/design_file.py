@@ -52,7 +52,7 @@ def load_design(name: str | Path) -> Design:
 
 def _shown(name: str | Path) -> str:
     """Return a path as text that can be printed, whatever bytes it is made of."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    text = str(name).encode("utf-8", "backslashreplace").decode()
     return text if text.isprintable() else ascii(text)[1:-1]
 
 

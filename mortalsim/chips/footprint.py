@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from math import inf, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,8 +27,10 @@ MOST_LINES: Final = 2**25
 #: Populations of a design, and arrays: some of what is worked out about them grows with the square of their number.
 MOST_GROUPS: Final = 1024
 
-#: Bytes at the most that a pair takes while it is made: state, parameters, weight, variance, and the numbers drawn for it.
-PAIR: Final = 72
+#: Bytes at the most that a pair takes, state, parameters, weight and variance; and further ones while its array is made, for the
+#: numbers that are drawn.
+PAIR: Final = 48
+MAKING: Final = 96
 
 #: Bytes at the most that a neuron takes, if it has a curve of its own.
 NEURON: Final = 4096
@@ -75,12 +78,12 @@ class Footprint:
 
 def bytes_of(netlist: Netlist) -> int:
     """Return how many bytes a chip takes at the most while it is made, to within a factor of two or so."""
-    pairs = sum(prod(array.spec.shape) for array in netlist.arrays)
+    pairs = [prod(array.spec.shape) for array in netlist.arrays]
     sizes = {name: parts.spec.size for name, parts in netlist.populations.items()}
     stages = sum(
         sizes[name] * sizes[parts.source] for name, parts in netlist.populations.items() if parts.source is not None
     )
-    return PAIR * pairs + NEURON * sum(sizes.values()) + STAGE * stages
+    return PAIR * sum(pairs) + MAKING * max(pairs) + NEURON * sum(sizes.values()) + STAGE * stages
 
 
 def check_machine(design: str, netlist: Netlist) -> None:
@@ -93,6 +96,7 @@ def check_machine(design: str, netlist: Netlist) -> None:
         )
 
 
+@cache
 def machine_memory() -> float:
     """Return the bytes that this process may have: the machine's or its control group's; infinity if unknown."""
     found = [inf]

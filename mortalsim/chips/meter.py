@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mortalsim.checks import check_between
+from mortalsim.checks import RangeError, check_between
 from mortalsim.devices.base import Moment
 
-#: Seconds that a clock may be told to pass: three million years, beyond which rounding loses a hundredth of a second. From
-#: 1e10 s on it loses reads of a microsecond.
+#: Seconds at which a clock stops: three million years, beyond which rounding loses a hundredth of a second. From 1e10 s on it
+#: loses reads of a microsecond.
 LONGEST = 1e14
 
 #: Kelvin beyond which nothing of a chip is left.
@@ -28,7 +28,8 @@ class Meter:
     pulses
         Pulses sent to devices, stuck ones included.
     seconds, joules
-        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it.
+        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it. Infinite
+        where they are more than a float can hold, which a design's costs may be.
     """
 
     reads: int = 0
@@ -40,7 +41,7 @@ class Meter:
 
 @dataclass
 class Clock:
-    """Time and temperature; chips that share a clock age together.
+    """Time and temperature; chips that share a clock age together. It goes to `LONGEST` seconds and stops there.
 
     Parameters
     ----------
@@ -67,5 +68,16 @@ class Clock:
         self.temperature = float(check_between("temperature", temperature, 0, HOTTEST, unit="K"))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += check_between("seconds", seconds, 0, LONGEST, unit="s")
+        """Let time pass; raise `RangeError` beyond `LONGEST` seconds in all."""
+        seconds = check_between("seconds", seconds, 0, LONGEST, unit="s")
+        if self.now + seconds > LONGEST:
+            raise RangeError(
+                f"seconds: expected at most {LONGEST - self.now:g} s, as a clock stops at {LONGEST:g} s and this one stands at "
+                f"{self.now:g} s, found {seconds:g} s. Wait less, or make the chips anew."
+            )
+        self.now += seconds
+
+    def spend(self, seconds: float) -> None:
+        """Let the time pass that a read or a write takes, up to `LONGEST` in all."""
+        now = self.now + seconds
+        self.now = now if now < LONGEST else LONGEST

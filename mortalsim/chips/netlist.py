@@ -278,9 +278,9 @@ def _array(design: Design, wire: _Wires, size: int, fan_in: Mapping[str, np.ndar
     idle = frozenset[str]() if digital else OF_POPULATIONS
     converters = overruled(where, "converters", design.converters, entry.converters, idle)
     spec = ArraySpec(
-        entry.source, entry.target, wire.shape, technology.weight_range, technology.weight_step, converters.input_range,
+        entry.source, entry.target, wire.shape, technology.largest_weight, technology.weight_step, converters.input_range,
         converters.dac_bits, normaliser.where, converters.dac_unipolar, device.pulse_seconds, device.pulse_joules,
-        wire.rows, wire.columns,
+        wire.rows, wire.columns, technology.weight_range,
     )  # fmt: skip
     reached = np.append(fan_in[entry.target], 1)[np.arange(size)[None] if wire.columns is None else wire.columns]
     nudges = overruled(where, "nudges", design.nudges, entry.nudges, OF_POPULATIONS)
@@ -312,22 +312,28 @@ def _joules(
     design: Design, timetable: Sequence[Answer], populations: Mapping[str, PopulationParts], arrays: Sequence[ArrayParts]
 ) -> float:
     """Return the energy of one sample: devices and output converters of every answer, each input conversion once."""
-    total = 0.0
+    joules = 0.0
     driven: set[tuple[int, int]] = set()
     for answer in timetable:
         parts = populations[answer.population]
         if parts.stage is not None:
             continue
-        total += parts.spec.size * design.costs.adc_joules
+        joules += parts.spec.size * design.costs.adc_joules
         for array, at in ((int(place), at) for place, at in answer.via):
             own = arrays[array]
             pairs = own.lines.sum(axis=1) @ own.feeding.sum(axis=1)
-            total += (
-                float(pairs) * own.technology.pair_joules + own.digital * int(own.feeding.sum()) * design.costs.adc_joules
+            joules += (
+                total(float(pairs), own.technology.pair_joules)
+                + own.digital * int(own.feeding.sum()) * design.costs.adc_joules
             )
             driven.add((array, at))
     conversions = sum(int(arrays[array].lines.sum()) for array, _ in driven)
-    return total + conversions * design.costs.dac_joules
+    return joules + conversions * design.costs.dac_joules
+
+
+def total(count: float, each: float) -> float:
+    """Return what so many cost, infinity where that overflows; none cost nothing, even where one costs infinitely much."""
+    return count * each if count else 0.0
 
 
 #: Fields of a group that only an array, or only a population, has a use for.

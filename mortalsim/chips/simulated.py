@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from math import prod
+from math import inf, isnan, prod
 from numbers import Integral
 
 import numpy as np
@@ -24,8 +24,9 @@ from mortalsim.checks import (
 from mortalsim.chips import snapshot
 from mortalsim.chips.array import Array
 from mortalsim.chips.design import Design
+from mortalsim.chips.footprint import check_machine
 from mortalsim.chips.meter import Clock, Meter
-from mortalsim.chips.netlist import ArrayParts
+from mortalsim.chips.netlist import ArrayParts, total
 from mortalsim.chips.population import Population
 from mortalsim.chips.reading import Reading, lines_of
 from mortalsim.chips.write_cost import WriteCost
@@ -72,6 +73,12 @@ class SimulatedChip:
     noise
         Where the noise of reads and writes comes from, if not from ``seed``: the same devices with other noise.
 
+    Raises
+    ------
+    DesignError
+        ``design`` is no `Design`, or a chip of it takes more memory than this machine has; or a technology's own law gives
+        what none can.
+
     Attributes
     ----------
     meter
@@ -91,6 +98,11 @@ class SimulatedChip:
                 f"design: expected a Design, found {type(design).__name__} {design!r:.80}. Write load_design('mild'), say, or "
                 "use mortalsim.build.make_chip, which takes names."
             )
+        if not isinstance(clock, Clock | None):
+            raise DesignError(
+                f"clock: expected a Clock or None, found {type(clock).__name__} {clock!r:.80}. Write Clock(5.0)."
+            )
+        check_machine(design.name, design.netlist)
         self.design, self.streams = design, seed if isinstance(seed, Streams) else chip_streams(Streams(seed))
         self.clock = Clock() if clock is None else clock
         self.meter = Meter()
@@ -220,7 +232,7 @@ class SimulatedChip:
             spec = self._datasheet.arrays[place]
             slowest = max(slowest, cost.parallel * spec.seconds_per_pulse)
             self.meter.pulses += cost.pulses
-            self._spend(0.0, cost.pulses * spec.joules_per_pulse)
+            self._spend(0.0, total(cost.pulses, spec.joules_per_pulse))
             self._verify_account(self.arrays[place], cost)
         self._spend(slowest, 0.0)
 
@@ -251,7 +263,7 @@ class SimulatedChip:
     def _write_account(self, array: Array, cost: WriteCost, slots: int) -> None:
         spec = array.parts.spec
         self.meter.pulses += cost.pulses
-        self._spend(slots * spec.seconds_per_pulse, cost.pulses * spec.joules_per_pulse)
+        self._spend(slots * spec.seconds_per_pulse, total(cost.pulses, spec.joules_per_pulse))
         self._verify_account(array, cost)
 
     def _verify_account(self, array: Array, cost: WriteCost) -> None:
@@ -260,13 +272,14 @@ class SimulatedChip:
         # A round of verifying reads row after row: each drives its own devices once and converts the columns that feed.
         costs, parts = self.design.costs, array.parts
         rows, columns = parts.lines.sum(axis=1), parts.feeding.sum(axis=1)
-        joules = rows @ (columns * (parts.technology.pair_joules + costs.adc_joules) + costs.dac_joules)
-        self._spend(cost.verified * int(rows.sum()) * costs.read_seconds, cost.verified * float(joules))
+        with np.errstate(over="ignore", invalid="ignore"):  # costs that overflow are infinite
+            joules = float(rows @ (columns * (parts.technology.pair_joules + costs.adc_joules) + costs.dac_joules))
+        self._spend(cost.verified * int(rows.sum()) * costs.read_seconds, cost.verified * (inf if isnan(joules) else joules))
 
     def _spend(self, seconds: float, joules: float) -> None:
         self.meter.seconds += seconds
         self.meter.joules += joules
-        self.clock.now += seconds
+        self.clock.spend(seconds)
 
     def _check_nudge(self, nudge: Nudge | None, samples: int) -> Nudge | None:
         if nudge is None:

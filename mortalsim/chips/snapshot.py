@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mortalsim.checks import DesignError, RangeError, ShapeError, all_finite
-from mortalsim.chips.meter import Meter
+from mortalsim.chips.meter import HOTTEST, LONGEST, Meter
+from mortalsim.kernels.counters import TURNS
+
+#: What is never negative, by the first part of its name, with its largest values.
+LIMITS = {
+    "meter": np.inf, "clock": LONGEST, "temperature": HOTTEST, "turn": TURNS - 1, "computed_at": np.array([LONGEST, HOTTEST]),
+    "epoch": LONGEST, "taken": np.inf, "dead": 1, "variance": np.inf,
+}  # fmt: skip
+
+#: What may be infinite: costs that overflow are, and stay so.
+INFINITE = ("meter.seconds", "meter.joules")
 
 if TYPE_CHECKING:
     from mortalsim.chips.simulated import SimulatedChip
@@ -23,20 +34,34 @@ def identity(chip: SimulatedChip) -> dict[str, Any]:
 
 def take(chip: SimulatedChip) -> dict[str, np.ndarray]:
     """Return copies of all that changes, by name."""
-    return {name: np.array(array) for name, array in _present(chip).items()} | {
-        "identity": np.frombuffer(json.dumps(identity(chip), sort_keys=True).encode(), np.uint8).copy()
-    }
+    state = {name: np.array(array) for name, array in _present(chip).items()}
+    state["identity"] = np.frombuffer(json.dumps(identity(chip), sort_keys=True).encode(), np.uint8).copy()
+    return state | {"checksum": _sum_of(state)}
+
+
+def _sum_of(state: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a checksum of all other entries, uint32 (1,)."""
+    found = 0
+    for name in sorted(state.keys() - {"checksum"}):
+        array = np.ascontiguousarray(state[name])
+        found = zlib.crc32(array.data, zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), found))
+    return np.array([found], np.uint32)
 
 
 def give_back(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
     """Put a snapshot back into the chip that it is of; everything is checked before anything is taken."""
     _check_identity(chip, state)
-    present = _present(chip)
+    present = {**_present(chip), "checksum": np.zeros(1, np.uint32)}
     for name, value in present.items():
         _check_entry(name, value, state)
+    foreign = sorted(str(name) for name in state.keys() - present.keys() - {"identity"})
+    if foreign:
+        raise ShapeError(f"state: expected no entry {foreign[0][:80]!r}, which no snapshot of this chip has. Leave it out.")
+    if state["checksum"] != _sum_of(state):
+        raise RangeError("state: its checksum does not fit its numbers. Restore a snapshot that nobody changed.")
     for array in chip.arrays:
         own = array.crossbar.arrays()
-        array.crossbar.take({name: np.asarray(state[f"{name}.{array.place}"]) for name in own})
+        array.crossbar.take({name: state[f"{name}.{array.place}"] for name in own})
     chip.clock.now, chip.clock.temperature = float(state["clock"][0]), float(state["temperature"][0])
     kinds = {name: type(value) for name, value in asdict(chip.meter).items()}
     chip.meter = Meter(**{name: kind(state[f"meter.{name}"][0]) for name, kind in kinds.items()})
@@ -55,9 +80,14 @@ def _present(chip: SimulatedChip) -> dict[str, np.ndarray]:
 
 def _check_identity(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> None:
     try:
-        found = json.loads(bytes(np.asarray(state["identity"], np.uint8)).decode())
-        parts = {"design": found["design"], "seed": int(found["seed"]), "path": [str(name) for name in found["path"]]}
-    except (KeyError, TypeError, ValueError) as error:
+        entry = state["identity"]
+        if not isinstance(entry, np.ndarray) or entry.dtype != np.uint8 or isinstance(entry, np.ma.MaskedArray):
+            raise TypeError("it is no array of bytes")
+        found = json.loads(entry.tobytes().decode())
+        if type(found["seed"]) is not int:
+            raise TypeError("its seed is no whole number")
+        parts = {"design": found["design"], "seed": found["seed"], "path": [str(name) for name in found["path"]]}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DesignError(
             "state: expected a snapshot with the entry 'identity', found none that can be read. "
             "Restore what `snapshot` of a chip gave."
@@ -70,7 +100,7 @@ def _check_identity(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> Non
         )
     if parts != wanted:
         raise DesignError(
-            f"state: it is of another individual: seed {parts['seed']}, {'/'.join(map(str, parts['path']))}; this one is "
+            f"state: it is of another individual: seed {str(parts['seed'])[:80]}, {'/'.join(parts['path'])[:80]}; this one is "
             f"seed {wanted['seed']}, {'/'.join(wanted['path'])}. Make the chip with the snapshot's own seed and number."
         )
 
@@ -78,15 +108,26 @@ def _check_identity(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> Non
 def _check_entry(name: str, array: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
     if name not in state:
         raise ShapeError(f"state: expected an entry {name!r}, found none. Restore the whole of what `snapshot` gave.")
-    found = np.asarray(state[name])
+    found = state[name]
+    if not isinstance(found, np.ndarray) or isinstance(found, np.ma.MaskedArray):
+        raise ShapeError(
+            f"state: expected {name} as an array, found {type(found).__name__}. Restore what `snapshot` of a chip gave."
+        )
     if found.shape != array.shape or found.dtype != array.dtype:
         raise ShapeError(
             f"state: expected {name} of shape {array.shape}, {array.dtype}, found {found.shape}, {found.dtype}. "
             "Restore only what a chip of the same design and sizes gave."
         )
-    if not all_finite(found):
+    if not all_finite(found) and not (name in INFINITE and found[0] == np.inf):
         raise RangeError(
             f"state: expected finite numbers, found NaN or infinity in {name}. Restore a snapshot made before they came up."
         )
-    if name.startswith(("meter.", "clock", "temperature", "turn", "computed_at", "epoch")) and found.min() < 0:
-        raise RangeError(f"state: expected {name} of at least 0, found {found[0]}. Restore a snapshot that nobody changed.")
+    most = LIMITS.get(name.partition(".")[0])
+    if most is not None and found.size and found.min() < 0:
+        raise RangeError(
+            f"state: expected {name} of at least 0, found {found.min()}. Restore a snapshot that nobody changed."
+        )
+    if most is not None and (found > most).any():
+        raise RangeError(
+            f"state: expected {name} of at most {np.max(most):g}, found {found.max():g}. Restore a snapshot that nobody changed."
+        )

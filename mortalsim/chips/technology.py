@@ -13,6 +13,11 @@ from mortalsim.devices.pairs import Pair
 from mortalsim.kernels import ReadNoise
 
 
+#: Standard deviations within which all devices of a chip lie: of the most that one may have, fewer than one in a hundred chips
+#: has a normal number beyond.
+FARTHEST = 7.0
+
+
 @dataclass(frozen=True)
 class Technology:
     """The devices of an array, and what they stand for.
@@ -25,7 +30,7 @@ class Technology:
         How two devices make a weight.
     weight_range
         Weight that a nominal pair stands for with one device at ``g_max`` and the other at ``g_min``. Bounds are spread from
-        device to device, so a real pair may hold somewhat more or less.
+        device to device, so a real pair may hold more or less; see `largest_weight`.
     initial_spread
         Weights as fabricated: standard deviation times the root of the lines that reach a neuron.
     read_seconds
@@ -57,6 +62,18 @@ class Technology:
     def weight_step(self) -> float:
         """Change of a weight by one pulse on one of its two devices, at mid range; 0: continuous."""
         return self.device.step / self.unit
+
+    @property
+    def largest_weight(self) -> float:
+        """Largest weight that a pair can hold: bounds and static errors at the far ends of their spreads.
+
+        A device that drifts may have come below its lower bound; what a technology's own ageing adds is not in it.
+        """
+        device, bound, error = self.device, FARTHEST * self.device.bound_dtod, FARTHEST * self.device.conductance_dtod
+        highest = max(device.g_max * (1 + bound), device.g_min * (1 + bound) + (device.g_max - device.g_min) / 10)
+        lowest = 0.0 if device.drifts or device.ages_by_itself else device.g_min * max(1 - bound, 0)
+        siemens = highest * (1 + error) - lowest * max(1 - error, 0)
+        return self.weight_range * (siemens / (device.g_max - device.g_min))
 
     @property
     def rest(self) -> float:

@@ -116,7 +116,7 @@ class Device(Group, ABC):
     verify_steps: int = Field(20, ge=1, le=1000, description="most write-and-verify rounds of one Program request")
     read_volts: float = Field(0.2, gt=0, le=1e6, description="line voltage that stands for an input of 1, volts")
     pulse_volts: float = Field(2.0, gt=0, le=1e6, description="write pulse, volts")
-    pulse_seconds: float = Field(100e-9, gt=0, le=FINITE, description="write pulse, seconds; any finite time")
+    pulse_seconds: float = Field(100e-9, gt=0, le=FINITE, description="write pulse, seconds")
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mortalsim.checks import FloatArray
 from mortalsim.devices.base import Device
@@ -31,6 +31,11 @@ class Exponential(Device):
     gamma_down: float = Field(5.0, ge=-20, le=20, description="gamma_down")
     scale: float = Field(-0.5, ge=-2, le=2, description="a")
     shift: float = Field(-0.5, ge=-2, le=2, description="b")
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Exponential:
+        self.tables()  # an exponent may lead anywhere
+        return self
 
     def up(self, u: FloatArray) -> FloatArray:
         return np.asarray(np.maximum(1 - self.a_up * np.exp(self.gamma_up * self._z(u)), 0))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -117,8 +117,8 @@ class ArraySpec:
     shape
         (n_in, n_out) or (blocks, n_in, n_out): the shape of everything said about its weights. A bias line is a row.
     weight_range
-        Weight of a nominal pair with one device at the top of its range and the other at the bottom, in absolute value.
-        Bounds differ from device to device, so a real pair may hold more or less.
+        Largest weight that a pair can hold, in absolute value. Bounds and static errors differ from device to device, so most
+        pairs hold less.
     weight_step
         Nominal change of a weight by one pulse on one of its two devices, at mid range; 0 means continuous.
     input_range
@@ -138,6 +138,10 @@ class ArraySpec:
     columns
         (blocks, n_out): which neuron of the target each column feeds; one more than the last stands for none. Several blocks
         may feed one neuron. None: column j feeds neuron j.
+    target_range
+        Largest weight that `Program` aims at, in absolute value; beyond it the target is this. Weight of a nominal pair with
+        one device at the top of its range and the other at the bottom; a pair may well hold less. Left out, or above
+        ``weight_range``: the same as that.
     """
 
     source: str
@@ -153,6 +157,10 @@ class ArraySpec:
     joules_per_pulse: float = 0.0
     rows: np.ndarray | None = None
     columns: np.ndarray | None = None
+    target_range: float = inf
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target_range", min(self.target_range, self.weight_range))
 
     @property
     def n_in(self) -> int:

@@ -92,7 +92,7 @@ class Shrink:
 class Program:
     """Ask array ``array`` to take ``weights``, of the array's shape, written and verified.
 
-    Beyond the weight range the pair goes to its end.
+    A target beyond the array's `target_range` counts as that range's end; a pair that reaches less far goes to its own end.
     """
 
     array: int

@@ -166,7 +166,7 @@ def random_weights(sheet: Datasheet, rng: np.random.Generator) -> list[FloatArra
     for spec, own in zip(sheet.arrays, lines, strict=True):
         spread = spec.spread(1 / np.sqrt(np.maximum(fan_in[spec.target], 1))[None])
         matrix = rng.standard_normal(spec.shape, dtype=np.float32) * (own * spread).astype(np.float32)
-        weights.append(np.clip(matrix, -spec.weight_range, spec.weight_range))
+        weights.append(np.clip(matrix, -spec.target_range, spec.target_range))
     return weights
 
 

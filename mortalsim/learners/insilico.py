@@ -73,7 +73,7 @@ class InSilico(Learner):
             mean = new[f"mean{array}"] = np.float32(0.9) * state[f"mean{array}"] + np.float32(0.1) * gradient
             square = new[f"square{array}"] = np.float32(0.999) * state[f"square{array}"] + np.float32(0.001) * gradient**2
             weights = state[f"weights{array}"] - np.float32(rate) * mean / (np.sqrt(square) + np.float32(1e-8))
-            new[f"weights{array}"] = np.clip(weights, -spec.weight_range, spec.weight_range)
+            new[f"weights{array}"] = np.clip(weights, -spec.target_range, spec.target_range)
         if batch.final:
             for array in range(len(arrays)):
                 chip.write(Program(array, new[f"weights{array}"]))

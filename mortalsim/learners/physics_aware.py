@@ -81,7 +81,7 @@ class PhysicsAware(Learner):
         new: State = {"steps": state["steps"] + 1}
         for array, (spec, product) in enumerate(zip(arrays, twin.products(trace, slopes), strict=True)):
             shadow = weights[array] + np.float32(rate) * product
-            new[f"weights{array}"] = np.clip(shadow, -spec.weight_range, spec.weight_range)
+            new[f"weights{array}"] = np.clip(shadow, -spec.target_range, spec.target_range)
         return new, {"loss": float(loss.mean())}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:

@@ -358,13 +358,13 @@ def told_apart(before: FloatArray, after: FloatArray) -> bool:
 
 
 def _ask_biases(chip: Chip, array: int, sign: int) -> None:
-    """Ask all biases of an array to change by 1/32 of the weight range."""
+    """Ask all biases of an array to change by 1/32 of the range of targets."""
     sheet = chip.datasheet
     spec = sheet.arrays[array]
     line = np.zeros((*spec.shape[:-2], 1, spec.n_in), np.float32)  # the bias lines reach the neurons whatever the input is
     line[_bias_rows(sheet, array) if spec.rows is not None else (..., _bias_rows(sheet, array))] = 1
     post = np.ones((1, sheet.populations[spec.target].size), np.float32)
-    size = sign * spec.weight_range / 32
+    size = sign * spec.target_range / 32
     if Port.DELTA in sheet.ports:
         chip.write(Delta(array, np.float32(size) * spec.product(line, post)))
     else:

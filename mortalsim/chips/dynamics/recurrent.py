@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mortalsim.checks import ShapeError
 from mortalsim.chips.dynamics.base import Feeds
 from mortalsim.hardware import Answer
 
@@ -39,8 +38,6 @@ def recurrent(
     groups
         1: all populations answer at once, each to the others' states of the tick before. g: every g-th in turn.
     """
-    if ticks < 0 or groups < 1:
-        raise ShapeError(f"recurrent: expected ticks of at least 0 and groups of at least 1, found {ticks} and {groups}.")
     answers, last, wave = [], dict.fromkeys(inputs, 0), 0
     for wave, name in enumerate(order):
         via = tuple((array, 0) for array, source in feeds[name] if source in last)
