@@ -130,7 +130,7 @@ def check_array(
 
 
 def _real(name: str, value: Any) -> FloatArray:
-    """Return real numbers as float32; raise `ShapeError` for what is none, however willing numpy is to make numbers of it."""
+    """Return real numbers as float32; raise `ShapeError` for what is none, though numpy would make numbers of it."""
     try:
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError("its mask would be lost; fill what is masked, or leave those samples out")
@@ -162,8 +162,8 @@ def check_labels(name: str, labels: Any, classes: int, samples: int | None = Non
     name
         The argument's name, for the message.
     labels
-        Whole numbers from 0 to ``classes - 1``, one a sample, of any type; truth values are 0 and 1. A column (N, 1) is taken
-        as (N,).
+        Whole numbers from 0 to ``classes - 1``, one a sample, of any type; truth values are 0 and 1. A column (N, 1) is
+        taken as (N,).
     classes
         Number of classes.
     samples
@@ -187,7 +187,8 @@ def check_labels(name: str, labels: Any, classes: int, samples: int | None = Non
     wanted = "any number" if samples is None else str(samples)
     if array.ndim == 2 and array.shape[1] == classes:
         raise ShapeError(
-            f"{name}: expected whole numbers, one a sample, shape (N,) = ({wanted},), found rows of {classes}, {array.shape}. "
+            f"{name}: expected whole numbers, one a sample, shape (N,) = ({wanted},), found rows of {classes}, "
+            f"{array.shape}. "
             "Write labels.argmax(axis=1) if each row marks its class."
         )
     if array.dtype.kind == "O" and all(isinstance(item, Integral) for item in array.ravel()):
@@ -198,7 +199,8 @@ def check_labels(name: str, labels: Any, classes: int, samples: int | None = Non
         raise ShapeError(f"{name}: expected shape (N,) = ({wanted},), one label a sample, found {array.shape}.")
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.floor(array)).all()):
         raise ShapeError(
-            f"{name}: expected whole numbers, found {array[~(array == np.floor(array))][0]}. Classes are numbered from 0; to "
+            f"{name}: expected whole numbers, found {array[~(array == np.floor(array))][0]}. Classes are "
+            "numbered from 0; to "
             "predict a real number (regression) is no aim of mortalsim."
         )
     if array.min() < 0 or array.max() >= classes:

@@ -29,10 +29,11 @@ ROWS = (
     {"who": "a & b", "error": 0.0312, "sd": 0.004, "reads": 12345, "joules": 2.5e-6},
     {"who": "c", "error": 0.5, "sd": None, "reads": 0, "joules": None},
 )
+CHIPS = {"x": [{"number": 3, "design": "d1", "seed": 0, "streams": ["chip", "3"]}]}
 ASKED = Asked(
     "name", "why?", "<nothing>", "mortalsim <x>", {"seed": 0, "designs": ["x", "y"]}, {"x": {"device": {"pulses": 7}}},
-    {"ff": {"rate": 0.25}}, {"name": "d", "digest": "abc"}, {"x": [{"number": 3, "design": "d1", "seed": 0, "streams": ["chip", "3"]}]},
-    0, {"numpy": "2"}, {"processor": "p<q"}, "today", ({"at": "tomorrow", "anyway": ["numpy is 2 there and 3 here"]},),
+    {"ff": {"rate": 0.25}}, {"name": "d", "digest": "abc"}, CHIPS, 0, {"numpy": "2"}, {"processor": "p<q"}, "today",
+    ({"at": "tomorrow", "anyway": ["numpy is 2 there and 3 here"]},),
 )  # fmt: skip
 
 

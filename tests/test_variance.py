@@ -13,6 +13,7 @@ from tiny import load_tiny
 from mortalsim import build, data
 from mortalsim.chips import SimulatedChip, oracle
 from mortalsim.experiments import _trial, variance
+from mortalsim.experiments._recorder import Recorder
 from mortalsim.experiments.variance import Variance
 from mortalsim.hardware import Datasheet, Delta, Outer, Program, Replay, Shrink, WeightNudge
 from mortalsim.learners import Batch
@@ -62,7 +63,7 @@ def test_each_rule_is_compared_with_the_gradient_of_its_own_objective(name: str)
     design, own = build.fitted("ideal", dataset, (5, 5))
     small = {} if name == "ff" else {"amplitude": 0.01}  # larger ones also see the bends of narrow populations
     learner = _trial.make_learner(name, settings=variance.BARE_RULES[name] | small)
-    recorder = variance._Recorder(build.make_chip(design, Streams(0), 0))
+    recorder = Recorder(build.make_chip(design, Streams(0), 0))
     batch = Batch(own.train_x[:8], one_hot(own.train_y[:8], 4), 0.0)
     probes = 16 if name == "ff" else 600
     updates, truth = variance._updates(recorder, learner, own.task, batch, probes, Streams(1))
@@ -121,7 +122,7 @@ def test_the_recorder_adds_up_every_request_and_carries_out_none(kind: str):
     """What it adds up is what an ideal twin of the chip then does."""
     design = net(kind, weight_range=50.0)
     chip, twin = SimulatedChip(design, 1), SimulatedChip(design, 1)
-    held, recorder, rng = oracle.weights(chip), variance._Recorder(chip), np.random.default_rng(0)
+    held, recorder, rng = oracle.weights(chip), Recorder(chip), np.random.default_rng(0)
     nudges = (WeightNudge(5, 0.01), WeightNudge(6, 0.01, "rank1", arrays=(0, 2)))
     requests = [Replay(nudges, (0.5, {"h1": np.ones(chip.populations["h1"].size, np.float32)}))]
     for array, spec in enumerate(chip.datasheet.arrays):

@@ -50,12 +50,17 @@ def table(kills: list[Kill], right: dict[str, Undisturbed], seed: int) -> str:
     lines = [
         "# Runs killed at random instants",
         "",
-        f"`python -m benchmarks.kills --kills {len(kills)} --seed {seed}`: SIGKILL at an instant drawn uniformly from the time",
-        "that the undisturbed run took; then the same command, or `mortalsim resume`. Passed: the same rows to the last bit, no",
-        "process after 10 s, nothing hidden, half-written or left over, and no more batches computed twice than the workers had",
-        f"done since their last saves (one every {PATIENCE} s here, 60 s by default). Processor: {found['cpu']}, {found['cores']} cores.",
+        f"`python -m benchmarks.kills --kills {len(kills)} --seed {seed}`: SIGKILL at an instant drawn "
+        "uniformly from the time",
+        "that the undisturbed run took; then the same command, or `mortalsim resume`. Passed: the same rows to "
+        "the last bit, no",
+        "process after 10 s, nothing hidden, half-written or left over, and no more batches computed twice "
+        "than the workers had",
+        f"done since their last saves (one every {PATIENCE} s here, 60 s by default). Processor: "
+        f"{found['cpu']}, {found['cores']} cores.",
         "",
-        "| run | kills | passed | undisturbed, s | its batches | most batches computed again | done since the last saves then |",
+        "| run | kills | passed | undisturbed, s | its batches | most batches computed again | done since the "
+        "last saves then |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, one in right.items():
@@ -64,7 +69,8 @@ def table(kills: list[Kill], right: dict[str, Undisturbed], seed: int) -> str:
             most = max(own, key=lambda kill: kill.batches_again)
             passed = sum(not kill.faults for kill in own)
             lines.append(
-                f"| {name} | {len(own)} | {passed} | {one.seconds:.1f} | {one.batches} | {most.batches_again} | {most.allowed} |"
+                f"| {name} | {len(own)} | {passed} | {one.seconds:.1f} | {one.batches} | {most.batches_again} | "
+                f"{most.allowed} |"
             )
     passed = sum(not kill.faults for kill in kills)
     lines += [f"| all | {len(kills)} | {passed} | | | | |", ""]

@@ -200,10 +200,10 @@ class Crossbar:
     def program(self, target: FloatArray, moment: Moment, draw: Draw) -> WriteCost:
         """Write and verify: read the pairs, with read noise, and pulse towards ``target`` until no pulse brings them nearer.
 
-        Pairs that cannot go back by pulses are reset first. Beyond the nominal range the target is the range's end. Verification
-        reads what the device conducts, so it also corrects its static error, its step and its asymmetry; what stays is read
-        noise, stuck devices and bounds too narrow for the target. It ends after `verify_steps` rounds at the latest, or once
-        twice the pulses from end to end, and at least `MOST_PULSES`, have been sent one after the other.
+        Pairs that cannot go back by pulses are reset first. Beyond the nominal range the target is the range's end.
+        Verification reads what the device conducts, so it also corrects its static error, its step and its asymmetry; what
+        stays is read noise, stuck devices and bounds too narrow for the target. It ends after `verify_steps` rounds at the
+        latest, or once twice the pulses from end to end, and at least `MOST_PULSES`, have been sent one after the other.
 
         Parameters
         ----------

@@ -111,7 +111,8 @@ class Design(Group):
         (64, 64, 64, 10),
         min_length=2,
         max_length=MOST_GROUPS,
-        description="short form, a chain of dense arrays: inputs, neurons of each hidden population, outputs; each from 1 to "
+        description="short form, a chain of dense arrays: inputs, neurons of each hidden population, outputs; each from 1 "
+        "to "
         f"{MOST_NEURONS}, and at most {MOST_DEVICES} devices in all, two a weight",
     )
     population: tuple[PopulationEntry, ...] = Field(
@@ -189,8 +190,8 @@ class Design(Group):
     def fields(self) -> dict[str, Any]:
         """Return all fields as what JSON can hold, from which `build_design` makes the design again.
 
-        But a device, pair, curve or stage whose class lies in no file of its family bears that class's name, ``module.Class``:
-        such a design is made again by who hands in the object itself.
+        But a device, pair, curve or stage whose class lies in no file of its family bears that class's name,
+        ``module.Class``: such a design is made again by who hands in the object itself.
         """
         fields: dict[str, Any] = as_data(self)
         for name in ("sizes",) if self.long else ("population", "array", "output"):

@@ -1,4 +1,4 @@
-"""Where designs come from: shipped ones by name, others from a TOML file that is believed no further than it is understood."""
+"""Where designs come from: shipped ones by name, others from a TOML file that is read with care."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ MOST_LINES: Final = 2**25
 #: Populations of a design, and arrays: some of what is worked out about them grows with the square of their number.
 MOST_GROUPS: Final = 1024
 
-#: Bytes at the most that a pair takes, state, parameters, weight and variance; and further ones while its array is made, for the
-#: numbers that are drawn.
+#: Bytes at the most that a pair takes, state, parameters, weight and variance; and further ones while its array is made,
+#: for the numbers that are drawn.
 PAIR: Final = 48
 MAKING: Final = 96
 
@@ -91,7 +91,8 @@ def check_machine(design: str, netlist: Netlist) -> None:
     wanted, there = bytes_of(netlist), machine_memory()
     if wanted > there:
         raise DesignError(
-            f"design {design!r}: a chip of it takes up to {wanted / 1e9:.3g} GB of memory, found {there / 1e9:.3g} GB on this "
+            f"design {design!r}: a chip of it takes up to {wanted / 1e9:.3g} GB of memory, found "
+            f"{there / 1e9:.3g} GB on this "
             "machine. Make populations smaller, or wire them by patches."
         )
 

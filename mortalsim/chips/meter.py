@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from mortalsim.checks import RangeError, check_between
 from mortalsim.devices.base import Moment
 
-#: Seconds at which a clock stops: three million years, beyond which rounding loses a hundredth of a second. From 1e10 s on it
-#: loses reads of a microsecond.
+#: Seconds at which a clock stops: three million years, beyond which rounding loses a hundredth of a second. From 1e10 s on
+#: it loses reads of a microsecond.
 LONGEST = 1e14
 
 #: Kelvin beyond which nothing of a chip is left.
@@ -28,8 +28,8 @@ class Meter:
     pulses
         Pulses sent to devices, stuck ones included.
     seconds, joules
-        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it. Infinite
-        where they are more than a float can hold, which a design's costs may be.
+        Time taken and energy spent by reads and writes, nominal figures; the reads that verify a `Program` are in it.
+        Infinite where they are more than a float can hold, which a design's costs may be.
     """
 
     reads: int = 0
@@ -72,7 +72,8 @@ class Clock:
         seconds = check_between("seconds", seconds, 0, LONGEST, unit="s")
         if self.now + seconds > LONGEST:
             raise RangeError(
-                f"seconds: expected at most {LONGEST - self.now:g} s, as a clock stops at {LONGEST:g} s and this one stands at "
+                f"seconds: expected at most {LONGEST - self.now:g} s, as a clock stops at {LONGEST:g} s and "
+                "this one stands at "
                 f"{self.now:g} s, found {seconds:g} s. Wait less, or make the chips anew."
             )
         self.now += seconds

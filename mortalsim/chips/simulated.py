@@ -95,7 +95,8 @@ class SimulatedChip:
     ) -> None:
         if not isinstance(design, Design):
             raise DesignError(
-                f"design: expected a Design, found {type(design).__name__} {design!r:.80}. Write load_design('mild'), say, or "
+                f"design: expected a Design, found {type(design).__name__} {design!r:.80}. Write "
+                "load_design('mild'), say, or "
                 "use mortalsim.build.make_chip, which takes names."
             )
         if not isinstance(clock, Clock | None):

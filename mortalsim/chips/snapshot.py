@@ -16,8 +16,8 @@ from mortalsim.kernels.counters import TURNS
 
 #: What is never negative, by the first part of its name, with its largest values.
 LIMITS = {
-    "meter": np.inf, "clock": LONGEST, "temperature": HOTTEST, "turn": TURNS - 1, "computed_at": np.array([LONGEST, HOTTEST]),
-    "epoch": LONGEST, "taken": np.inf, "dead": 1, "variance": np.inf,
+    "meter": np.inf, "clock": LONGEST, "temperature": HOTTEST, "turn": TURNS - 1, "computed_at": np.array([LONGEST,
+    HOTTEST]), "epoch": LONGEST, "taken": np.inf, "dead": 1, "variance": np.inf,
 }  # fmt: skip
 
 #: What may be infinite: costs that overflow are, and stay so.
@@ -100,7 +100,8 @@ def _check_identity(chip: SimulatedChip, state: Mapping[str, np.ndarray]) -> Non
         )
     if parts != wanted:
         raise DesignError(
-            f"state: it is of another individual: seed {str(parts['seed'])[:80]}, {'/'.join(parts['path'])[:80]}; this one is "
+            f"state: it is of another individual: seed {str(parts['seed'])[:80]}, "
+            f"{'/'.join(parts['path'])[:80]}; this one is "
             f"seed {wanted['seed']}, {'/'.join(wanted['path'])}. Make the chip with the snapshot's own seed and number."
         )
 
@@ -129,5 +130,6 @@ def _check_entry(name: str, array: np.ndarray, state: Mapping[str, np.ndarray]) 
         )
     if most is not None and (found > most).any():
         raise RangeError(
-            f"state: expected {name} of at most {np.max(most):g}, found {found.max():g}. Restore a snapshot that nobody changed."
+            f"state: expected {name} of at most {np.max(most):g}, found {found.max():g}. Restore a snapshot "
+            "that nobody changed."
         )

@@ -12,9 +12,8 @@ from mortalsim.devices.base import KNOTS, Moment
 from mortalsim.devices.pairs import Pair
 from mortalsim.kernels import ReadNoise
 
-
-#: Standard deviations within which all devices of a chip lie: of the most that one may have, fewer than one in a hundred chips
-#: has a normal number beyond.
+#: Standard deviations within which all devices of a chip lie: of the most that one may have, fewer than one in a hundred
+#: chips has a normal number beyond.
 FARTHEST = 7.0
 
 

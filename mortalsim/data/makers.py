@@ -1,4 +1,4 @@
-"""Makers of new images from given ones: hybrids of two, and shifted copies. Images are rows (B, height * width * channels)."""
+"""Makers of new images from given ones: hybrids of two, and shifted copies. Images are rows (B, pixels), channels last."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def _shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return height, width and channels."""
     if not isinstance(image_shape, tuple | list) or len(image_shape) not in (2, 3):
         raise ShapeError(
-            f"image_shape: expected (height, width) or (height, width, channels), found {image_shape!r:.80}. Write (28, 28), say."
+            f"image_shape: expected (height, width) or (height, width, channels), found {image_shape!r:.80}. "
+            "Write (28, 28), say."
         )
     height, width, *more = (check_whole("image_shape", size, 1, 100_000) for size in image_shape)
     return height, width, more[0] if more else 1

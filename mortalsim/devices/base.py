@@ -24,7 +24,8 @@ LEAST_STEP = 16
 #: by at most nu times as much, nu being the device's own exponent, however far out in its distribution.
 DRIFT_TOLERANCE = 1e-3
 
-#: Most pulses that one write request sends to one device: at two nanoseconds a pulse, a write of 64 x 64 pairs ends in seconds.
+#: Most pulses that one write request sends to one device: at two nanoseconds a pulse, a write of 64 x 64 pairs ends in
+#: seconds.
 MOST_PULSES = 2**17
 
 #: Read noise is at most so many times the range of conductances, so that variances stay what a float32 can hold.
@@ -83,7 +84,8 @@ class Device(Group, ABC):
         31,
         ge=0,
         le=MOST_PULSES,
-        description=f"most pulses on one device in one write request, what is asked beyond is cut; 0: {MOST_PULSES}, so that "
+        description=f"most pulses on one device in one write request, what is asked beyond is cut; 0: {MOST_PULSES}, so "
+        "that "
         "every write ends",
     )
     step_dtod: float = Field(0.0, ge=0, le=10, description="spread of step size, device to device, relative")
@@ -99,7 +101,8 @@ class Device(Group, ABC):
         0.0,
         ge=0,
         le=1e9,
-        description=f"read noise independent of conductance, siemens, fresh each read; at most {MOST_NOISE:g} times the range",
+        description=f"read noise independent of conductance, siemens, fresh each read; at most {MOST_NOISE:g} times the "
+        "range",
     )
     read_noise_relative: float = Field(
         0.0, ge=0, le=10, description="read noise proportional to conductance, fresh each read"

@@ -66,7 +66,7 @@ def distill(
     temperature: float = 1.0,
     *,
     checkpoint: Checkpoint | None = None,
-    hooks: Hooks = Hooks(),
+    hooks: Hooks | None = None,
 ) -> Result:
     """Train ``student`` by ``learner`` to answer as ``teacher`` does; no label is used anywhere.
 
@@ -89,4 +89,4 @@ def distill(
     """
     targets = soft_targets(teacher, images, temperature)
     lesson = _Lesson(images, targets, valid_images, teacher.answers(valid_images), teacher.task)
-    return train(student, learner, lesson, streams, checkpoint=checkpoint, hooks=hooks)
+    return train(student, learner, lesson, streams, checkpoint=checkpoint, hooks=hooks or Hooks())

@@ -197,7 +197,8 @@ def _passed_on(task: Pair, keeper: Keeper) -> dict[str, Found]:
         soft = 1.0 if softened is None else task.temperature
         result = distill(
             teacher, student, softened or learner, others.train_x, dataset.valid_x, streams.child("taught", name), soft,
-            checkpoint=_trial.keep_training(keeper, f"{name}-taught", student), hooks=Hooks(_trial.teller(keeper.tell), None, keeper.tell),
+            checkpoint=_trial.keep_training(keeper, f"{name}-taught", student), hooks=Hooks(_trial.teller(keeper.tell),
+            None, keeper.tell),
         )  # fmt: skip
         return _judge(student, Trained(student, learner, dataset.task, result.state), dataset, answers, result.warnings)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,22 +20,20 @@ from scipy.special import expit
 from mortalsim import build
 from mortalsim.checks import DesignError, FloatArray, RangeError
 from mortalsim.chips import Design, SimulatedChip, oracle
-from mortalsim.chips.writing import replayed
 from mortalsim.data import suited
 from mortalsim.experiments import _trial
 from mortalsim.experiments._inputs import Data, Inputs
 from mortalsim.experiments._parallel import Jobs
+from mortalsim.experiments._recorder import Recorder, Seen
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName
 from mortalsim.experiments.base import Experiment
-from mortalsim.hardware import Datasheet, Delta, Nudge, Outer, Replay, Samples, Shrink, Task, Trace, Want, WriteRequest
+from mortalsim.hardware import Datasheet, Task
 from mortalsim.learners import Batch, Learner
 from mortalsim.learners.base import output_of
 from mortalsim.objectives import cross_entropy, goodness, one_hot
-from mortalsim.report.progress import Standing
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training.checkpoint import Keeping, settings_of
 
 COLUMNS = (
     Column(key="width", heading="width", unit="count"),
@@ -209,44 +206,6 @@ class Probing:
         return f"{self.learner.name}-{self.width}"
 
 
-class _Recorder:
-    """A chip whose write requests are added up instead of carried out."""
-
-    def __init__(self, chip: SimulatedChip) -> None:
-        self.chip = chip
-        self.inputs: list[FloatArray] = []
-        self.clear()
-
-    @property
-    def datasheet(self) -> Datasheet:
-        return self.chip.datasheet
-
-    def clear(self) -> None:
-        """Forget all requests and inputs."""
-        self.inputs = []
-        self.changes = [np.zeros(spec.shape, np.float32) for spec in self.chip.datasheet.arrays]
-
-    def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
-        self.inputs.append(np.asarray(x))
-        return self.chip.read(x, nudge, want)
-
-    def write(self, request: WriteRequest) -> None:
-        if isinstance(request, Replay):
-            for place, rows in replayed(request.terms, self.chip.arrays).items():
-                self.changes[place] += rows(0, self.chip.arrays[place].crossbar.shape[0]).reshape(self.changes[place].shape)
-        elif isinstance(request, Outer):
-            spec = self.chip.datasheet.arrays[request.array]
-            self.changes[request.array] += np.float32(request.rate) * spec.product(request.pre, request.post)
-        elif isinstance(request, Delta):
-            self.changes[request.array] += np.float32(request.scale) * request.matrix
-        elif isinstance(request, Shrink):
-            held = oracle.weights(self.chip)[request.array]
-            self.changes[request.array] += ((request.factor - 1) * held).astype(np.float32)
-        else:
-            held = oracle.weights(self.chip)[request.array]
-            self.changes[request.array] += (request.weights - held).astype(np.float32)
-
-
 def _probed(task: Probing, keeper: Keeper) -> Estimate:
     streams, learner = Streams(task.data.seed), task.learner
     dataset = suited(task.data.load(), task.design.datasheet())
@@ -254,7 +213,7 @@ def _probed(task: Probing, keeper: Keeper) -> Estimate:
     rows = slice(task.batch)
     batch = Batch(dataset.train_x[rows], one_hot(np.asarray(dataset.train_y)[rows], dataset.classes), 0.0)
     own = streams.child("variance", learner.name, task.width)
-    updates, truth = _updates(_Recorder(chip), learner, dataset.task, batch, task.probes, own, keeper)
+    updates, truth = _updates(Recorder(chip), learner, dataset.task, batch, task.probes, own, keeper)
     counts = sorted({*(2**k for k in range(task.probes.bit_length())), task.probes})
     groups = [_cosines(updates, truth, count) for count in counts]
     theory, noiseless = _theory(chip, learner, batch, learner.name)
@@ -278,7 +237,7 @@ def _probed(task: Probing, keeper: Keeper) -> Estimate:
 
 
 def _updates(
-    recorder: _Recorder,
+    recorder: Recorder,
     learner: Learner,
     task: Task,
     batch: Batch,
@@ -289,7 +248,7 @@ def _updates(
     """Return what ``probes`` steps asked for, (probes, weights), and the true direction of descent, (weights,)."""
     state = learner.init(recorder.datasheet, task, streams.generator("init"))
     forward = learner.name == "ff"
-    seen = _Seen(recorder, learner, streams, probes, keeper)
+    seen = Seen(recorder, learner, streams, probes, keeper)
     while len(seen.updates) < probes:
         probe = len(seen.updates)
         recorder.clear()
@@ -302,34 +261,6 @@ def _updates(
         return np.array(seen.updates), np.mean(seen.truths, axis=0)
     truth = -_flat(oracle.loss_and_gradient(recorder.chip, batch.x, batch.labelled(learner.name))[1])
     return np.array(seen.updates), truth
-
-
-class _Seen:
-    """Updates seen so far, kept now and then; one that is begun again finds them there."""
-
-    def __init__(self, recorder: _Recorder, learner: Learner, streams: Streams, probes: int, keeper: Keeper | None) -> None:
-        self.updates: list[np.ndarray] = []
-        self.truths: list[np.ndarray] = []
-        self._probes, self._keeper, self._told = probes, keeper, 0.0
-        self._keeping: Keeping | None = None
-        if keeper is not None:
-            identity = {"settings": settings_of(learner), "streams": list(streams.path), "seed": int(streams.seed)}
-            self._keeping = Keeping(keeper.checkpoint("probes", recorder.chip), identity)
-            self._keeping.load(self._restore)
-
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self.updates, self.truths = list(state["updates"]), list(state["truths"])
-
-    def add(self, update: np.ndarray, truth: np.ndarray | None) -> None:
-        self.updates.append(update)
-        self.truths += [] if truth is None else [truth]
-        if self._keeper is None or self._keeping is None:
-            return
-        if self._keeping.due and len(self.updates) < self._probes:
-            self._keeping.save({"updates": np.array(self.updates), "truths": np.array(self.truths)})
-        if time.monotonic() - self._told > _trial.TELL:
-            self._told = time.monotonic()
-            self._keeper.tell(Standing("probe", len(self.updates), self._probes))
 
 
 def _hidden_arrays(sheet: Datasheet) -> list[int]:

@@ -117,8 +117,8 @@ class ArraySpec:
     shape
         (n_in, n_out) or (blocks, n_in, n_out): the shape of everything said about its weights. A bias line is a row.
     weight_range
-        Largest weight that a pair can hold, in absolute value. Bounds and static errors differ from device to device, so most
-        pairs hold less.
+        Largest weight that a pair can hold, in absolute value. Bounds and static errors differ from device to device, so
+        most pairs hold less.
     weight_step
         Nominal change of a weight by one pulse on one of its two devices, at mid range; 0 means continuous.
     input_range

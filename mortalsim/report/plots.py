@@ -23,7 +23,7 @@ DPI = 110
 
 
 def draw(figure: Figure) -> bytes:
-    """Return the picture as a PNG file's bytes; points that are not finite, or lie where an axis has no place, are left out."""
+    """Return the picture as a PNG file's bytes; points for which an axis has no place are left out."""
     with _plain_text():
         return _draw(figure.model_copy(update={"panels": tuple(map(_drawable, figure.panels))}))
 

@@ -16,7 +16,7 @@ SYMBOLS = {"count": "", "joules": "J", "seconds": "s"}
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with letters that nothing can show, such as codes that move a terminal's cursor, written as ``\\x1b``."""
+    """Return ``text`` with letters that nothing can show, such as codes that move a terminal's cursor, as escapes."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode() for letter in text
     )

@@ -1,6 +1,7 @@
 """Doubts about what was learned: each is a sentence that says what was seen, the likely cause, and what to do.
 
-A doubt stops nothing. It sees what anybody can see: the data, the data sheet, losses and answers, never the inside of a chip.
+A doubt stops nothing. It sees what anybody can see: the data, the data sheet, losses and answers, never the inside of a
+chip.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def ink_under_the_label(x: FloatArray, lines: Sequence[int] | None) -> str | Non
         return None
     return (
         f"the label is written over inputs that vary: {share:.0%} of the images have ink on the label lines "
-        f"{list(lines)[:4]}..., which the label destroys. Choose lines that hardly vary as label_lines, or a design with an input for the label."
+        f"{list(lines)[:4]}..., which the label destroys. Choose lines that hardly vary as label_lines, or a "
+        "design with an input for the label."
     )
 
 
@@ -113,7 +115,8 @@ def clipped(x: FloatArray, sheet: Datasheet) -> str | None:
         return None
     low = 0 if at.unipolar else -at.input_range
     return (
-        f"{worst:.0%} of the inputs that are not zero are clipped by the converters of {at.source!r}, which carry {low:g} to "
+        f"{worst:.0%} of the inputs that are not zero are clipped by the converters of {at.source!r}, which "
+        f"carry {low:g} to "
         f"{at.input_range:g}. Scale the data, or widen input_range in the design."
     )
 

@@ -311,7 +311,8 @@ def _classes(data: TrainingData) -> int:
     """Return the number of classes of labelled data."""
     if data.classes in (0, 1):
         raise RangeError(
-            f"classes: expected at least 2, found {data.classes}. Chips are trained to tell classes apart; to predict a real "
+            f"classes: expected at least 2, found {data.classes}. Chips are trained to tell classes apart; to "
+            "predict a real "
             "number (regression) is no aim of mortalsim: cut its range into classes."
         )
     return check_whole("classes", data.classes, 2, 10**6)
@@ -328,7 +329,8 @@ def _targets(data: TrainingData, samples: int) -> FloatArray | None:
     targets = check_array("train_y", data.train_y, {"N": samples, "classes": classes})
     if (targets < 0).any() or not np.allclose(targets.sum(axis=1), 1, atol=1e-3):
         raise RangeError(
-            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), found other rows. "
+            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), "
+            "found other rows. "
             "Rows are how sure one is of each class; to predict real numbers (regression) is no aim of mortalsim."
         )
     return targets

@@ -9,7 +9,7 @@ import os
 import sys
 
 if os.environ.get("KILLS_COUNT") and "mortalsim" in " ".join(sys.orig_argv):
-    from mortalsim.experiments import variance
+    from mortalsim.experiments import _recorder
     from mortalsim.report import store
     from mortalsim.training import checkpoint, session
 
@@ -31,7 +31,7 @@ if os.environ.get("KILLS_COUNT") and "mortalsim" in " ".join(sys.orig_argv):
         return wrapper
 
     session.Session._step = counted(session.Session._step, "batch")
-    variance._Seen.add = counted(variance._Seen.add, "batch")
+    _recorder.Seen.add = counted(_recorder.Seen.add, "batch")
     checkpoint.Keeping.__init__ = counted(checkpoint.Keeping.__init__, "begin")
     checkpoint.Keeping.save = counted(checkpoint.Keeping.save, "save")
     store.Keeper.checkpoint = kept_often(store.Keeper.checkpoint)

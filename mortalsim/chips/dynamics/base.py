@@ -22,8 +22,8 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
     Raises
     ------
     ShapeError
-        There are too many answers; or a population never answers, answers twice to one tick, without anything that feeds it or to one array twice, or uses
-        a state that is not there before its wave.
+        There are too many answers; or a population never answers, answers twice to one tick, without anything that feeds it
+        or to one array twice, or uses a state that is not there before its wave.
     """
     timetable = tuple(islice(answers, MOST_ANSWERS + 1)) if isinstance(answers, Iterable) else (answers,)
     for answer in timetable:
@@ -31,7 +31,8 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
             raise ShapeError(f"{kind}: expected a list of Answer with ticks from 0 on, found {answer!r} in it.")
     if len(timetable) > MOST_ANSWERS or sum(len(answer.via) for answer in timetable) > MOST_ANSWERS:
         raise ShapeError(
-            f"{kind}: expected at most {MOST_ANSWERS} answers in one read, to as many states of arrays, found more. Take fewer "
+            f"{kind}: expected at most {MOST_ANSWERS} answers in one read, to as many states of arrays, found "
+            "more. Take fewer "
             "ticks, populations or arrays."
         )
     ready: dict[tuple[str, int], int] = {(name, 0): -1 for name in inputs}  # the wave in which each state appears
