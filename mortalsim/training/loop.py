@@ -15,8 +15,8 @@ from mortalsim.training.session import Session, TrainingData
 
 LOG = logging.getLogger("mortalsim")
 
-#: Epochs after which what looks like no learning is said before the end.
-EARLY = 3
+#: Epochs, and their share, after which what looks like no learning is said before the end.
+EARLY, EARLY_SHARE = 3, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,11 @@ def train(
 
 def _end_of_epoch(session: Session, said: _Said, on_epoch: Callable[[Record], None] | None) -> None:
     epochs, record = session.done // session.batches, session.history[-1]
-    # A long training that stands still says so before it is over.
-    if record.valid_error is not None and epochs >= max(EARLY, session.learner.epochs // 10) and not session.finished:
-        said.say(session.doubts_of_learning(), f", epoch {epochs}")
+    # A long training that stands still says so before it is over. Losses and answers must both look like it: some rules write
+    # to the chip at the end alone, and others are slow at first.
+    if record.valid_error is not None and epochs >= max(EARLY, EARLY_SHARE * session.learner.epochs) and not session.finished:
+        doubts = session.doubts_of_learning()
+        said.say(doubts if len(doubts) > 1 else [], f", epoch {epochs}")
     if on_epoch is not None:
         on_epoch(record)
 
