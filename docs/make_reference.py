@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from make_messages import messages
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -115,7 +116,12 @@ def typed_entries(doc: str, section: str) -> list[tuple[str, str, str]]:
     return [(key, kind, " ".join(text.split())) for key, kind, text in entries]
 
 
-PAGES = {"design-file.md": design_tables, "cli.md": command_tables, "learners.md": learner_tables}
+PAGES = {
+    "design-file.md": design_tables,
+    "cli.md": command_tables,
+    "learners.md": learner_tables,
+    "messages.md": messages,
+}
 
 
 def _own(kind: type[BaseModel], base: type[BaseModel]) -> list[tuple[str, FieldInfo]]:

@@ -168,13 +168,13 @@ def test_commands_on_pages_exist(page):
     made = {Path(name).stem for name in shown(page)[0]}
     for _, text in blocks(page, "bash"):
         for words in (shlex.split(line) for line in text.splitlines() if line.startswith("mortalsim ")):
-            if words[1] not in {"list", "show", *made}:
+            if words[1] not in {"list", "show", "resume", "status", *made}:
                 fields = EXPERIMENTS.get(words[1]).model_fields
                 options = [word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")]
                 assert [option for option in options if option not in fields] == [], words
 
 
-@pytest.mark.parametrize("name", ["cli.md", "design-file.md", "learners.md"])
+@pytest.mark.parametrize("name", ["cli.md", "design-file.md", "learners.md", "messages.md"])
 def test_reference_pages_are_fresh(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
     text = (ROOT / "docs/reference" / name).read_text(encoding="utf-8")
