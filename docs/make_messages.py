@@ -16,11 +16,13 @@ from mortalsim import checks
 
 #: Whoever lives there, in the words of a user.
 ROOMS = {
-    "checks": "Arrays, numbers and names", "fields": "Fields", "settings": "Fields", "files": "Kept files", "report": "Runs and reports",
+    "checks": "Arrays, numbers and names", "fields": "Fields", "settings": "Fields", "files": "Kept files",
+    "report": "Runs and reports",
     "experiments": "Runs and reports", "runs": "Runs and reports", "training": "Training", "learners": "Learners",
     "distill": "Training", "objectives": "Training", "models": "Learners", "chips": "Chips and designs",
-    "circuits": "Chips and designs", "devices": "Chips and designs", "boards": "Boards", "hardware": "The seam", "data": "Data",
-    "build": "Building", "streams": "Building", "registry": "Building", "showing": "Building", "testing": "Conformance checks",
+    "circuits": "Chips and designs", "devices": "Chips and designs", "boards": "Boards", "hardware": "The seam",
+    "data": "Data", "build": "Building", "streams": "Building", "registry": "Building", "showing": "Building",
+    "testing": "Conformance checks",
     "kernels": "Chips and designs", "parallel": "Building", "cli": "Command line",
 }  # fmt: skip
 

@@ -15,7 +15,9 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -62,7 +64,10 @@ class _Worker:
                 env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
                 process_group=0,  # Ctrl-C at the terminal is for the first process, which ends the others
             )
-        return cls(process, Connection(near.detach()))
+        worker = cls(process, Connection(near.detach()))
+        with suppress(OSError):  # it is gone already; that is heard later
+            worker.connection.send_bytes(pickle.dumps(_longer_paths()))
+        return worker
 
     def take(self, place: int, job: bytes) -> None:
         self.connection.send_bytes(job)
@@ -82,6 +87,12 @@ class _Worker:
         self.connection.close()
         if self.process.stdin is not None:
             self.process.stdin.close()
+
+
+def _longer_paths() -> dict[str, list[str]]:
+    """Return where packages of ours look for modules beyond their own folder, so that workers find the same variants."""
+    packages = {name: list(module.__path__) for name, module in sys.modules.items() if hasattr(module, "__path__")}
+    return {name: paths for name, paths in packages.items() if name.startswith("mortalsim") and len(paths) > 1}
 
 
 def can_start() -> bool:
@@ -186,6 +197,8 @@ def main(descriptor: int) -> None:
         with lock:
             connection.send_bytes(cloudpickle.dumps(told))
 
+    for package, paths in pickle.loads(connection.recv_bytes()).items():  # noqa: S301 - from the process that began this one
+        import_module(package).__path__ = paths
     with threadpool_limits(1):
         while True:
             try:

@@ -110,13 +110,10 @@ def train(
 
 def _end_of_epoch(session: Session, said: _Said, on_epoch: Callable[[Record], None] | None) -> None:
     epochs, record = session.done // session.batches, session.history[-1]
-    # A long training that stands still says so before it is over. Losses and answers must both look like it: some rules write
-    # to the chip at the end alone, and others are slow at first.
-    if (
-        record.valid_error is not None
-        and epochs >= max(EARLY, EARLY_SHARE * session.learner.epochs)
-        and not session.finished
-    ):
+    early = epochs < max(EARLY, EARLY_SHARE * session.learner.epochs)
+    # A long training that stands still says so before it is over. Losses and answers must both look like it: some rules
+    # write to the chip at the end alone, and others are slow at first.
+    if record.valid_error is not None and not early and not session.finished:
         doubts = session.doubts_of_learning()
         said.say(doubts if len(doubts) > 1 else [], f", epoch {epochs}")
     if on_epoch is not None:
