@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+from benchmarks._study import study
 from benchmarks.chips import OuterWrites, layer_chip
 from benchmarks.reads import read_work
 from benchmarks.steps import Steps
 from benchmarks.timing import Case, Row, Setting, Times, alternate, compare, judged, once, plain_row
 from benchmarks.writes import PULSES
 from mortalsim.chips import SimulatedChip
-from mortalsim.experiments._parallel import run_tasks
 from mortalsim.learners.ff import ForwardForward
 
 SAMPLES = 100
@@ -98,11 +98,11 @@ def train_one(seed: int) -> int:
 def processes(setting: Setting) -> Iterable[Row]:
     """Chips over one and two processes, by the experiments' own machinery."""
     seeds = list(range(CHIPS))
-    note = f"{CHIPS} chips of sizes {'-'.join(map(str, SMALL_NET))}, {STEPS} Forward-Forward steps each; the pool is up"
+    note = f"{CHIPS} chips of sizes {'-'.join(map(str, SMALL_NET))}, {STEPS} Forward-Forward steps each; starting the processes counts"
     yield compare(
         "scaling_processes",
-        lambda: run_tasks(train_one, seeds, 2, "two"),
-        lambda: run_tasks(train_one, seeds, 1, "one"),
+        lambda: _in_processes(seeds, 2),
+        lambda: _in_processes(seeds, 1),
         setting,
         against="one process",
         reach=1.8,
@@ -146,3 +146,8 @@ CASES = [
     Case(("scaling_processes",), processes),
     Case(("compile_first", "compile_later"), first_use),
 ]
+
+
+def _in_processes(seeds: list[int], jobs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        study(train_one, seeds, "scaling", jobs, Path(folder))

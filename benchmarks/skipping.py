@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._study import study
 from benchmarks.steps import counted_samples
 from benchmarks.tune import DESIGN, FOLDS, SEED, Task, fold_of
 from mortalsim import build
 from mortalsim.experiments import _trial
-from mortalsim.experiments._parallel import run_tasks
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
@@ -50,7 +50,7 @@ def work(task: Task) -> Found:
 def main(out: Path) -> None:
     """Run all settings and write the table."""
     tasks = [Task("ff", (("skip", skip),), fold) for skip in SKIPS for fold in range(FOLDS)]
-    found = run_tasks(work, tasks, 0, "ff")
+    found = study(work, tasks, "skipping")
     lines = [
         "# Skipping samples in Forward-Forward",
         "",

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
+from benchmarks._study import study
 from mortalsim import build
 from mortalsim.data import Dataset
 from mortalsim.experiments import _trial
-from mortalsim.experiments._parallel import run_tasks
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
@@ -107,7 +107,7 @@ def work(task: Task) -> tuple[float, float]:
 def rows(learner: str, trials: list[dict[str, Any]]) -> list[str]:
     """Run one learner's trials; return their lines of the table."""
     tasks = [Task(learner, tuple(trial.items()), fold) for trial in trials for fold in range(FOLDS)]
-    found = run_tasks(work, tasks, 0, learner)
+    found = study(work, tasks, f"tune {learner}")
     lines = []
     for place, trial in enumerate(trials):
         errors, seconds = zip(*found[place * FOLDS : (place + 1) * FOLDS], strict=True)

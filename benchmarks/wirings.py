@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks._study import study
 from mortalsim import build
 from mortalsim.experiments import _trial
-from mortalsim.experiments._parallel import run_tasks
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
 
@@ -53,7 +53,7 @@ def work(task: Task) -> tuple[float, int, int, float]:
 
 def row(design: str, learner: str) -> str:
     """Train the chips of one row; return its line of the table."""
-    found = run_tasks(work, [Task(design, learner, chip) for chip in range(CHIPS)], 0, f"{learner} on {design}")
+    found = study(work, [Task(design, learner, chip) for chip in range(CHIPS)], f"wirings {learner} on {design}")
     errors, reads, pulses, joules = zip(*found, strict=True)
     each = ", ".join(f"{100 * error:.2f}" for error in errors)
     error = f"{100 * statistics.fmean(errors):.2f} ± {100 * statistics.stdev(errors):.2f} %"

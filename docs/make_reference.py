@@ -29,6 +29,7 @@ from mortalsim.circuits.stages import STAGES, Stage
 from mortalsim.devices import DEVICES, Device
 from mortalsim.devices.pairs import PAIRS
 from mortalsim.experiments import EXPERIMENTS, Experiment
+from mortalsim.fields import Allowed, kind_of
 from mortalsim.learners import LEARNERS, Learner
 from mortalsim.registry import Functions
 from mortalsim.settings import FINITE, Chosen
@@ -99,6 +100,10 @@ def learner_tables() -> str:
         kind = LEARNERS.get(name)
         doc = inspect.getdoc(kind) or ""
         meanings = _meanings(inspect.getdoc(Learner) or "") | _meanings(doc)
+        meanings |= {
+            field.name: f"{meanings.get(field.name, '')} ({Allowed.of(kind_of(kind, field.name)).words})"
+            for field in dataclasses.fields(kind)
+        }
         rows = _shared_rows({field.name: f"`{field.default}`" for field in dataclasses.fields(kind)}, meanings)
         parts.append(_table(f"`{name}`", LEARNERS.summary(name), rows, "hyper-parameter"))
         for section, what in (("State", "type and shape"), ("Info", "unit")):
