@@ -98,7 +98,7 @@ def train_one(seed: int) -> int:
 def processes(setting: Setting) -> Iterable[Row]:
     """Chips over one and two processes, by the experiments' own machinery."""
     seeds = list(range(CHIPS))
-    note = f"{CHIPS} chips of sizes {'-'.join(map(str, SMALL_NET))}, {STEPS} Forward-Forward steps each; starting the processes counts"
+    note = f"{CHIPS} chips of sizes {'-'.join(map(str, SMALL_NET))}, {STEPS} Forward-Forward steps; starting them counts"
     yield compare(
         "scaling_processes",
         lambda: _in_processes(seeds, 2),

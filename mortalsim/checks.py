@@ -245,7 +245,7 @@ def check_between(name: str, value: float, low: float, high: float = np.inf, *, 
 
 def check_whole(name: str, value: Any, low: int, high: float = np.inf) -> int:
     """Return ``value`` as an int if it is a whole number from ``low`` to ``high``; raise `RangeError` otherwise."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+    if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Integral):
         raise RangeError(f"{name}: expected a whole number of at least {low}, found {value!r}. Write {low}, say.")
     if int(value).bit_length() > MOST_BITS:  # it may have more digits than Python writes
         raise RangeError(

@@ -218,7 +218,7 @@ def _flat(extras: Iterable[Any]) -> list[Any]:
 
 def _number_of(value: Any, allowed: Allowed) -> float | None:
     """Return a number that fits, in its own type; None if it does not."""
-    if isinstance(value, bool | np.bool_ | np.ma.MaskedArray) or not isinstance(value, Real):
+    if isinstance(value, bool | np.bool_ | np.ma.MaskedArray | np.timedelta64) or not isinstance(value, Real):
         return None
     if not isinstance(value, Integral) and not math.isfinite(value):
         return None

@@ -91,6 +91,8 @@ def plain(name: str, value: Any, depth: int = DEPTH) -> Any:
         Something in it is masked, complex, bytes, a date or a number of more than 64 bits, or it is too deep or too long.
     """
     if value is None or isinstance(value, str | bool | Enum | BaseModel):
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ValueError(f"{name}: expected text that can be written as UTF-8, found {value!r:.80}")
         return str(value) if isinstance(value, np.str_) else value
     if isinstance(value, np.ma.MaskedArray | bytes | bytearray | datetime.date | datetime.time):
         raise ValueError(f"{name}: expected numbers, text, lists or tables, found {type(value).__name__} {value!s:.80}")

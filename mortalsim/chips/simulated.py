@@ -158,7 +158,7 @@ class SimulatedChip:
         sheet = self._datasheet
         v = check_array("x", x, {"B": None, "n_inputs": sheet.n_inputs}, "Write one row per sample.", LARGEST_INPUT)
         nudge = self._check_nudge(nudge, len(v))
-        if want not in WANTS:
+        if not isinstance(want, str) or want not in WANTS:
             check_name("want", str(want), WANTS)
         want = want if self._tapped else "output"
         for crossbar in self._ageing:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mortalsim.checks import RangeError, ShapeError, check_whole
 
 
@@ -60,14 +62,15 @@ class Task:
         lines = named["label_lines"]
         return cls(
             data.classes,
-            None if lines is None else tuple(lines),
+            None if lines is None else _whole("label_lines", lines, 0),
             named["image_shape"],
-            tuple(getattr(data, "image_lines", ())),
+            _whole("image_lines", getattr(data, "image_lines", ()), 0),
         )
 
 
 def _whole(name: str, values: Any, low: int) -> tuple[int, ...]:
     """Return whole numbers of at least ``low`` as a tuple."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    alone = isinstance(values, np.ndarray) and not values.ndim
+    if isinstance(values, str) or not isinstance(values, Iterable) or alone:
         raise ShapeError(f"{name}: expected whole numbers, found {values!r}. Write a tuple of them.")
     return tuple(check_whole(name, value, low) for value in values)
