@@ -1,7 +1,10 @@
 """Snapshots: a chip goes on to the bit from its own, and takes nothing of any other or of one that was spoiled."""
 
+import copy
 import io
+import pickle
 
+import joblib
 import numpy as np
 import pytest
 from small import RNG, inputs, small
@@ -314,3 +317,25 @@ def test_a_chip_whose_costs_have_overflowed_takes_back_its_own_snapshot():
     later_clock = {**before, "clock": np.array([2e14])}
     with pytest.raises(RangeError, match=r"expected clock of at most 1e\+14, found 2e\+14"):
         chip.restore(later_clock)
+
+
+def through_joblib(chip):
+    stream = io.BytesIO()
+    joblib.dump(chip, stream)
+    stream.seek(0)
+    return joblib.load(stream)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda chip: pickle.loads(pickle.dumps(chip)), through_joblib])
+@pytest.mark.parametrize("fields", [{}, {"device": {"endurance": 200.0, "endurance_dtod": 0.5, "read_noise_relative": 0.1}}])
+def test_a_copy_of_a_chip_goes_on_like_it_and_by_itself(copied, fields):
+    """Whatever way it was copied: its reads see its own writes."""
+    chip, x = SimulatedChip(small("mild", **fields), 0), inputs(5)
+    chip.read(x)
+    other = copied(chip)
+    for one in (chip, other):
+        one.write(Delta(0, np.full(one.datasheet.arrays[0].shape, 0.2, np.float32)))
+    np.testing.assert_array_equal(chip.read(x).output, other.read(x).output)
+    other.write(Delta(0, np.full(other.datasheet.arrays[0].shape, -0.3, np.float32)))
+    assert not np.array_equal(oracle.weights(chip)[0], oracle.weights(other)[0])
+    assert not np.array_equal(chip.read(x).output, other.read(x).output)

@@ -116,7 +116,8 @@ def table(found: list[dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
         "# Generated inputs",
         "",
-        f"`python -m benchmarks.fuzz --inputs {options.inputs} --seed {options.seed}`, in process. Taken: it worked. Refused:",
+        f"`python -m benchmarks.fuzz --inputs {options.inputs} --seed {options.seed}`, in process. Taken: it "
+        "worked. Refused:",
         f"one of our own errors, in a sentence. Failed: any other error, a call beyond {LONGEST} s, or more than {MOST} MB",
         "above idle.",
         "",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -123,6 +123,13 @@ class Crossbar:
         #: Seconds for which effective weights hold at one temperature; None: the technology is asked.
         self._patience = self.device.patience if type(self.device).stale is Device.stale else None
         self.compute_weights(moment)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Join again what shares memory: some ways to copy an object (joblib's) store an array once for each mention."""
+        self.__dict__.update(state)
+        self.wear.belong_to(self.devices)
+        self._sent = Sent(self._row_pulses, self.wear.sent)
+        self._effective = Effective(self.weights, self.variance, self._unit, self._noise)
 
     @property
     def ages(self) -> bool:

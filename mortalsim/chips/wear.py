@@ -35,6 +35,10 @@ class Wear:
         #: Codes of the steps as fabricated: a dead device has lost them.
         self._steps = {code: devices.codes(code).copy() for code in (UP, DOWN)} if "dead" in self._kept else {}
 
+    def belong_to(self, devices: Devices) -> None:
+        """Be the state of these devices, of which it was made or a copy was."""
+        self._devices = devices
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state by name, (2, rows, n_out) each, not copied."""
         return dict(self._kept)
