@@ -156,14 +156,18 @@ def _show_results(kind: type[Experiment], results: Results, folder: Path) -> Non
     from mortalsim.report.table import print_table
 
     console = _console()
-    print_table(results, f"{kind.name()}: {kind.question()}", console)
-    for warning in results.warnings:
-        console.print(f"Warning: {warning}", markup=False, highlight=False)
-    for note in results.notes:
-        console.print(note, markup=False, highlight=False)
-    console.print(
-        f"Everything is in {folder}, to be read in {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True
-    )
+    try:
+        print_table(results, f"{kind.name()}: {kind.question()}", console)
+        for warning in results.warnings:
+            console.print(f"Warning: {warning}", markup=False, highlight=False)
+        for note in results.notes:
+            console.print(note, markup=False, highlight=False)
+        end = f"Everything is in {folder}, to be read in {folder / 'report.html'}"
+        console.print(end, markup=False, highlight=False, soft_wrap=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _stop(f"the table cannot be printed ({error.strerror}), but everything is in {folder}", BAD_INPUT)
 
 
 def _tell(sentence: str) -> None:

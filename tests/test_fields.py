@@ -151,9 +151,9 @@ def test_real_numbers_are_taken_however_they_lie(same):
 )  # fmt: skip
 def test_what_is_no_array_of_real_numbers_is_refused(odd):
     chip = SimulatedChip(load_design("ideal").with_sizes((3, 2)), 0)
-    with pytest.raises(ShapeError, match="x: expected (an array of real numbers|shape)"):
+    with pytest.raises(ShapeError, match=r"x: expected (an array of real numbers|shape)"):
         chip.read(odd)
-    with pytest.raises(ShapeError, match="matrix: expected (an array of real numbers|shape)"):
+    with pytest.raises(ShapeError, match=r"matrix: expected (an array of real numbers|shape)"):
         chip.write(Delta(0, odd))
 
 

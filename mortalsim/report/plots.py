@@ -20,6 +20,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 ROOT_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 LINES = {"line": (1.8, "-", 1.0), "thin": (0.9, "-", 0.55), "dashed": (1.6, "--", 1.0)}  #: width, dash and opacity by style
 DPI = 110
+LONGEST = 48  #: letters of a name in a picture
 
 
 def draw(figure: Figure) -> bytes:
@@ -56,10 +57,18 @@ def _drawable(panel: Panel) -> Panel:
         ]
         x, y, kept = zip(*points, strict=True) if points else ((), (), ())
         series.append(
-            one.model_copy(update={"name": printable(one.name), "x": x, "y": y, "spread": kept if one.spread else ()})
+            one.model_copy(update={"name": _short(one.name), "x": x, "y": y, "spread": kept if one.spread else ()})
         )
-    names = tuple(map(printable, panel.categories))
-    return panel.model_copy(update={"series": tuple(series), "title": printable(panel.title), "categories": names})
+    texts = {"title": panel.title, "x_label": panel.x_label, "y_label": panel.y_label}
+    shown: dict[str, Any] = {key: _short(text) if text else text for key, text in texts.items()}
+    shown |= {"series": tuple(series), "categories": tuple(map(_short, panel.categories))}
+    return panel.model_copy(update=shown)
+
+
+def _short(name: str) -> str:
+    """Return a name that can be drawn and leaves room for the axes; one that is empty becomes a dash."""
+    text = printable(name).strip() or "-"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def _draw(figure: Figure) -> bytes:
