@@ -227,3 +227,8 @@ def test_the_command_serves_a_chip():
     finally:
         server.terminate()
         server.communicate()
+
+
+def test_a_token_that_anybody_would_guess_is_refused():
+    with pytest.raises(ShapeError, match="token: expected a text of at least one character, found an empty one"):
+        Listener(0, token="")

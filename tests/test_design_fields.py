@@ -302,3 +302,11 @@ def test_no_pair_holds_more_than_the_data_sheet_says_and_some_hold_more_than_pro
     assert {spec.target_range for spec in chip.datasheet.arrays} == {nominal}
     assert bool(max(found) > nominal * 1.01) is (name != "ideal")
     assert (chip.datasheet.arrays[0].weight_range == nominal) is (name == "ideal")
+
+
+def test_the_largest_weight_is_that_of_two_devices_seven_deviations_out():
+    """By hand: (11 x 1.35 x 1.14 - 1 x 0.65 x 0.86) / 10 x 2; a low device that drifts may come to conduct nothing."""
+    device = {"g_min": 1e-6, "g_max": 11e-6, "bound_dtod": 0.05, "conductance_dtod": 0.02}
+    for drift, wanted in ((0.0, 3.274), (0.01, 3.3858)):
+        design = small("ideal", weight_range=2.0, device={**device, "drift": drift})
+        assert design.datasheet().arrays[0].weight_range == pytest.approx(wanted)

@@ -29,7 +29,7 @@ def check_timetable(kind: str, answers: Iterable[Answer], feeds: Feeds, inputs: 
     for answer in timetable:
         if not isinstance(answer, Answer) or answer.tick < 0:
             raise ShapeError(f"{kind}: expected a list of Answer with ticks from 0 on, found {answer!r} in it.")
-    if len(timetable) > MOST_ANSWERS or sum(len(answer.via) for answer in timetable) > MOST_ANSWERS:
+    if sum(max(len(answer.via), 1) for answer in timetable) > MOST_ANSWERS:
         raise ShapeError(
             f"{kind}: expected at most {MOST_ANSWERS} answers in one read, to as many states of arrays, found "
             "more. Take fewer "
