@@ -68,8 +68,10 @@ def build(arguments: list[str]) -> typer.Typer:
     app.callback()(_options)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, summary in Registry("mortalsim.experiments", object).summaries().items():
-        body = _command(name) if name == chosen else _placeholder
-        app.command(name, help=summary)(body)
+        if name == chosen:
+            _add_chosen(app, name, summary)
+        else:
+            app.command(name, help=summary)(_placeholder)
     app.command(
         "list", help="Name the designs, devices, patterns, learners, data sets and whatever else is a file of its own."
     )(_list)
@@ -96,6 +98,18 @@ def _options(version: _Version = False) -> None:
 
 def _placeholder() -> None:
     """Stand for a command that was not chosen, in the list of commands."""
+
+
+def _add_chosen(app: typer.Typer, name: str, summary: str) -> None:
+    """Add the command of an experiment; if its file cannot be used, one that says so, whatever it is asked."""
+    from mortalsim.checks import DesignError
+
+    try:
+        app.command(name, help=summary)(_command(name))
+    except DesignError as error:
+        message = str(error)
+        anything = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+        app.command(name, help=summary, context_settings=anything)(lambda: _stop(message, BAD_INPUT))
 
 
 def _command(name: str) -> Callable[..., None]:
@@ -214,16 +228,14 @@ def _list() -> None:
 
 
 def _print_lists() -> None:
-    import tomllib
-
     from rich.markup import escape
     from rich.table import Table
 
+    from mortalsim.chips.design_file import design_summaries
     from mortalsim.data import DATASETS
     from mortalsim.learners import LEARNERS
 
-    files = sorted((Path(__file__).parent / "chips" / "designs").glob("*.toml"))
-    groups = {"designs": {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("summary", "") for file in files}}
+    groups = {"designs": design_summaries()}
     rooms = {"devices": "devices", "wirings": "chips.wiring", "dynamics": "chips.dynamics", "stages": "circuits.stages"}
     rooms |= {"pairs": "devices.pairs", "patterns": "circuits.patterns", "experiments": "experiments"}
     groups |= {name: Registry(f"mortalsim.{room}", object).summaries() for name, room in rooms.items()}

@@ -6,14 +6,28 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import tokenize
+import keyword
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Generic, TypeVar
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from mortalsim.texts import printable
+
+if TYPE_CHECKING:
+    import zipfile
 
 # mortalsim.checks brings numpy with it and is imported only where it is needed, so that `mortalsim --help` answers at once.
 
 T = TypeVar("T")
+
+#: A variant's file, which may lie in an archive.
+File: TypeAlias = "Path | zipfile.Path"
+
+_SOURCES = "Install mortalsim with its sources, as `pip install` does."
+_REMEDY = "Mend the file or move it away; everything else can be used."
 
 
 class Registry(Generic[T]):
@@ -58,18 +72,35 @@ class Registry(Generic[T]):
         return {name: _first_line(path) for name, path in sorted(self._files().items())}
 
     def readable(self) -> list[str]:
-        """Return the names of the variants whose files can be read as Python, in alphabetical order."""
-        return [name for name, path in sorted(self._files().items()) if _parsed(path)[0] is not None]
+        """Return the names of the variants that can be used, in alphabetical order; their files are run."""
+        return [name for name in self.names() if self._works(name)]
+
+    def _works(self, name: str) -> bool:
+        from mortalsim.checks import DesignError
+
+        try:
+            self.get(name)
+        except DesignError:
+            return False
+        return True
 
     def _module(self, name: str) -> ModuleType:
-        """Import a variant's module; raise `DesignError` in a sentence if its file cannot be read as Python."""
+        """Import a variant's module; raise `DesignError` with file and line if that fails."""
         from mortalsim.checks import DesignError
 
         path = self._files()[name]
+        module = f"{self.package}.{_stem(path)}"
+        if module in sys.modules:
+            return sys.modules[module]
         tree, problem = _parsed(path)
         if tree is None:
-            raise DesignError(f"{path}: {problem}. Mend the file or move it away; everything else can be used.")
-        return importlib.import_module(f"{self.package}.{path.stem}")
+            raise DesignError(f"{printable(str(path))}: {problem}. {_REMEDY}")
+        try:
+            return importlib.import_module(module)
+        except (Exception, SystemExit) as error:  # somebody's file may raise anything
+            line = _last_line(error.__traceback__, str(path))
+            what = printable(f"{type(error).__name__}: {error}")
+            raise DesignError(f"{printable(str(path))}: cannot be imported: {line}{what:.300}. {_REMEDY}") from error
 
     def get(self, name: str) -> type[T]:
         """Return the variant's class.
@@ -98,14 +129,27 @@ class Registry(Generic[T]):
             )
         return found[0]
 
-    def _files(self) -> dict[str, Path]:
+    def _files(self) -> dict[str, File]:
         spec = importlib.util.find_spec(self.package)
         folders = (spec.submodule_search_locations if spec else None) or []
-        paths = [path for folder in folders for path in Path(folder).glob("*.py")]
+        found = {self._name(_stem(path)): path for folder in folders for path in files_in(folder) if self._is_variant(path)}
+        if not found:
+            from mortalsim.checks import DesignError
+
+            where = printable(", ".join(map(str, folders)) or "no folder")
+            raise DesignError(f"{self.package}: expected a file NAME.py for each variant, found none in {where}. {_SOURCES}")
+        return found
+
+    def _is_variant(self, path: File) -> bool:
+        stem = _stem(path)
         # What is no identifier is no module: an editor's lock or backup, a copy whose name has a blank.
-        own = [path for path in paths if path.stem.isidentifier() and path.is_file()]
-        own = [path for path in own if not path.stem.startswith(("_", "base")) and path.stem not in self.helpers]
-        return {self._name(path.stem): path for path in own}
+        module = path.name.endswith(".py") and stem.isidentifier() and not keyword.iskeyword(stem)
+        if not module or stem.startswith(("_", "base")) or stem in self.helpers:
+            return False
+        try:
+            return path.is_file()
+        except OSError:  # a folder that may be listed but not entered
+            return False
 
     def _name(self, stem: str) -> str:
         return stem
@@ -143,17 +187,47 @@ class Functions(Registry[Any]):
         return function
 
 
-def _first_line(path: Path) -> str:
+def files_in(folder: str) -> Iterator[File]:
+    """Yield the files of a package's folder, which may lie in an archive."""
+    place = Path(folder)
+    if place.is_dir():
+        yield from place.iterdir()
+        return
+    import zipfile
+
+    archive = next((above for above in place.parents if zipfile.is_zipfile(above)), None)
+    if archive is not None:
+        yield from zipfile.Path(archive, f"{place.relative_to(archive).as_posix()}/").iterdir()
+
+
+def _stem(path: File) -> str:
+    return path.name.removesuffix(".py")
+
+
+def _last_line(trace: TracebackType | None, path: str) -> str:
+    """Return the last line of a file that was run, as the beginning of a phrase; empty if none was."""
+    import traceback
+
+    lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == path]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _first_line(path: File) -> str:
     tree, problem = _parsed(path)
-    return problem if tree is None else (ast.get_docstring(tree) or "").partition("\n")[0]
+    return problem if tree is None else printable((ast.get_docstring(tree) or "").partition("\n")[0])
 
 
-def _parsed(path: Path) -> tuple[ast.Module | None, str]:
+def _parsed(path: File) -> tuple[ast.Module | None, str]:
     """Return a file's syntax tree, or None and what is wrong with it."""
     try:
-        with tokenize.open(path) as file:  # knows a byte order mark and the line that names an encoding
-            return ast.parse(file.read()), ""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes, say: whoever runs the file hears of them
+            return ast.parse(path.read_bytes()), ""  # as bytes: a byte order mark or a named encoding is understood
     except SyntaxError as error:
-        return None, f"cannot be read: line {error.lineno}: {error.msg}" if error.lineno else f"cannot be read: {error.msg}"
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
-        return None, f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        return None, printable(
+            f"cannot be read: line {error.lineno}: {error.msg}" if error.lineno else f"cannot be read: {error.msg}"
+        )
+    except (RecursionError, MemoryError):
+        return None, "cannot be read: it is nested too deeply"
+    except (OSError, ValueError) as error:
+        return None, printable(f"cannot be read: {getattr(error, 'strerror', None) or error}")

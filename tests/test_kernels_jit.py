@@ -1,7 +1,9 @@
 """Compiling: at the first call and not before, once, with a word to the user, and with a second process that does half."""
 
+import functools
 import importlib.util
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 from mortalsim.experiments import _parallel
-from mortalsim.kernels import compiling, jit
+from mortalsim.kernels import compiling, jit, keeping
 
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="with NUMBA_DISABLE_JIT nothing is compiled")
 
@@ -188,16 +190,77 @@ def test_with_the_jit_off_everything_is_plain_python(monkeypatch):
 # --- the cache -----------------------------------------------------------------------------------------------------------
 
 
+def flipped(content: bytes, place: float) -> bytes:
+    """Return a file with one bit turned over, as memory or a disk may do it."""
+    at = int(place * (len(content) - 1))
+    return content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "longer": lambda content: content + b"\0",
+    "zeros": lambda content: bytes(len(content)),
+    "foreign": lambda content: pickle.dumps(numba.__version__) + pickle.dumps((("stamp", 1), {})),
+    "without its seal": lambda content: content[32:],
+    **{f"one bit at {place}": functools.partial(flipped, place=place) for place in (0.0, 0.02, 0.4, 0.5, 0.6, 0.7, 1.0)},
+}
+
+
 @compiled
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
-def test_broken_cache_files_are_made_anew(tiny, tmp_path, ending):
+def test_damaged_machine_code_is_not_run_but_made_anew(tiny, tmp_path, ending, damage):
     tiny()(1.0)
-    whole = {path: path.read_bytes() for path in files(tmp_path)}
-    for path in whole:
-        if path.suffix == f".{ending}":
-            path.write_bytes(b"")
-    assert tiny()(2.0) == 4
-    assert [path.stat().st_size > 0 for path in files(tmp_path)] == [True] * len(whole)
+    (path,) = (tmp_path / "__pycache__").glob(f"*.{ending}")
+    path.write_bytes(damage(path.read_bytes()))
+    for hits in (False, True):
+        kernel = tiny()
+        assert kernel(2.0) == 4 and bool(kernel.stats.cache_hits) == hits
+    assert len(files(tmp_path)) == 2
+
+
+@compiled
+def test_machine_code_of_another_kernel_is_not_run_under_this_ones_name(tiny, tmp_path):
+    tiny()(1.0)
+    other = {path: path.read_bytes() for path in files(tmp_path)}
+    (tmp_path / "tiny_room.py").write_text(TINY.replace("2 * x", "3 * x"), encoding="utf-8")
+    for path in files(tmp_path):
+        path.unlink()
+    assert tiny()(2.0) == 6
+    for path, content in other.items():  # a copy that was put back
+        path.write_bytes(content)
+    assert tiny()(2.0) == 6
+
+
+@compiled
+def test_machine_code_made_of_other_sources_is_dropped(tiny, tmp_path, monkeypatch):
+    """A law may stand in another file of the room than the kernel that it was compiled into."""
+    tiny()(1.0)
+    monkeypatch.setattr(keeping, "SOURCES", b"after an edit elsewhere")
+    for hits in (False, True):
+        kernel = tiny()
+        assert kernel(2.0) == 4 and bool(kernel.stats.cache_hits) == hits
+    assert len(files(tmp_path)) == 2
+
+
+def test_sources_are_compared_by_content_and_with_the_versions_that_compile_them(tmp_path, monkeypatch):
+    assert keeping.digest_of(compiling.HERE) == keeping.SOURCES
+    law = tmp_path / "law.py"
+    law.write_text("1 - x", encoding="utf-8")
+    seen = [keeping.digest_of(tmp_path)]
+    os.utime(law, (0, 0))
+    assert keeping.digest_of(tmp_path) == seen[0]
+    law.write_text("1 + x", encoding="utf-8")
+    os.utime(law, (0, 0))  # as a copy that keeps time stamps leaves it
+    seen.append(keeping.digest_of(tmp_path))
+    law.rename(tmp_path / "laws.py")
+    seen.append(keeping.digest_of(tmp_path))
+    for owner, name in ((numba, "__version__"), (keeping.llvmlite, "__version__"), (sys, "version")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, "another")
+            seen.append(keeping.digest_of(tmp_path))
+    assert len(set(seen)) == len(seen)
 
 
 @compiled
@@ -205,35 +268,21 @@ def test_a_full_disk_costs_the_cache_alone(tiny, tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(compiling.FunctionCache, "save_overload", full)
+    monkeypatch.setattr(compiling.SealedCache, "save_overload", full)
     assert tiny()(2.0) == 4
     assert not files(tmp_path)
 
 
 @compiled
-def test_without_a_folder_for_the_cache_kernels_are_compiled_here(tiny, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError("no locator available"), ValueError("no zip file"), PermissionError()])
+def test_without_a_folder_for_the_cache_kernels_are_compiled_here(error, tiny, monkeypatch):
     def nowhere(*_):
-        raise RuntimeError("cannot cache function: no locator available")
+        raise error
 
-    monkeypatch.setattr(compiling, "FunctionCache", nowhere)
+    monkeypatch.setattr(compiling, "SealedCache", nowhere)
     monkeypatch.setattr(compiling, "BESIDE", ("tiny_room",))
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("what another process compiles would be lost"))
     assert tiny()(2.0) == 4
-
-
-def test_machine_code_of_other_sources_is_dropped_even_if_they_seem_older(tmp_path):
-    room, folder = tmp_path / "room", tmp_path / "cache"
-    room.mkdir()
-    folder.mkdir()
-    law, code = room / "law.py", folder / "kernel-1.py311.1.nbc"
-    law.write_text("old", encoding="utf-8")
-    compiling.drop_stale(folder, room)
-    for text, dropped in (("old", False), ("new", True), ("new", False)):
-        code.write_bytes(b"machine code")
-        law.write_text(text, encoding="utf-8")
-        os.utime(law, (0, 0))
-        compiling.drop_stale(folder, room)
-        assert code.exists() != dropped
 
 
 # --- the word ------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ import re
 import stat
 import tomllib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
 from mortalsim.checks import DesignError, check_name
 from mortalsim.chips.design import Design, build_design
+from mortalsim.texts import printable
 
 #: Bytes of the largest file that is read; the longest shipped one has two thousand.
 LARGEST: Final = 2**20
@@ -19,15 +21,32 @@ LARGEST: Final = 2**20
 #: Parts of a key, joined by dots, that `tomllib` is given to read: its time grows with the square of their number.
 PARTS: Final = 64
 
+_DESIGN: Final = re.compile(r"\w[\w-]*\.toml")
+
 _LONG_KEY: Final = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{PARTS}}}")
 
 
 def design_names() -> list[str]:
     """Return the names of the shipped designs, mildest first."""
-    files = (resources.files("mortalsim.chips") / "designs").iterdir()
-    found = {Path(str(file)).stem for file in files if str(file).endswith(".toml")}
     order = {name: place for place, name in enumerate(("ideal", "mild", "harsh", "wild"))}
-    return sorted(found, key=lambda name: (order.get(name, len(order)), name))
+    return sorted(_shipped(), key=lambda name: (order.get(name, len(order)), name))
+
+
+def design_summaries() -> dict[str, str]:
+    """Return of every shipped design the name and the line that says what it is, or what is wrong with its file."""
+    found = {}
+    for name, file in sorted(_shipped().items()):
+        try:
+            found[name] = printable(str(_read(file, f"design {name!r}")[0].get("summary", "")))
+        except DesignError as error:
+            found[name] = f"cannot be read: {error}"
+    return found
+
+
+def _shipped() -> dict[str, Path | Traversable]:
+    """Return the files of the shipped designs by name; an editor's lock or backup is none."""
+    files = (resources.files("mortalsim.chips") / "designs").iterdir()
+    return {file.name.removesuffix(".toml"): file for file in files if _DESIGN.fullmatch(file.name) and file.is_file()}
 
 
 def load_design(name: str | Path) -> Design:
@@ -43,23 +62,16 @@ def load_design(name: str | Path) -> Design:
     if not isinstance(name, str | Path):
         raise DesignError(f"design: expected a name or a path, found {type(name).__name__} {name!r:.80}. Write 'mild', say.")
     if str(name).endswith(".toml"):
-        return build_design(*_read(Path(name), f"design file {_shown(name)}"))
-    check_name("design", _shown(name), design_names())
-    return build_design(
-        *_read(Path(str(resources.files("mortalsim.chips") / "designs" / f"{name}.toml")), f"design {name!r}")
-    )
+        return build_design(*_read(Path(name), f"design file {printable(str(name))}"))
+    check_name("design", printable(str(name)), design_names())
+    return build_design(*_read(_shipped()[str(name)], f"design {name!r}"))
 
 
-def _shown(name: str | Path) -> str:
-    """Return a path as text that can be printed, whatever bytes it is made of."""
-    text = str(name).encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _read(path: Path, where: str) -> tuple[dict[str, Any], str]:
+def _read(path: Path | Traversable, where: str) -> tuple[dict[str, Any], str]:
     """Return a file's fields, and ``where`` again."""
     try:
-        text = _bytes_of(path, where).decode("utf-8-sig")
+        content = _bytes_of(path, where) if isinstance(path, Path) else path.read_bytes()  # it may lie in an archive
+        text = content.decode("utf-8-sig")
         if _LONG_KEY.search(text):
             raise DesignError(f"{where}: expected keys of at most {PARTS} parts, found a longer one. Write tables instead.")
         return tomllib.loads(text), where

@@ -133,7 +133,7 @@ def build_netlist(design: Design) -> Netlist:
     joules = _joules(design, timetable, populations, arrays)
     sheet = Datasheet(
         design.name, specs, tuple(parts.spec for parts in arrays), timetable, inputs, output, design.ports,
-        frozenset(PATTERNS.names()), seconds, joules, families(),
+        frozenset(PATTERNS.readable()), seconds, joules, families(),
     )  # fmt: skip
     return Netlist(sheet, populations, arrays)
 

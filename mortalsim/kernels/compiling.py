@@ -7,7 +7,6 @@ second process shares the work, which numba's own lock keeps threads from doing.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -18,9 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from numba.core.caching import FunctionCache, NullCache
+from numba.core.caching import NullCache
 from numba.core.errors import NumbaError
 from numba.core.registry import CPUDispatcher
+
+from mortalsim.kernels.keeping import SealedCache
 
 HERE = Path(__file__).parent
 
@@ -29,9 +30,6 @@ BESIDE = ("effective", "pulses")
 
 #: Seconds after which the second process is given up; what it has not done is then done here.
 PATIENCE = 120
-
-#: Where the cache keeps what its machine code was made from.
-STAMP = "mortalsim-kernels.sha256"
 
 
 class Inner(CPUDispatcher):
@@ -63,22 +61,27 @@ class Kernel(NamedTuple):
         """The name of its module within the room."""
         return str(self.code.py_func.__module__).rpartition(".")[2]
 
-    def files(self) -> list[Path]:
-        """Return its files in the cache, none where there is no folder for them."""
-        folder = cache_folder(self.code.py_func)
-        return [] if folder is None else list(folder.glob(f"*.{self.code.py_func.__qualname__}-*.nb[ic]"))
+    @property
+    def kept(self) -> bool:
+        """Whether its machine code lies in the cache, whole and up to date."""
+        cache = cache_of(self.code.py_func)
+        return cache is not None and cache.holds
 
     def compile(self) -> None:
-        """Load it from the cache or compile it; unreadable files are made anew, and a full disk costs the cache alone."""
-        caches = [] if cache_folder(self.code.py_func) is None else [FunctionCache, FunctionCache]
-        for cache in caches:
-            self.code._cache = cache(self.code.py_func)  # type: ignore[no-untyped-call]
+        """Load it from the cache or compile it; a full disk, or whatever else befalls the cache, costs the cache alone."""
+        for _ in range(2):
+            cache = cache_of(self.code.py_func)
+            if cache is None:
+                break
+            if not cache.holds:
+                _remove(cache.files)
+            self.code._cache = cache
             try:
                 return self._compile()
             except NumbaError:
                 raise
-            except Exception:  # reading the cache may raise anything; what is no fault of the cache comes up again below
-                _remove(self.files())
+            except Exception:  # the cache may raise anything; what is no fault of the cache comes up again below
+                _remove(cache.files)
         self.code._cache = NullCache()
         self._compile()
 
@@ -113,14 +116,12 @@ def compile_all() -> None:
         waiting = [kernel for kernel in _kernels if type(kernel.code) is Uncompiled]
         if not waiting:
             return
-        folder = cache_folder(compile_all)
-        if folder is not None:
-            drop_stale(folder, HERE)
-        new = [kernel for kernel in waiting if not kernel.files()]
+        keeps = cache_of(compile_all) is not None
+        new = [kernel for kernel in waiting if not kernel.kept]
         if new:
-            announce(kept=folder is not None)
+            announce(kept=keeps)
         apart = [kernel for kernel in waiting if kernel.module in BESIDE]
-        with compiled_beside(BESIDE, needed=folder is not None and any(kernel in new for kernel in apart)):
+        with compiled_beside(BESIDE, needed=keeps and any(kernel in new for kernel in apart)):
             _compile([kernel for kernel in waiting if kernel not in apart])
         _compile(apart)
 
@@ -130,32 +131,15 @@ def _compile(kernels: Sequence[Kernel]) -> None:
         kernel.compile()
 
 
-def cache_folder(function: Callable[..., Any]) -> Path | None:
-    """Return the folder in which numba keeps the code of functions of this file; None where none can be written."""
+def cache_of(function: Callable[..., Any]) -> SealedCache | None:
+    """Return where the machine code of a function is kept; None where no folder can be written."""
     try:
-        return Path(FunctionCache(function).cache_path)  # type: ignore[no-untyped-call]
-    except RuntimeError:  # numba's word for a missing place
+        return SealedCache(function)
+    except (RuntimeError, ValueError, OSError):  # the first is numba's word for a missing place
         return None
 
 
-def drop_stale(folder: Path, room: Path) -> None:
-    """Remove machine code from a cache's ``folder`` that was not made from the sources in ``room`` as they are now.
-
-    numba compares a kernel's own file alone, so after an edit of a law in another file the old law would go on running.
-    """
-    digest = hashlib.sha256()
-    for source in sorted(room.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    stamp, found = folder / STAMP, ""
-    with suppress(OSError, UnicodeDecodeError):
-        found = stamp.read_text(encoding="ascii")
-    if found != digest.hexdigest():
-        _remove(folder.glob("*.nb[ic]"))
-        with suppress(OSError):  # a full disk: the next process does the same again
-            stamp.write_text(digest.hexdigest(), encoding="ascii")
-
-
-def _remove(files: Iterator[Path] | Sequence[Path]) -> None:
+def _remove(files: Sequence[Path]) -> None:
     for path in files:
         with suppress(OSError):  # another process may be doing the same
             path.unlink()

@@ -9,7 +9,8 @@ from typing import Any
 
 from mortalsim.report.asked import Asked
 from mortalsim.report.results import Column, Results
-from mortalsim.report.table import cell, printable
+from mortalsim.report.table import cell
+from mortalsim.texts import printable
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }

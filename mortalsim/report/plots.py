@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mortalsim.report.results import Figure, Panel, Series
-from mortalsim.report.table import engineering, printable
+from mortalsim.report.table import engineering
+from mortalsim.texts import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

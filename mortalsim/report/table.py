@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mortalsim.report.results import Column, Results
+from mortalsim.texts import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
 PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 SYMBOLS = {"count": "", "joules": "J", "seconds": "s"}
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with letters that nothing can show, such as codes that move a terminal's cursor, as escapes."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode() for letter in text
-    )
 
 
 def engineering(value: float, symbol: str = "") -> str:

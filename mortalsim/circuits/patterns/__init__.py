@@ -21,7 +21,7 @@ def pattern_of(nudge: WeightNudge, site: Site) -> Pattern:
 
 def families() -> frozenset[str]:
     """Return the names of those patterns whose indices belong together under one key."""
-    return frozenset(name for name in PATTERNS.names() if _kind(name).family)
+    return frozenset(name for name in PATTERNS.readable() if _kind(name).family)
 
 
 @cache  # a read of a small chip takes less time than the search for a file
