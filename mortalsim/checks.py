@@ -187,21 +187,20 @@ def check_labels(name: str, labels: Any, classes: int, samples: int | None = Non
     wanted = "any number" if samples is None else str(samples)
     if array.ndim == 2 and array.shape[1] == classes:
         raise ShapeError(
-            f"{name}: expected whole numbers, one a sample, shape (N,) = ({wanted},), found rows of {classes}, "
-            f"{array.shape}. "
+            f"{name}: expected whole numbers, one a sample, shape (N,) = ({wanted},), found {array.shape}. "
             "Write labels.argmax(axis=1) if each row marks its class."
         )
-    if array.dtype.kind == "O" and all(isinstance(item, Integral) for item in array.ravel()):
+    if array.dtype.kind == "O" and all(isinstance(item, Integral) and abs(item) < 2**63 for item in array.ravel()):
         array = array.astype(np.int64)
     if array.dtype.kind not in "biuf":
         raise ShapeError(f"{name}: expected whole numbers, one a sample, found {array.dtype}. Number the classes from 0.")
     if array.ndim != 1 or len(array) < 1 or (samples is not None and len(array) != samples):
         raise ShapeError(f"{name}: expected shape (N,) = ({wanted},), one label a sample, found {array.shape}.")
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.floor(array)).all()):
+        odd = array[~(np.isfinite(array) & (array == np.floor(array)))][0]
         raise ShapeError(
-            f"{name}: expected whole numbers, found {array[~(array == np.floor(array))][0]}. Classes are "
-            "numbered from 0; to "
-            "predict a real number (regression) is no aim of mortalsim."
+            f"{name}: expected whole numbers, found {odd}. Classes are numbered from 0; to predict a real number (regression) is "
+            "no aim of mortalsim."
         )
     if array.min() < 0 or array.max() >= classes:
         raise RangeError(

@@ -82,7 +82,7 @@ def tried(kind: str, inputs: int, seed: int, only: list[int] | None = None) -> d
                 counts["refused"] += 1
                 if only:
                     print(type(error).__name__, error, file=sys.stderr)
-            except Exception as error:
+            except (Exception, TooLong) as error:
                 if only:
                     traceback.print_exc()
                 frames = traceback.extract_tb(error.__traceback__)
@@ -92,7 +92,10 @@ def tried(kind: str, inputs: int, seed: int, only: list[int] | None = None) -> d
                 failures.setdefault(f"{type(error).__name__} at {place}: {str(error)[:100]}", []).append(number)
             finally:
                 signal.alarm(0)
-            slowest = max(slowest, time.monotonic() - started)
+            took = time.monotonic() - started
+            if took > LONGEST:
+                failures.setdefault(f"longer than {LONGEST} s", []).append(number)
+            slowest = max(slowest, took)
         most = _memory() - idle
         os.chdir(here)
     if most > MOST:
@@ -102,8 +105,12 @@ def tried(kind: str, inputs: int, seed: int, only: list[int] | None = None) -> d
     return {"kind": kind, "inputs": inputs, **counts, "slowest": slowest, "memory": most, "failures": shown}
 
 
+class TooLong(BaseException):
+    """Longer than a call may take; no handler of ordinary errors swallows it."""
+
+
 def _too_long(*_: object) -> None:
-    raise TimeoutError(f"longer than {LONGEST} s")
+    raise TooLong(f"longer than {LONGEST} s")
 
 
 def _memory() -> float:

@@ -39,6 +39,8 @@ def _plain_text() -> Iterator[None]:
 
     with mpl.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
+        # A picture crowded by long names is drawn as it is.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
         yield
 
 

@@ -63,15 +63,20 @@ def one_answer(counts: np.ndarray, where: str) -> str | None:
 def like_guessing(counts: np.ndarray, where: str) -> str | None:
     """Doubt an error that is no better than that of always giving the most frequent class.
 
-    One-sided binomial test at `LEVEL`: of runs that guess, at least 99 in 100 are doubted. Of runs whose error is half that
-    of guessing, on at least 100 samples of 10 classes, fewer than one in a million are.
+    One-sided binomial test at `LEVEL`: of runs that guess, at least 99 in 100 are doubted. Nobody is whose error is less than
+    half that of guessing, however few the samples.
     """
     samples, most = int(counts.sum()), int(counts.sum(axis=1).max(initial=0))
     right = int(np.trace(counts))
-    if not samples or most == samples or binom.sf(right - 1, samples, most / samples) < LEVEL:
+    if (
+        not samples
+        or most == samples
+        or 2 * (samples - right) < samples - most
+        or binom.sf(right - 1, samples, most / samples) < LEVEL
+    ):
         return None
     cause = (
-        _RATE if most < 0.5 * samples else "The likely cause is that one class is rare: look at the recall of each class."
+        _RATE if most <= 0.7 * samples else "The likely cause is that one class is rare: look at the recall of each class."
     )
     return (
         f"the error on {where} is {1 - right / samples:.1%} of {samples} samples, and always giving the most frequent class "

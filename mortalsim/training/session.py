@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mortalsim.checks import ChipFault, FloatArray, RangeError, RunError, check_array, check_labels, check_whole
+from mortalsim.checks import ChipFault, FloatArray, RangeError, RunError, ShapeError, check_array, check_labels, check_whole
 from mortalsim.files import digest_of
 from mortalsim.hardware import Chip, Task
 from mortalsim.learners.base import Batch, Learner
@@ -296,6 +296,8 @@ def _with_chance(rng: np.random.Generator, state: Mapping[str, np.ndarray]) -> n
 def _validation(
     data: TrainingData, n_inputs: int, epochs: int, every: int | None, samples: int, streams: Streams
 ) -> Validation:
+    every = None if every is None else check_whole("validate_every", every, 0, 10**9)
+    samples = check_whole("validate_samples", samples, 0, 10**9)
     if data.valid_y is None or every == 0:
         return Validation(0)
     hint = "Give at least one sample, or validate_every=0."
@@ -309,13 +311,13 @@ def _validation(
 
 def _classes(data: TrainingData) -> int:
     """Return the number of classes of labelled data."""
-    if data.classes in (0, 1):
+    classes = check_whole("classes", data.classes, 0, 10**6)
+    if classes < 2:
         raise RangeError(
-            f"classes: expected at least 2, found {data.classes}. Chips are trained to tell classes apart; to "
-            "predict a real "
-            "number (regression) is no aim of mortalsim: cut its range into classes."
+            f"classes: expected at least 2, found {classes}. Chips are trained to tell classes apart; to predict a real number "
+            "(regression) is no aim of mortalsim: cut its range into classes."
         )
-    return check_whole("classes", data.classes, 2, 10**6)
+    return classes
 
 
 def _targets(data: TrainingData, samples: int) -> FloatArray | None:
@@ -323,14 +325,16 @@ def _targets(data: TrainingData, samples: int) -> FloatArray | None:
     if data.train_y is None:
         return None
     classes = _classes(data)
-    shape = np.shape(data.train_y)
+    try:
+        shape = np.shape(data.train_y)
+    except ValueError as error:
+        raise ShapeError(f"train_y: expected labels (N,) or targets (N, classes), found uneven rows ({error}).") from error
     if len(shape) != 2 or shape[1] == 1:
         return one_hot(check_labels("train_y", data.train_y, classes, samples), classes)
     targets = check_array("train_y", data.train_y, {"N": samples, "classes": classes})
     if (targets < 0).any() or not np.allclose(targets.sum(axis=1), 1, atol=1e-3):
         raise RangeError(
-            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), "
-            "found other rows. "
+            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), found others. "
             "Rows are how sure one is of each class; to predict real numbers (regression) is no aim of mortalsim."
         )
     return targets
