@@ -190,7 +190,7 @@ def check_labels(name: str, labels: Any, classes: int, samples: int | None = Non
             f"{name}: expected whole numbers, one a sample, shape (N,) = ({wanted},), found {array.shape}. "
             "Write labels.argmax(axis=1) if each row marks its class."
         )
-    if array.dtype.kind == "O" and all(isinstance(item, Integral) and abs(item) < 2**63 for item in array.ravel()):
+    if array.dtype.kind == "O" and all(isinstance(item, Integral) and abs(int(item)) < 2**63 for item in array.ravel()):
         array = array.astype(np.int64)
     if array.dtype.kind not in "biuf":
         raise ShapeError(f"{name}: expected whole numbers, one a sample, found {array.dtype}. Number the classes from 0.")
@@ -199,8 +199,8 @@ def check_labels(name: str, labels: Any, classes: int, samples: int | None = Non
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.floor(array)).all()):
         odd = array[~(np.isfinite(array) & (array == np.floor(array)))][0]
         raise ShapeError(
-            f"{name}: expected whole numbers, found {odd}. Classes are numbered from 0; to predict a real number (regression) is "
-            "no aim of mortalsim."
+            f"{name}: expected whole numbers, found {odd}. Classes are numbered from 0; to predict a real number "
+            "(regression) is no aim of mortalsim."
         )
     if array.min() < 0 or array.max() >= classes:
         raise RangeError(

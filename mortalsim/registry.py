@@ -55,6 +55,7 @@ class Registry(Generic[T]):
         self.package = package
         self.base = base
         self.helpers = helpers
+        self._kind = package
 
     def names(self) -> list[str]:
         """Return the variants' names in alphabetical order."""
@@ -73,34 +74,7 @@ class Registry(Generic[T]):
 
     def readable(self) -> list[str]:
         """Return the names of the variants that can be used, in alphabetical order; their files are run."""
-        return [name for name in self.names() if self._works(name)]
-
-    def _works(self, name: str) -> bool:
-        from mortalsim.checks import DesignError
-
-        try:
-            self.get(name)
-        except DesignError:
-            return False
-        return True
-
-    def _module(self, name: str) -> ModuleType:
-        """Import a variant's module; raise `DesignError` with file and line if that fails."""
-        from mortalsim.checks import DesignError
-
-        path = self._files()[name]
-        module = f"{self.package}.{_stem(path)}"
-        if module in sys.modules:
-            return sys.modules[module]
-        tree, problem = _parsed(path)
-        if tree is None:
-            raise DesignError(f"{printable(str(path))}: {problem}. {_REMEDY}")
-        try:
-            return importlib.import_module(module)
-        except (Exception, SystemExit) as error:  # somebody's file may raise anything
-            line = _last_line(error.__traceback__, str(path))
-            what = printable(f"{type(error).__name__}: {error}")
-            raise DesignError(f"{printable(str(path))}: cannot be imported: {line}{what:.300}. {_REMEDY}") from error
+        return [name for name, path in sorted(self._files().items()) if self._works(name, path)]
 
     def get(self, name: str) -> type[T]:
         """Return the variant's class.
@@ -110,12 +84,18 @@ class Registry(Generic[T]):
         UnknownName
             No file of that name; the nearest name is suggested.
         DesignError
-            The file cannot be read, or does not define exactly one subclass of the base class.
+            The file cannot be read or imported, or does not define exactly one subclass of the base class.
         """
-        from mortalsim.checks import DesignError, check_name
+        from mortalsim.checks import check_name
 
-        check_name(self.package, name, self._files())
-        module = self._module(name)
+        files = self._files()
+        check_name(self._kind, name, files)
+        found: type[T] = self._variant(name, self._module(files[name]))
+        return found
+
+    def _variant(self, name: str, module: ModuleType) -> Any:
+        from mortalsim.checks import DesignError
+
         found = [
             item
             for item in vars(module).values()
@@ -129,14 +109,39 @@ class Registry(Generic[T]):
             )
         return found[0]
 
+    def _works(self, name: str, path: File) -> bool:
+        from mortalsim.checks import DesignError
+
+        try:
+            self._variant(name, self._module(path))
+        except DesignError:
+            return False
+        return True
+
+    def _module(self, path: File) -> ModuleType:
+        """Import a variant's module; raise `DesignError` with file and line if that fails."""
+        from mortalsim.checks import DesignError
+
+        module = f"{self.package}.{_stem(path)}"
+        if module in sys.modules:
+            return sys.modules[module]
+        tree, problem = _parsed(path)
+        if tree is None:
+            raise DesignError(f"{printable(str(path))}: {problem}. {_REMEDY}")
+        try:
+            return importlib.import_module(module)
+        except (Exception, SystemExit) as error:  # somebody's file may raise anything
+            line = _last_line(error.__traceback__, str(path))
+            what = printable(f"{type(error).__name__}: {error}")
+            raise DesignError(f"{printable(str(path))}: cannot be imported: {line}{what:.300}. {_REMEDY}") from error
+
     def _files(self) -> dict[str, File]:
-        spec = importlib.util.find_spec(self.package)
-        folders = (spec.submodule_search_locations if spec else None) or []
+        folders = _folders(self.package)
         found = {self._name(_stem(path)): path for folder in folders for path in files_in(folder) if self._is_variant(path)}
         if not found:
             from mortalsim.checks import DesignError
 
-            where = printable(", ".join(map(str, folders)) or "no folder")
+            where = printable(", ".join(folders) or "no folder")
             raise DesignError(f"{self.package}: expected a file NAME.py for each variant, found none in {where}. {_SOURCES}")
         return found
 
@@ -166,25 +171,23 @@ class Functions(Registry[Any]):
 
     def __init__(self, package: str) -> None:
         super().__init__(package, object)
+        self._kind = package.rpartition(".")[2]
 
-    def get(self, name: str) -> Any:
-        """Return the variant's function.
+    def _variant(self, name: str, module: ModuleType) -> Any:
+        from mortalsim.checks import DesignError
 
-        Raises
-        ------
-        UnknownName
-            No file of that name; the nearest name is suggested.
-        DesignError
-            The file cannot be read, or does not define a function of its own name.
-        """
-        from mortalsim.checks import DesignError, check_name
-
-        check_name(self.package.rpartition(".")[2], name, self._files())
-        module = self._module(name)
         function = getattr(module, name, None)
         if not inspect.isfunction(function):
             raise DesignError(f"{module.__file__}: expected a function called {name}, found none. Call it as its file.")
         return function
+
+
+def _folders(package: str) -> list[str]:
+    """Return where the modules of a package lie; an imported one may have been given further folders."""
+    if package in sys.modules:
+        return list(sys.modules[package].__path__)
+    spec = importlib.util.find_spec(package)
+    return list((spec.submodule_search_locations if spec else None) or [])
 
 
 def files_in(folder: str) -> Iterator[File]:

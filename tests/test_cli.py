@@ -48,7 +48,7 @@ def test_help_imports_nothing_that_computes():
     assert "typer" in imported
     assert not imported & {"numpy", "numba", "pydantic", "scipy", "matplotlib", "joblib", "sklearn"}
     own = {module for module in modules if module.startswith("mortalsim")}
-    assert own <= {"mortalsim", "mortalsim.__main__", "mortalsim.cli", "mortalsim.registry"}
+    assert own <= {"mortalsim", "mortalsim.__main__", "mortalsim.cli", "mortalsim.registry", "mortalsim.texts"}
     for command in ("compare", "variance", "transfer", "train", "list", "show", "resume", "status"):
         assert command in found.stdout
 

@@ -10,13 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
 
-from mortalsim.experiments import _parallel
 from mortalsim.kernels import compiling, jit, keeping
 
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="with NUMBA_DISABLE_JIT nothing is compiled")
@@ -136,16 +134,6 @@ def test_a_process_forked_while_another_thread_compiles_can_call_kernels(tiny):
         os._exit(int(kernel(2.0) != 4))
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
-
-
-@pytest.mark.parametrize(("jobs", "course"), [(1, ["begun"]), (2, ["compiled", "begun"])])
-def test_worker_processes_find_the_kernels_compiled(jobs, course, monkeypatch):
-    order = []
-    monkeypatch.setattr(_parallel, "compile_all", lambda: order.append("compiled"))
-    monkeypatch.setattr(_parallel, "_in_workers", lambda *_: order.append("begun") or ())
-    doing, watch = lambda *_: order.append("begun"), SimpleNamespace(begin=lambda name: None, at=print)
-    list(_parallel._rows(doing, {0: ("a", 1)}, jobs, watch, alone=False))
-    assert order == course
 
 
 # --- what python may call ------------------------------------------------------------------------------------------------

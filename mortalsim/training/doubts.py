@@ -63,8 +63,8 @@ def one_answer(counts: np.ndarray, where: str) -> str | None:
 def like_guessing(counts: np.ndarray, where: str) -> str | None:
     """Doubt an error that is no better than that of always giving the most frequent class.
 
-    One-sided binomial test at `LEVEL`: of runs that guess, at least 99 in 100 are doubted. Nobody is whose error is less than
-    half that of guessing, however few the samples.
+    One-sided binomial test at `LEVEL`: of runs that guess, at least 99 in 100 are doubted. Nobody is whose error is less
+    than half that of guessing, however few the samples.
     """
     samples, most = int(counts.sum()), int(counts.sum(axis=1).max(initial=0))
     right = int(np.trace(counts))

@@ -314,8 +314,8 @@ def _classes(data: TrainingData) -> int:
     classes = check_whole("classes", data.classes, 0, 10**6)
     if classes < 2:
         raise RangeError(
-            f"classes: expected at least 2, found {classes}. Chips are trained to tell classes apart; to predict a real number "
-            "(regression) is no aim of mortalsim: cut its range into classes."
+            f"classes: expected at least 2, found {classes}. Chips are trained to tell classes apart; to predict a real "
+            "number (regression) is no aim of mortalsim: cut its range into classes."
         )
     return classes
 
@@ -334,7 +334,8 @@ def _targets(data: TrainingData, samples: int) -> FloatArray | None:
     targets = check_array("train_y", data.train_y, {"N": samples, "classes": classes})
     if (targets < 0).any() or not np.allclose(targets.sum(axis=1), 1, atol=1e-3):
         raise RangeError(
-            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), found others. "
+            "train_y: expected a label a sample, (N,), or rows of probabilities that sum to 1, (N, classes), found "
+            "others. "
             "Rows are how sure one is of each class; to predict real numbers (regression) is no aim of mortalsim."
         )
     return targets
