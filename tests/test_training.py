@@ -16,7 +16,7 @@ from mortalsim.learners import LEARNERS
 from mortalsim.learners.base import Learner
 from mortalsim.objectives import one_hot
 from mortalsim.streams import Streams
-from mortalsim.training import Checkpoint, error_rate, train
+from mortalsim.training import Checkpoint, Hooks, error_rate, train
 
 
 def data(**kw):
@@ -102,6 +102,31 @@ def test_checkpoint_of_another_run_is_refused(tmp_path):
     path.write_bytes(b"no tensors")
     with pytest.raises(RunError, match=r"a.safetensors: .* Delete a.safetensors and a.before.safetensors to begin"):
         train(chip, learner(), data(), Streams(7), checkpoint=checkpoint(path, chip))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "gone"])
+def test_the_state_before_the_newest_is_used_where_that_is_damaged(damage, tmp_path):
+    """And training goes on from there to the same bits; without one before it, a damaged file is refused."""
+    whole, broken, path = make(), make(), tmp_path / "a.safetensors"
+    straight = train(whole, learner("ap"), data(), Streams(7))
+    with pytest.raises(Stop):
+        train(broken, learner("ap"), data(), Streams(7), checkpoint=checkpoint(path, broken), on_epoch=stop_after(2))
+    content = path.read_bytes()
+    place = len(content) - 5  # within the last array
+    damaged = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "flipped": damaged, "gone": b""}[damage])
+    if damage == "gone":
+        path.unlink()
+    resumed, steps = make(), []
+    hooks = Hooks(on_step=lambda session: steps.append(session.done))
+    kept = checkpoint(path, resumed)
+    result = train(resumed, learner("ap"), data(), Streams(7), checkpoint=kept, hooks=hooks)
+    assert result.history == straight.history and steps == list(range(10, 21))  # step 10 was in the newest state alone
+    for a, b in zip(whole.weights, resumed.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    path.write_bytes(damaged)
+    with pytest.raises(RunError, match=r"a.safetensors: it is cut off or damaged"):
+        train(make(), learner("ap"), data(), Streams(7), checkpoint=checkpoint(path, make()))
 
 
 def test_unwritable_checkpoint_is_one_clear_error(tmp_path):
