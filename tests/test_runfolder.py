@@ -20,8 +20,8 @@ from mortalsim import data
 from mortalsim.checks import OutputError, RunError
 from mortalsim.chips import SimulatedChip, load_design
 from mortalsim.chips.design import build_design
-from mortalsim.experiments import _execute, execute, resume
-from mortalsim.experiments._inputs import kept_designs
+from mortalsim.experiments import _execute, _inputs, execute, resume
+from mortalsim.experiments._inputs import Data, kept_designs
 from mortalsim.experiments.base import Experiment
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
@@ -29,6 +29,7 @@ from mortalsim.files import read_json, write_json
 from mortalsim.report import render, store
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper, Store, asked_in
+from mortalsim.streams import Streams
 
 RUN = {"learner": "ap", "hidden": (4,), "epochs": 2, "set": ("probes=1", "batch_size=20")}
 
@@ -309,6 +310,20 @@ def test_a_full_disk_keeps_what_was_there_and_names_the_file(tmp_path: Path, mon
     with pytest.raises(OutputError, match=r"a.json: cannot be written \(No space left on device\)"):
         write_json(path, "row", {"x": 2})
     assert read_json(path, "row", "") == {"x": 1} and names(tmp_path) == ["a.json"]
+
+
+def test_data_that_are_not_what_they_were_are_refused_also_in_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _, out = execute(Train(out=tmp_path / "run", **RUN))
+    (out / "results.json").unlink()
+    kept = Data.of("digits", 0)
+    other = dataclasses.replace(kept, digest=kept.digest[::-1])
+    with pytest.raises(RunError, match="digits is not what it was when the run was begun"):
+        other.load()
+    changed = load_tiny("digits", Streams(1))
+    monkeypatch.setattr(data, "load", lambda *_: changed)
+    _inputs._loaded.cache_clear()
+    with pytest.raises(RunError, match="data.digest is"):
+        resume(out)
 
 
 # --- what one task keeps ----------------------------------------------------------------------------------------------
