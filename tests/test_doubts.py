@@ -151,3 +151,19 @@ def test_a_training_that_stands_still_says_so_early_once_and_at_the_end(monkeypa
     result = train(build.make_chip(design, run), ff, small(255.0), run)
     assert logged == [f"ff: {sentence}" for sentence in result.warnings]  # without anybody to tell, it goes to the log
     assert any("inputs are large" in sentence for sentence in logged)
+
+
+@slow_in_plain_python
+def test_a_rule_that_writes_at_the_end_alone_is_not_doubted_before():
+    """Its loss falls from the start; its chip answers like a guesser until it is programmed."""
+    run, said = Streams(0), []
+    design = build.design_for("mild", data.load("digits", run)).with_sizes((12, 8, 3))
+    learner = LEARNERS.get("insilico")(epochs=15, rate=0.02)
+    hooks = Hooks(on_warning=said.append)
+    result = train(build.make_chip(design, run), learner, small(), run, validate_every=1, hooks=hooks)
+    errors = [record.valid_error for record in result.history]
+    assert min(errors[:-1]) > 0.3 and errors[-1] < 0.2 and said == [] and result.warnings == ()
+
+
+def test_few_samples_that_are_all_right_are_not_doubted():
+    assert doubts.like_guessing(np.diag([3, 3]), "validation") is None

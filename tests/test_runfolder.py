@@ -322,7 +322,7 @@ def test_data_that_are_not_what_they_were_are_refused_also_in_a_task(tmp_path: P
     changed = load_tiny("digits", Streams(1))
     monkeypatch.setattr(data, "load", lambda *_: changed)
     _inputs._loaded.cache_clear()
-    with pytest.raises(RunError, match="data.digest is"):
+    with pytest.raises(RunError, match=r"data.digest is"):
         resume(out)
 
 
