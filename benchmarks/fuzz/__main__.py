@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import resource
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mortalsim.checks import MortalsimError
+from mortalsim.kernels import compile_all
 
 KINDS = ("designs", "idx", "checkpoints", "run_folders", "command_lines", "messages", "arrays")
 
@@ -66,6 +68,8 @@ def tried(kind: str, inputs: int, seed: int, only: list[int] | None = None) -> d
     """Return counts and failures of one kind."""
     signal.signal(signal.SIGALRM, _too_long)
     warnings.simplefilter("ignore")
+    logging.getLogger("mortalsim").setLevel(logging.ERROR)  # no doubts about what is learned from nonsense
+    compile_all()  # which takes longer than any call may
     counts, failures, slowest = Counter[str](), dict[str, list[int]](), 0.0
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
