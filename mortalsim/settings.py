@@ -61,14 +61,17 @@ class Group(BaseModel):
         if not isinstance(fields, Mapping):
             return fields
         kinds = {name: field.annotation for name, field in cls.model_fields.items()}
-        return {name: _fitting(str(name), value, kinds.get(name, Any)) for name, value in fields.items()}
+        return {
+            name: _fitting(_text("name of a field", str(name)), value, kinds.get(name, Any))
+            for name, value in fields.items()
+        }
 
 
 def _fitting(name: str, value: Any, kind: Any) -> Any:
     """Return a field's value as plain data, unless its type is a class of its own, which knows what it takes."""
     known = kind in (Any, int, float, bool, str) or not isinstance(kind, type) or issubclass(kind, BaseModel)
     if not known:
-        return value
+        return _text(name, value) if isinstance(value, str) else value
     if get_origin(kind) is tuple and isinstance(value, set | frozenset):
         raise ValueError(f"{name}: expected a list, found a set, which has no order")
     value = plain(name, value)
@@ -90,10 +93,10 @@ def plain(name: str, value: Any, depth: int = DEPTH) -> Any:
     ValueError
         Something in it is masked, complex, bytes, a date or a number of more than 64 bits, or it is too deep or too long.
     """
-    if value is None or isinstance(value, str | bool | Enum | BaseModel):
-        if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError(f"{name}: expected text that can be written as UTF-8, found {value!r:.80}")
-        return str(value) if isinstance(value, np.str_) else value
+    if isinstance(value, str):
+        return _text(name, value)
+    if value is None or isinstance(value, bool | Enum | BaseModel):
+        return value
     if isinstance(value, np.ma.MaskedArray | bytes | bytearray | datetime.date | datetime.time):
         raise ValueError(f"{name}: expected numbers, text, lists or tables, found {type(value).__name__} {value!s:.80}")
     if isinstance(value, np.ndarray | np.generic):
@@ -106,7 +109,8 @@ def plain(name: str, value: Any, depth: int = DEPTH) -> Any:
         found = "deeper ones" if not depth else f"one of {len(value)}"
         raise ValueError(f"{name}: expected lists and tables of at most {ENTRIES} entries, {DEPTH} deep, found {found}")
     if isinstance(value, Mapping):
-        return {key: plain(f"{name}.{key}", item, depth - 1) for key, item in value.items()}
+        keys = {key: _text(f"name in {name}", key) if isinstance(key, str) else key for key in value}
+        return {keys[key]: plain(f"{name}.{key}", item, depth - 1) for key, item in value.items()}
     return [plain(name, item, depth - 1) for item in value]
 
 
@@ -119,6 +123,12 @@ def at_least_or_none(least: float) -> Callable[[type, float], float]:
         return value
 
     return check
+
+
+def _text(name: str, text: str) -> str:
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"{name}: expected text that can be written as UTF-8, found {text!r:.80}")
+    return str(text) if isinstance(text, np.str_) else text
 
 
 def _plain_array(name: str, array: np.ndarray) -> Any:

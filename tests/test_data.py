@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -172,9 +173,12 @@ def test_idx_round_trip(tmp_path: Path):
         (gzip.compress(b"\0\0\x0d\x01\0\0\0\0"), "found 00 00 0d 01"),
         (gzip.compress(b""), "found nothing"),
         (gzip.compress(idx_bytes(np.zeros((2, 3)))[:-1]), r"promises 2 x 3 = 6 bytes, found 5"),
-        (gzip.compress(b"\0\0\x08\x03\0\0"), "promises"),
+        (gzip.compress(idx_bytes(np.zeros((2, 3))) + b"\0"), r"promises 2 x 3 = 6 bytes, found more"),
+        (gzip.compress(b"\0\0\x08\x03\0\0"), "promises 3 dimensions and ends before"),
+        (gzip.compress(b"\0\0\x08\x02" + b"\xff" * 8), "2 dimensions and 1.84e\\+19 bytes"),
+        (gzip.compress(b"\0\0\x08\x09" + b"\0\0\0\1" * 9 + b"\0"), "9 dimensions and 1 bytes"),
     ],
-    ids=["no gzip", "cut gzip", "another kind", "empty", "a byte short", "cut header"],
+    ids=["no gzip", "cut gzip", "another kind", "empty", "a byte short", "a byte more", "cut header", "huge", "deep"],
 )
 def test_idx_says_what_is_wrong(tmp_path: Path, content: bytes, said: str):
     path = tmp_path / "x-ubyte.gz"
@@ -182,6 +186,20 @@ def test_idx_says_what_is_wrong(tmp_path: Path, content: bytes, said: str):
     with pytest.raises(DataError, match=said) as caught:
         read_idx(path)
     assert str(path) in str(caught.value)
+
+
+def test_idx_unpacks_no_more_than_was_promised(tmp_path: Path):
+    path = tmp_path / "x-ubyte.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(idx_bytes(np.zeros((2, 3))))
+        for _ in range(64):
+            file.write(bytes(2**20))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="found more"):
+        read_idx(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
 
 
 @pytest.fixture

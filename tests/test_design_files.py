@@ -81,3 +81,21 @@ def test_what_is_no_name_and_no_path_is_refused(tmp_path):
     for odd in ("a\0.toml", "\ud800.toml"):
         with pytest.raises(DesignError, match=r"design file .*not valid TOML"):
             load_design(odd)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"\udce9": 1},
+        {"summary": "x\ud800"},
+        {"summary": {-1: 2, "\udfff": 3}},
+        {"nudges": {"\udce9": 1}},
+        {"neurons": {"curve": {"family": "leaky", "\udce9": 3}}},
+        {"device": {"technology": "\udce9"}},
+    ],
+    ids=ascii,
+)
+def test_half_letters_are_refused_wherever_they_stand(fields):
+    with pytest.raises(DesignError, match="text that can be written as UTF-8, found") as caught:
+        load_design("ideal").revised(**fields)
+    assert str(caught.value).isprintable()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
+from typing import BinaryIO, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mortalsim.checks import DataError
 
-UNSIGNED_BYTE = 0x08
+UNSIGNED_BYTE: Final = 0x08
+
+#: The most dimensions and bytes that are read: MNIST's largest file has 3 and 47 million, EMNIST's 549 million.
+DIMENSIONS: Final = 8
+LARGEST: Final = 2**32
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
@@ -31,20 +37,38 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
         The file is absent, damaged, or of another format; the message says which.
     """
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as file:
+            shape = _shape(path, cast(BinaryIO, file))
+            expected = math.prod(shape)
+            # One byte more than promised shows a file that is too long, without unpacking what may be endless.
+            content = file.read(expected + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: expected a gzipped IDX file, but it cannot be read ({error}). Fetch it again.") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE:
+    if len(content) != expected:
+        found = "more" if len(content) > expected else str(len(content))
         raise DataError(
-            f"{path}: expected an IDX file of bytes, which begins with 00 00 08; found {content[:4].hex(' ') or 'nothing'}."
+            f"{path}: the header promises {' x '.join(map(str, shape))} = {expected} bytes, found {found}. "
+            "The file was cut short or damaged; fetch it again."
         )
-    dims = content[3]
-    start = 4 + 4 * dims
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(4 * dims, b"\0"), dtype=">u4"))
-    expected = int(np.prod(shape, dtype=np.int64))
-    if len(content) - start != expected:
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _shape(path: Path, file: BinaryIO) -> tuple[int, ...]:
+    """Return the sizes that the header promises."""
+    begin = file.read(4)
+    if len(begin) < 4 or begin[:2] != b"\0\0" or begin[2] != UNSIGNED_BYTE:
         raise DataError(
-            f"{path}: the header promises {' x '.join(map(str, shape))} = {expected} bytes, "
-            f"found {max(len(content) - start, 0)}. The file was cut short or damaged; fetch it again."
+            f"{path}: expected an IDX file of bytes, which begins with 00 00 08; found {begin.hex(' ') or 'nothing'}."
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    sizes = file.read(4 * begin[3])
+    if len(sizes) < 4 * begin[3]:
+        raise DataError(
+            f"{path}: the header promises {begin[3]} dimensions and ends before. The file was cut short; fetch it again."
+        )
+    shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
+    if len(shape) > DIMENSIONS or math.prod(shape) > LARGEST:
+        raise DataError(
+            f"{path}: expected an IDX file of at most {DIMENSIONS} dimensions and {LARGEST} bytes; its header promises "
+            f"{len(shape)} dimensions and {math.prod(shape):.3g} bytes. The file is damaged; fetch it again."
+        )
+    return shape
