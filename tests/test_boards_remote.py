@@ -173,6 +173,8 @@ def interrupted(act, seconds):
         return interruption
 
 
+# Python swallows an interruption that falls into the callback of a weak reference, and says so: then the read goes on.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_wherever_an_interruption_falls_no_answer_belongs_to_another_question():
     """A clock rings at every place of a question in turn; what was broken by it is connected anew."""
     if sys.gettrace() is not None:
