@@ -5,4 +5,4 @@ from mortalsim.registry import Registry
 
 __all__ = ["LEARNERS", "Batch", "Info", "Learner", "State"]
 
-LEARNERS = Registry("mortalsim.learners", Learner, helpers=("schedules",))
+LEARNERS = Registry("mortalsim.learners", Learner, helpers=("schedules", "steps"))

@@ -11,8 +11,9 @@ import numpy as np
 from mortalsim.checks import FloatArray
 from mortalsim.fields import Amplitude, AtLeastOne, Rate, Temperature, Times
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
-from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
+from mortalsim.learners.steps import ask, row_means
 from mortalsim.objectives import cross_entropy
 
 
@@ -50,7 +51,9 @@ class ActivityPerturbation(Learner):
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 100
-    rate: Rate = 0.2
+    rate: Rate = 13.0
+    center: bool = False
+    narrow: float = 0.0
     amplitude: Amplitude = 0.3
     probes: Times = 8
     antithetic: bool = True
@@ -70,9 +73,10 @@ class ActivityPerturbation(Learner):
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
         sheet.output_of(self.name, task.classes)
-        return {}
+        return row_means(sheet, sheet.fed)
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        state = dict(state)
         sheet, size = chip.datasheet, batch.x.shape[-2]
         shaken = sheet.hidden if self.exact_output else sheet.fed
         errors = {name: np.zeros((size, sheet.populations[name].size), np.float32) for name in sheet.fed}
@@ -93,7 +97,14 @@ class ActivityPerturbation(Learner):
         rate = -self.rate * half_linear(batch.progress) / (size * self.probes)
         for name, error in errors.items():
             length = np.sqrt(sheet.ticks(name)) if name in shaken else 1.0
-            ask(chip, heard.trace(), name, {0: error}, rate / float(length))
+            ask(
+                chip,
+                heard.trace(),
+                name,
+                {0: error},
+                rate / float(length) * (128 / sum(sheet.populations[n].size for n in shaken)) ** self.narrow,
+                center=state if self.center else None,
+            )
         return state, {"loss": total / self.probes}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.fields import AtLeastOne, check_fields
-from mortalsim.hardware import ArraySpec, Chip, Datasheet, Delta, Outer, Port, Tap, Task, Trace
-from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
+from mortalsim.hardware import ArraySpec, Chip, Datasheet, Port, Task, Trace
+from mortalsim.parallel import one_blas_thread
 
 #: What a learner remembers between steps: named arrays, nothing else, so that a checkpoint is data.
 State: TypeAlias = dict[str, np.ndarray]
@@ -174,108 +174,3 @@ def _source_lines(spec: ArraySpec, size: int) -> np.ndarray:
     """Return 1 for rows that carry an output of the source and 0 for bias and ground, (..., n_in, 1)."""
     rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
     return (rows < size).astype(float)[..., None]
-
-
-@dataclass(frozen=True, eq=False)
-class Pull:
-    """A term of an update whose factors are ``weights[b] * row``: one row (size,) for all samples, weighted (B,)."""
-
-    weights: FloatArray
-    row: FloatArray
-
-
-def ask(
-    chip: Chip,
-    trace: Trace,
-    population: str,
-    factors: Mapping[int, FloatArray],
-    rate: float,
-    *,
-    memory: State | None = None,
-    momentum: float = 0.0,
-    heard: Mapping[int, np.ndarray] | None = None,
-    pulls: Mapping[int, Pull] | None = None,
-) -> None:
-    """Ask every array into a population for ``rate`` times the sum over samples and ticks of the products pre x factor.
-
-    Parameters
-    ----------
-    chip, trace
-        The chip, and a read of it with taps.
-    population
-        Whose arrays are to change.
-    factors
-        By tick of the population's state, (B, size). Ticks at which an array did not feed it drop out.
-    rate
-        Step size.
-    memory, momentum
-        A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
-        and asked for as `Delta`. None: the products are asked for as `Outer`.
-    heard
-        By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
-    pulls
-        Further terms by tick. Each is worked out as one sample more.
-    """
-    for array in chip.datasheet.into(population):
-        pre, post = _joined(trace.of(array), factors, heard, pulls or {})
-        if pre is None or post is None:
-            continue  # it did not feed the population at any of these ticks
-        if memory is None:
-            if post.shape[-2]:  # every sample may have been left out
-                chip.write(Outer(array, pre, post, rate))
-        else:
-            mean = memory[f"gradient{array}"]
-            remember(chip.datasheet.arrays[array], mean, momentum, pre, np.float32(1 - momentum) * post)
-            chip.write(Delta(array, mean, rate))
-
-
-def _joined(
-    taps: Sequence[Tap],
-    factors: Mapping[int, FloatArray],
-    heard: Mapping[int, np.ndarray] | None,
-    pulls: Mapping[int, Pull],
-) -> tuple[FloatArray | None, FloatArray | None]:
-    """Return what an array's rows carried and the factors that belong to it, ticks one after the other as samples."""
-    if len(taps) == 1 and heard is None and not pulls:  # the usual case, at no cost
-        return (taps[0].pre, factors[taps[0].tick]) if taps[0].tick in factors else (None, None)
-    pres: dict[int, FloatArray] = {}
-    posts: dict[int, FloatArray] = {}
-    some: dict[int, np.ndarray] = {}
-    own: list[tuple[FloatArray, Pull]] = []
-    for tap in taps:
-        if tap.tick in factors:  # a clamped source carries the same at every tick: add up first, multiply once
-            pres[tap.at] = tap.pre
-            posts[tap.at] = posts[tap.at] + factors[tap.tick] if tap.at in posts else factors[tap.tick]
-            if heard is not None:
-                some[tap.at] = some[tap.at] | heard[tap.tick] if tap.at in some else heard[tap.tick]
-        if tap.tick in pulls:
-            own.append((tap.pre, pulls[tap.tick]))
-    every = slice(None)
-    rows = [(pres[at][..., some.get(at, every), :], posts[at][..., some.get(at, every), :]) for at in pres]
-    rows += [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in own]
-    if not rows:
-        return None, None
-    if len(rows) == 1:
-        return rows[0]
-    return np.concatenate([pre for pre, _ in rows], axis=-2), np.concatenate([post for _, post in rows], axis=-2)
-
-
-#: Entries of a running mean that make one chunk for a thread.
-CHUNK = 250_000
-
-
-def remember(spec: ArraySpec, mean: FloatArray, memory: float, pre: FloatArray, post: FloatArray) -> None:
-    """Make ``mean``, of the array's shape, ``memory`` times itself plus the product of pre and post, in place."""
-    if spec.rows is not None:
-        mean *= np.float32(memory)
-        mean += spec.product(pre, post)
-        return
-    n_in, n_out = mean.shape
-
-    def chunk(first: int, last: int) -> None:
-        rows = mean[first:last]
-        rows *= np.float32(memory)
-        rows += np.matmul(pre[:, first:last].T, post, out=workspace("running mean", last - first, n_out))
-
-    with one_blas_thread:
-        map_chunks(chunk, chunks(n_in, max(1, CHUNK // n_out)))

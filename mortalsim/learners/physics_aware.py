@@ -10,8 +10,9 @@ import numpy as np
 from mortalsim.checks import FloatArray
 from mortalsim.fields import AtLeastOne, Many, Rate
 from mortalsim.hardware import Chip, Datasheet, Port, Program, Task
-from mortalsim.learners.base import Batch, Info, Learner, State, ask, output_of, random_weights
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of, random_weights
 from mortalsim.learners.schedules import half_linear
+from mortalsim.learners.steps import ask
 from mortalsim.models import Twin
 from mortalsim.objectives import cross_entropy
 
@@ -76,11 +77,10 @@ class PhysicsAware(Learner):
         factors: dict[str, dict[int, FloatArray]] = {name: {} for name in chip.datasheet.fed}
         for (name, tick), error in slopes.items():
             factors[name][tick] = error
-        for name, by_tick in factors.items():
-            ask(chip, trace, name, by_tick, rate)
+        sizes = {name: ask(chip, trace, name, by_tick, rate) for name, by_tick in factors.items()}
         new: State = {"steps": state["steps"] + 1}
         for array, (spec, product) in enumerate(zip(arrays, twin.products(trace, slopes), strict=True)):
-            shadow = weights[array] + np.float32(rate) * product
+            shadow = weights[array] + np.float32(sizes[spec.target]) * product
             new[f"weights{array}"] = np.clip(shadow, -spec.target_range, spec.target_range)
         return new, {"loss": float(loss.mean())}
 

@@ -1,0 +1,192 @@
+"""Steps of local rules: what they ask of the arrays into a population, in sizes that carry over widths, lines and ticks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mortalsim.checks import FloatArray
+from mortalsim.hardware import ArraySpec, Chip, Datasheet, Delta, Outer, Tap, Trace
+from mortalsim.learners.base import State
+from mortalsim.parallel import chunks, map_chunks, one_blas_thread, workspace
+
+#: Least squared length of rows that a step is divided by, so that silent rows give no step instead of an endless one.
+SILENCE: Final = 1e-12
+
+#: Weight of the past in the running mean of what a row carries.
+MEMORY: Final = np.float32(0.95)
+
+#: Entries of a running mean that make one chunk for a thread.
+CHUNK: Final = 250_000
+
+
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """A term of an update whose factors are ``weights[b] * row``: one row (size,) for all samples, weighted (B,)."""
+
+    weights: FloatArray
+    row: FloatArray
+
+
+def ask(
+    chip: Chip,
+    trace: Trace,
+    population: str,
+    factors: Mapping[int, FloatArray],
+    rate: float,
+    *,
+    memory: State | None = None,
+    momentum: float = 0.0,
+    heard: Mapping[int, np.ndarray] | None = None,
+    pulls: Mapping[int, Pull] | None = None,
+    center: State | None = None,
+) -> float:
+    """Ask every array into a population for a step along the sum over samples and ticks of the products row x factor.
+
+    The step is ``rate`` divided by the mean squared length of all rows that drive a neuron, as in the normalised LMS
+    algorithm (Nagumo and Noda 1967): had a batch one sample only, a step would change a neuron's input on that sample by
+    ``rate`` times its factor, whatever the number of lines and arrays, the scale of what they carry and the number of ticks.
+
+    Where the rows have a large part in common, as pixels and rectified activities do, that part takes most of the step and
+    moves all neurons together. With ``center`` its running mean is taken away before the product (Schraudolph 1998, LeCun
+    et al. 1998): the bias line alone learns what all samples share.
+
+    Parameters
+    ----------
+    chip, trace
+        The chip, and a read of it with taps.
+    population
+        Whose arrays are to change.
+    factors
+        By tick of the population's state, (B, size). Ticks at which an array did not feed it drop out.
+    rate
+        Dimensionless step size.
+    memory, momentum
+        A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
+        and asked for as `Delta`. None: the products are asked for as `Outer`.
+    heard
+        By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
+    pulls
+        Further terms by tick. Each is worked out as one sample more.
+    center
+        A learner's state with the entries of `row_means`: they are brought up to date and taken away from the rows. None:
+        the rows are taken as they are.
+
+    Returns
+    -------
+    step
+        Weight per unit of product that was asked for.
+    """
+    sheet = chip.datasheet
+    taps = {array: [tap for tap in trace.of(array) if tap.tick in factors] for array in sheet.into(population)}
+    if center is not None:
+        taps = {array: _centered(sheet, array, own, center) for array, own in taps.items()}
+    step = rate / max(drive(sheet, population, taps), SILENCE)
+    for array, own in taps.items():
+        pre, post = _joined(own, factors, heard, pulls or {})
+        if pre is None or post is None:
+            continue  # it did not feed the population at any of these ticks
+        if memory is None:
+            if post.shape[-2]:  # every sample may have been left out
+                chip.write(Outer(array, pre, post, step))
+        else:
+            mean = memory[f"gradient{array}"]
+            remember(sheet.arrays[array], mean, momentum, pre, np.float32(1 - momentum) * post)
+            chip.write(Delta(array, mean, step))
+    return step
+
+
+def drive(sheet: Datasheet, population: str, taps: Mapping[int, Sequence[Tap]]) -> float:
+    """Return the squared length of all rows that drive a neuron: mean over samples, neurons and an array's ticks."""
+    total = 0.0
+    for array, own in taps.items():
+        spec, size = sheet.arrays[array], sheet.populations[population].size
+        ticks = Counter(tap.at for tap in own)
+        for at, pre in {tap.at: tap.pre for tap in own}.items():
+            share = ticks[at] / len(own)
+            squares = np.einsum("...bi,...bi->...", pre, pre) / np.float32(max(pre.shape[-2], 1))
+            if spec.columns is not None:  # each block drives its own columns only
+                squares = np.einsum("...k,k->...", squares, (spec.columns < size).sum(axis=-1) / size)
+            total += share * float(squares.mean())
+    return total
+
+
+def row_means(sheet: Datasheet, populations: Iterable[str]) -> State:
+    """Return the entries of a learner's state that `ask` needs for its ``center``, for all arrays into some populations.
+
+    They are ``rows{array}``, float32 (n_in,) or (blocks, n_in): the running mean of what each row carries.
+    """
+    arrays = [array for name in populations for array in sheet.into(name)]
+    return {f"rows{array}": np.zeros(_row_shape(sheet.arrays[array]), np.float32) for array in arrays}
+
+
+def _row_shape(spec: ArraySpec) -> tuple[int, ...]:
+    return (*spec.shape[:-2], spec.n_in)
+
+
+def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -> list[Tap]:
+    """Bring the running mean of an array's rows up to date and return the taps without it; bias and ground stay."""
+    spec = sheet.arrays[array]
+    rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
+    carried = rows < sheet.populations[spec.source].size
+    pres = {tap.at: tap.pre for tap in taps}
+    if not pres:
+        return list(taps)
+    level = np.mean([pre.mean(axis=-2) for pre in pres.values()], axis=0)
+    before = state[f"rows{array}"]
+    mean = np.asarray(MEMORY * before + (1 - MEMORY) * level if before.any() else level) * carried
+    state[f"rows{array}"] = mean.astype(np.float32)
+    centered = {at: pre - mean[..., None, :].astype(np.float32) for at, pre in pres.items()}
+    return [tap._replace(pre=centered[tap.at]) for tap in taps]
+
+
+def _joined(
+    taps: Sequence[Tap],
+    factors: Mapping[int, FloatArray],
+    heard: Mapping[int, np.ndarray] | None,
+    pulls: Mapping[int, Pull],
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Return what an array's rows carried and the factors that belong to it, ticks one after the other as samples."""
+    if len(taps) == 1 and heard is None and not pulls:  # the usual case, at no cost
+        return (taps[0].pre, factors[taps[0].tick]) if taps[0].tick in factors else (None, None)
+    pres: dict[int, FloatArray] = {}
+    posts: dict[int, FloatArray] = {}
+    some: dict[int, np.ndarray] = {}
+    own: list[tuple[FloatArray, Pull]] = []
+    for tap in taps:
+        if tap.tick in factors:  # a clamped source carries the same at every tick: add up first, multiply once
+            pres[tap.at] = tap.pre
+            posts[tap.at] = posts[tap.at] + factors[tap.tick] if tap.at in posts else factors[tap.tick]
+            if heard is not None:
+                some[tap.at] = some[tap.at] | heard[tap.tick] if tap.at in some else heard[tap.tick]
+        if tap.tick in pulls:
+            own.append((tap.pre, pulls[tap.tick]))
+    every = slice(None)
+    rows = [(pres[at][..., some.get(at, every), :], posts[at][..., some.get(at, every), :]) for at in pres]
+    rows += [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in own]
+    if not rows:
+        return None, None
+    if len(rows) == 1:
+        return rows[0]
+    return np.concatenate([pre for pre, _ in rows], axis=-2), np.concatenate([post for _, post in rows], axis=-2)
+
+
+def remember(spec: ArraySpec, mean: FloatArray, memory: float, pre: FloatArray, post: FloatArray) -> None:
+    """Make ``mean``, of the array's shape, ``memory`` times itself plus the product of pre and post, in place."""
+    if spec.rows is not None:
+        mean *= np.float32(memory)
+        mean += spec.product(pre, post)
+        return
+    n_in, n_out = mean.shape
+
+    def chunk(first: int, last: int) -> None:
+        rows = mean[first:last]
+        rows *= np.float32(memory)
+        rows += np.matmul(pre[:, first:last].T, post, out=workspace("running mean", last - first, n_out))
+
+    with one_blas_thread:
+        map_chunks(chunk, chunks(n_in, max(1, CHUNK // n_out)))
