@@ -14,6 +14,7 @@ from mortalsim.hardware import Chip, Datasheet, Delta, Port, Task
 from mortalsim.learners import Batch, Info, Learner, State
 from mortalsim.learners.base import output_of
 from mortalsim.learners.schedules import half_linear
+from mortalsim.learners.steps import lines
 from mortalsim.objectives import cross_entropy
 
 
@@ -26,14 +27,15 @@ class Oracle(Learner):
     Parameters
     ----------
     rate
-        Step size, falling as `half_linear` says.
+        Dimensionless step size, falling as `half_linear` says: each array's is this over the lines to a neuron, as in
+        `steps.ask` where every line carries unit mean square.
     """
 
     name: ClassVar[str] = "oracle"
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 50
-    rate: Rate = 0.8
+    rate: Rate = 52.0
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -51,8 +53,8 @@ class Oracle(Learner):
         targets = batch.labelled(self.name)
         loss, _ = cross_entropy(output_of(chip.read(batch.x, want="output")), targets)
         _, gradients = oracle.loss_and_gradient(chip, batch.x, targets)
-        rate = self.rate * half_linear(batch.progress)
-        for array, gradient in enumerate(gradients):
+        for array, (spec, gradient) in enumerate(zip(chip.datasheet.arrays, gradients, strict=True)):
+            rate = self.rate * half_linear(batch.progress) / lines(chip.datasheet, spec.target)
             chip.write(Delta(array, (-rate * gradient).astype(np.float32)))
         return state, {"loss": float(loss.mean())}
 

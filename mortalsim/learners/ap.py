@@ -11,6 +11,7 @@ import numpy as np
 from mortalsim.checks import FloatArray
 from mortalsim.fields import Amplitude, AtLeastOne, Rate, Temperature, Times
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
+from mortalsim.learners._signs import random_signs
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
 from mortalsim.learners.steps import ask, row_means
@@ -24,10 +25,10 @@ class ActivityPerturbation(Learner):
     Parameters
     ----------
     rate
-        Step size per unit of slope of the loss along a nudge, falling as `half_linear` says. A current is held through all
-        ticks of a read, so its length over T ticks is sqrt(T) times its amplitude: the slope per unit of amplitude is
-        divided by sqrt(T), and what each array's rows carry is averaged over the ticks. A rate then means the same on chips
-        that answer once and on those that answer often.
+        Dimensionless step size, as `steps.ask` has it, falling as `half_linear` says. A current is held through all ticks of
+        a read, so its length over T ticks is sqrt(T) times its amplitude: the slope per unit of amplitude is divided by
+        sqrt(T), and what each array's rows carry is averaged over the ticks. A rate then means the same on chips that
+        answer once and on those that answer often.
     amplitude
         Size of the current added to every neuron's input.
     probes
@@ -40,6 +41,13 @@ class ActivityPerturbation(Learner):
         because, tuned alike, the two came out equal on digits within the spread over chips.
     temperature
         Of `objectives.cross_entropy`; above 1 it softens the outputs.
+    center
+        Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
+
+    State
+    -----
+    rows{array} : float32 (rows)
+        Of each array, with ``center``: running mean of what each of its rows carries.
 
     Info
     ----
@@ -48,20 +56,23 @@ class ActivityPerturbation(Learner):
     """
 
     name: ClassVar[str] = "ap"
+    signals: ClassVar[str] = "one number a sample"
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 100
     rate: Rate = 13.0
-    center: bool = False
-    narrow: float = 0.0
     amplitude: Amplitude = 0.3
     probes: Times = 8
     antithetic: bool = True
     exact_output: bool = False
     temperature: Temperature = 1.0
+    center: bool = True
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return self.temperature**2 * float(np.log(classes)) if classes else None
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        return 0
 
     def softened(self, temperature: float) -> Learner:
         return replace(self, temperature=temperature)
@@ -73,7 +84,7 @@ class ActivityPerturbation(Learner):
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
         sheet.output_of(self.name, task.classes)
-        return row_means(sheet, sheet.fed)
+        return row_means(sheet, sheet.fed) if self.center else {}
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         state = dict(state)
@@ -84,7 +95,7 @@ class ActivityPerturbation(Learner):
         rest = None if self.antithetic else self._halves(chip.read(batch.x), batch)
         total = 0.0
         for _ in range(self.probes):
-            signs = {name: _signs(rng, size, sheet.populations[name].size) for name in shaken}
+            signs = {name: random_signs(rng, size, sheet.populations[name].size) for name in shaken}
             plus, minus = self._probe(chip, batch, signs, rest)
             slope = (plus.loss - minus.loss) / (self.amplitude * (1 + self.antithetic))
             for name, sign in signs.items():
@@ -94,17 +105,10 @@ class ActivityPerturbation(Learner):
                     errors[sheet.output_of(self.name)] += 0.5 * half.slope
                 heard.add(half.taps, half.rows)
             total += 0.5 * float((plus.loss + minus.loss).mean())
-        rate = -self.rate * half_linear(batch.progress) / (size * self.probes)
+        rate, reads = -self.rate * half_linear(batch.progress) / (size * self.probes), heard.trace()
         for name, error in errors.items():
             length = np.sqrt(sheet.ticks(name)) if name in shaken else 1.0
-            ask(
-                chip,
-                heard.trace(),
-                name,
-                {0: error},
-                rate / float(length) * (128 / sum(sheet.populations[n].size for n in shaken)) ** self.narrow,
-                center=state if self.center else None,
-            )
+            ask(chip, reads, name, {0: error}, rate / float(length), center=state if self.center else None)
         return state, {"loss": total / self.probes}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
@@ -163,8 +167,3 @@ class _Heard:
     def trace(self) -> Trace:
         """Return the means as taps of one tick."""
         return Trace(None, {}, tuple(Tap(k, 0, 0, pre, pre) for k, pre in enumerate(self._pre) if pre is not None))
-
-
-def _signs(rng: np.random.Generator, rows: int, columns: int) -> FloatArray:
-    bits = np.unpackbits(np.frombuffer(rng.bytes(-(-rows * columns // 8)), np.uint8), count=rows * columns)
-    return bits.reshape(rows, columns) * np.float32(2) - np.float32(1)

@@ -70,6 +70,9 @@ class Learner(ABC):
 
     name: ClassVar[str]
 
+    #: What must reach the arrays from outside, beside what is measured around them; for tables of rules.
+    signals: ClassVar[str] = "not said"
+
     epochs: AtLeastOne = 10
     batch_size: AtLeastOne = 50
 
@@ -92,6 +95,13 @@ class Learner(ABC):
 
     def written_label(self) -> float | None:
         """Return what the line of a label carries that the rule writes on the task's label lines; None: it writes none."""
+        return None
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int | None:
+        """Return the multiply-adds that the host does for one sample of a step, in products of matrices; None: not said.
+
+        For tables of rules. What goes through every number once, such as a softmax, does not count.
+        """
         return None
 
     def softened(self, temperature: float) -> Learner | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -106,6 +107,7 @@ class ForwardForward(Contrast):
     """
 
     name: ClassVar[str] = "ff"
+    signals: ClassVar[str] = "the label"
     epochs: AtLeastOne = 90
     batch_size: AtLeastOne = 50
     head_rate: Rate = 6.5
@@ -113,6 +115,14 @@ class ForwardForward(Contrast):
     predict_by: Literal["goodness", "softmax"] = "goodness"
     score_ticks: Many = 0
     score_early: Many = 0
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        # With momentum the products of pairs are worked out and kept on the host, and sent weight by weight.
+        return (
+            2
+            * sum(prod(sheet.arrays[array].shape) for name in sheet.hidden for array in sheet.into(name))
+            * bool(self.momentum)
+        )
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return super().guessing_loss(sheet, classes) if sheet.output else 0.5

@@ -1,66 +1,87 @@
-"""Groups."""
+"""Class groups: every hidden population is cut into one group of neurons a class, and the group that answers most wins."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from mortalsim.fields import AtLeastOne, Rate
-from mortalsim.hardware import Port
-from mortalsim.learners.base import Learner, output_of
-from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import ask, row_means
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.fields import Rate
+from mortalsim.hardware import Chip, Datasheet, Task, Trace
+from mortalsim.learners._single_read import SingleRead, Verdict, standardised
+from mortalsim.learners.base import Batch, State
 from mortalsim.objectives import cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Groups(Learner):
-    """groups."""
+class Groups(SingleRead):
+    """Class groups (CwComp, Papachristodoulou et al. 2024; DeeperForward, Sun et al. 2025): no head, and one read a step.
+
+    The scores of the classes are the mean activities of their groups of neurons; each hidden population lowers the
+    cross-entropy of its own scores. Nothing is kept on the host.
+
+    Parameters
+    ----------
+    rate, output_rate
+        Dimensionless step sizes of the hidden populations and of the output, as `steps.ask` has them, falling as
+        `half_linear` says.
+    sharpness
+        What the groups' means, of activities of unit root mean square, are multiplied with before the softmax.
+    gate
+        A neuron learns from a sample on which its activity, in units of the population's root mean square, is above it in
+        absolute value: of a neuron that is off nothing would change.
+    center
+        Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
+    predict_by
+        ``"output"``: the output population; a chip without one is judged as by ``"heads"``. ``"heads"``: the scores of all
+        hidden populations but the first (unless it is the only one) and of the output, as logarithms of probabilities,
+        added up.
+
+    State
+    -----
+    rows{array} : float32 (rows)
+        Of each array, with ``center``: running mean of what each of its rows carries.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the hidden populations' scores before the step.
+    """
 
     name: ClassVar[str] = "groups"
-    epochs: AtLeastOne = 30
-    batch_size: AtLeastOne = 25
+    signals: ClassVar[str] = "one number a class"
+
     rate: Rate = 6.5
-    out_rate: Rate = 13.0
-    sharpness: float = 5.0
-    center: bool = False
-    gate: float = 0.05
+    sharpness: Annotated[float, Field(ge=1e-3, le=1e6)] = 5.0
 
-    @property
-    def ports(self):
-        return (Port.TAPS, Port.OUTER)
-
-    def init(self, sheet, task, rng):
-        sheet.require(self.name, *self.ports)
-        return {"x": np.zeros(1)} | row_means(sheet, sheet.fed)
-
-    def _pool(self, n, c):
-        owner = np.arange(n) * c // n
-        pool = np.eye(c, dtype=np.float32)[owner]
-        return pool / pool.sum(0)
-
-    def step(self, chip, task, batch, state, rng):
-        sheet, size = chip.datasheet, len(batch.x)
-        trace = chip.read(batch.x)
-        g = half_linear(batch.progress) / size
-        state = dict(state)
-        total = 0.0
-        y = batch.labelled(self.name)
-        c = state if self.center else None
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        state = super().init(sheet, task, rng)
         for name in sheet.hidden:
-            ((tick, post),) = trace.late(name, 1).items()
-            r = np.sqrt((post * post).mean(-1, keepdims=True)) + np.float32(1e-6)
-            h = post / r
-            pool = self._pool(post.shape[-1], task.classes)
-            loss, slope = cross_entropy(self.sharpness * h @ pool, y)
-            total += float(loss.mean()) / len(sheet.hidden)
-            delta = (slope @ pool.T) * (np.abs(h) > self.gate) * (post.shape[-1] / task.classes)
-            ask(chip, trace, name, {tick: delta.astype(np.float32)}, -self.rate * g, center=c)
-        loss, slope = cross_entropy(output_of(trace), y)
-        ask(chip, trace, sheet.output, dict.fromkeys(trace.late(sheet.output, 1), slope), -self.out_rate * g, center=c)
-        return state, {"loss": total}
+            size = sheet.populations[name].size
+            if size < task.classes:
+                raise ShapeError(
+                    f"groups: expected at least one neuron a class in every hidden population, found {size} in {name!r} for "
+                    f"{task.classes} classes. Widen it, or choose mono."
+                )
+        return state
 
-    def predict(self, chip, task, x, state):
-        return output_of(chip.read(x, want="output"))
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        return sum(2 * sheet.populations[name].size for name in sheet.hidden)
+
+    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, state: State) -> FloatArray:
+        activity = standardised(trace, name)
+        owners = _owners(activity.shape[-1], task.classes)
+        sums = np.add.reduceat(activity, np.searchsorted(owners, np.arange(task.classes)), axis=-1)
+        return np.asarray(np.float32(self.sharpness) * sums / np.bincount(owners).astype(np.float32))
+
+    def judge(self, chip: Chip, task: Task, trace: Trace, name: str, batch: Batch, state: State) -> Verdict:
+        loss, slope = cross_entropy(self.scores(chip, task, trace, name, state), batch.labelled(self.name))
+        return Verdict(loss, slope[..., _owners(chip.datasheet.populations[name].size, task.classes)])
+
+
+def _owners(neurons: int, classes: int) -> np.ndarray:
+    """Return the class whose group each neuron belongs to: groups are neighbours, of sizes that differ by one at most."""
+    return np.arange(neurons) * classes // neurons

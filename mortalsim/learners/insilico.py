@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -42,10 +43,14 @@ class InSilico(Learner):
     """
 
     name: ClassVar[str] = "insilico"
+    signals: ClassVar[str] = "all weights, once"
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 25
     rate: Rate = 0.003
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        return 3 * sum(prod(spec.shape) for spec in sheet.arrays)  # forward, back, and the gradient
 
     @property
     def ports(self) -> tuple[Port, ...]:

@@ -1,78 +1,149 @@
-"""Mono."""
+"""Mono-Forward: every hidden population has a softmax head of its own, whose error is sent back through the head alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from mortalsim.fields import AtLeastOne, Rate
-from mortalsim.hardware import Port
-from mortalsim.learners.base import Learner, output_of
-from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import ask, row_means
+from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.fields import Rate
+from mortalsim.hardware import Chip, Datasheet, Task, Trace
+from mortalsim.learners._single_read import SingleRead, Verdict, standardised
+from mortalsim.learners.base import Batch, State
+from mortalsim.learners.steps import MEMORY, SILENCE, ask
 from mortalsim.objectives import cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mono(Learner):
-    """mono."""
+class Mono(SingleRead):
+    """Mono-Forward (Gong, Li and Abdulla 2025): local softmax heads, one read a step, no label in the input.
+
+    A head turns a population's activities, divided by their root mean square, into scores of the classes. The error of its
+    softmax goes back through the head's weights and no further: it is not divided by the root mean square again.
+
+    Parameters
+    ----------
+    rate, output_rate
+        Dimensionless step sizes of the hidden populations and of the output, as `steps.ask` has them, falling as
+        `half_linear` says.
+    head_rate
+        Step size of the heads, in the same sense.
+    heads
+        ``"host"``: the heads' weights are numbers of the host. ``"shadow"``: the heads are arrays of the chip, and the error
+        goes back through a shadow on the host, which is the sum of what was asked of the arrays: the chip's own weights
+        cannot be read. ``"fixed"``: the heads are arrays of the chip, and the error goes back through random weights that
+        stay (as in feedback alignment, Lillicrap et al. 2016). A head on the chip is a population of one neuron a class that
+        one hidden population feeds, through one dense array, and that feeds nothing.
+    gate
+        A neuron learns from a sample on which its activity, in units of the population's root mean square, is above it in
+        absolute value: of a neuron that is off nothing would change.
+    center
+        Whether what rows have in common is left to the bias lines, as `steps.ask` has it. Heads on the host have no bias
+        line, and lose the common part.
+    predict_by
+        ``"output"``: the output population; a chip without one is judged as by ``"heads"``. ``"heads"``: the scores of all
+        heads but the first (unless it is the only one) and of the output, as logarithms of probabilities, added up.
+
+    State
+    -----
+    head {population} : float32 (size, classes)
+        Of each hidden population with a head: the weights that its error goes back through.
+    level {population} : float32 (size,)
+        Of each hidden population with a head on the host, with ``center``: running mean of its activities.
+    rows{array} : float32 (rows)
+        Of each array, with ``center``: running mean of what each of its rows carries.
+
+    Info
+    ----
+    loss : nats
+        Mean cross-entropy of the heads' scores before the step.
+    """
 
     name: ClassVar[str] = "mono"
-    epochs: AtLeastOne = 30
-    batch_size: AtLeastOne = 25
-    rate: Rate = 13.0
+    signals: ClassVar[str] = "one number a class"
+
     head_rate: Rate = 13.0
-    start: float = 1.0
-    center: bool = False
-    gate: float = 0.05
-    out_rate: Rate = 13.0
+    heads: Literal["host", "shadow", "fixed"] = "host"
 
-    @property
-    def ports(self):
-        return (Port.TAPS, Port.OUTER)
+    def judged(self, sheet: Datasheet) -> tuple[str, ...]:
+        if self.heads == "host":
+            return sheet.hidden
+        heads = _chip_heads(sheet)
+        return tuple(name for name in sheet.hidden if name in heads)
 
-    def init(self, sheet, task, rng):
-        sheet.require(self.name, *self.ports)
-        return {
-            f"head {n}": (
-                self.start
-                * rng.standard_normal((sheet.populations[n].size, task.classes))
-                / np.sqrt(sheet.populations[n].size)
-            ).astype(np.float32)
-            for n in sheet.hidden
-        }
+    def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
+        if sheet.hidden and not self.judged(sheet):
+            raise ShapeError(
+                f"mono with heads = {self.heads!r}: expected a population of {task.classes} neurons, fed by a hidden "
+                f"population alone through one dense array, found none in the design {sheet.design!r}. Add one behind every "
+                "hidden population, or write heads = 'host'."
+            )
+        state = super().init(sheet, task, rng)
+        chip_heads = {} if self.heads == "host" else _chip_heads(sheet)
+        for name in self.judged(sheet):
+            size = sheet.populations[name].size
+            if name in chip_heads and sheet.populations[chip_heads[name]].size != task.classes:
+                raise ShapeError(
+                    f"mono: expected {task.classes} neurons, one a class, in the head {chip_heads[name]!r}, found "
+                    f"{sheet.populations[chip_heads[name]].size}. Change its shape in the design."
+                )
+            drawn = rng.standard_normal((size, task.classes), dtype=np.float32) / np.float32(np.sqrt(size))
+            state[f"head {name}"] = np.zeros_like(drawn) if self.heads == "shadow" else drawn
+            if self.center and self.heads == "host":
+                state[f"level {name}"] = np.zeros(size, np.float32)
+        return state
 
-    def step(self, chip, task, batch, state, rng):
-        sheet, size = chip.datasheet, len(batch.x)
-        trace = chip.read(batch.x)
-        g = half_linear(batch.progress) / size
-        state = dict(state)
-        total = 0.0
-        y = batch.labelled(self.name)
-        c = state if self.center else None
-        for name in sheet.hidden:
-            ((tick, post),) = trace.late(name, 1).items()
-            r = np.sqrt((post * post).mean(-1, keepdims=True)) + np.float32(1e-6)
-            h = post / r
-            head = state[f"head {name}"]
-            loss, slope = cross_entropy(h @ head, y)
-            total += float(loss.mean()) / len(sheet.hidden)
-            delta = (slope @ head.T) * (np.abs(h) > self.gate)
-            ask(chip, trace, name, {tick: delta.astype(np.float32)}, -self.rate * g, center=c)
-            if self.center:
-                key = f"level {name}"
-                m = h.mean(0)
-                state[key] = m if key not in state else np.float32(0.95) * state[key] + np.float32(0.05) * m
-                h = h - state[key]
-            state[f"head {name}"] = (
-                head - self.head_rate * g / max(float((h * h).sum(-1).mean()), 1e-12) * (h.T @ slope)
-            ).astype(np.float32)
-        out = output_of(trace)
-        loss, slope = cross_entropy(out, y)
-        ask(chip, trace, sheet.output, dict.fromkeys(trace.late(sheet.output, 1), slope), -self.out_rate * g, center=c)
-        return state, {"loss": total}
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        products = {"host": 3, "shadow": 2, "fixed": 1}[self.heads]  # scores, error back, the head's own step
+        return sum(products * sheet.populations[name].size * task.classes for name in self.judged(sheet))
 
-    def predict(self, chip, task, x, state):
-        return output_of(chip.read(x, want="output"))
+    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, state: State) -> FloatArray:
+        if self.heads == "host":
+            return np.asarray(standardised(trace, name) @ state[f"head {name}"])
+        (scores,) = trace.late(_chip_heads(chip.datasheet)[name], 1).values()
+        return scores
+
+    def judge(self, chip: Chip, task: Task, trace: Trace, name: str, batch: Batch, state: State) -> Verdict:
+        head = state[f"head {name}"]
+        loss, slope = cross_entropy(self.scores(chip, task, trace, name, state), batch.labelled(self.name))
+        rate = -self.head_rate * self.falling(batch)
+        if self.heads == "host":
+            state[f"head {name}"] = head + self._host_step(standardised(trace, name), name, slope, rate, state)
+        else:
+            asked = self._chip_step(chip, trace, name, slope, rate, state)
+            if self.heads == "shadow":
+                most = chip.datasheet.arrays[chip.datasheet.into(_chip_heads(chip.datasheet)[name])[0]].weight_range
+                state[f"head {name}"] = np.clip(head + asked, -most, most)
+        return Verdict(loss, slope @ head.T)
+
+    def _host_step(self, activity: FloatArray, name: str, slope: FloatArray, rate: float, state: State) -> FloatArray:
+        """Return what a head on the host changes by: what `ask` asks of an array, without its bias line."""
+        if self.center:
+            mean, key = activity.mean(axis=-2), f"level {name}"
+            state[key] = MEMORY * state[key] + (1 - MEMORY) * mean if state[key].any() else mean
+            activity = activity - state[key]
+        drive = float(np.sum(activity * activity, axis=-1).mean())
+        return np.asarray(np.float32(rate / max(drive, SILENCE)) * (activity.T @ slope))
+
+    def _chip_step(self, chip: Chip, trace: Trace, name: str, slope: FloatArray, rate: float, state: State) -> FloatArray:
+        """Ask for a step of a head on the chip; return what was asked of the rows that carry the population."""
+        head = _chip_heads(chip.datasheet)[name]
+        step = ask(chip, trace, head, dict.fromkeys(trace.late(head, 1), slope), rate, center=state if self.center else None)
+        (array,), size = chip.datasheet.into(head), chip.datasheet.populations[name].size
+        rows = trace.of(array)[-1].pre[..., :size]
+        if self.center:
+            rows = rows - state[f"rows{array}"][:size]
+        return np.asarray(np.float32(step) * (rows.T @ slope))
+
+
+def _chip_heads(sheet: Datasheet) -> dict[str, str]:
+    """Return the head of each hidden population that has one: a population that it alone feeds, and that feeds nothing."""
+    feeding = {spec.source for spec in sheet.arrays}
+    heads = {}
+    for name in sheet.hidden:
+        arrays = [sheet.arrays[array] for array in sheet.into(name)]
+        if name not in feeding and len(arrays) == 1 and arrays[0].rows is None and arrays[0].source in sheet.hidden:
+            heads[arrays[0].source] = name
+    return heads

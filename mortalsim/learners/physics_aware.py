@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -26,7 +27,7 @@ class PhysicsAware(Learner):
     Parameters
     ----------
     rate
-        Step size, falling as `half_linear` says.
+        Dimensionless step size, as `steps.ask` has it, falling as `half_linear` says.
     sync_every
         Steps between two times that the shadow is programmed onto the chip, to keep the two together; the first step
         always does it. 0 never does it again.
@@ -45,11 +46,15 @@ class PhysicsAware(Learner):
     """
 
     name: ClassVar[str] = "physics_aware"
+    signals: ClassVar[str] = "one number a neuron"
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 50
-    rate: Rate = 0.2
+    rate: Rate = 13.0
     sync_every: Many = 100
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        return 2 * sum(prod(spec.shape) for spec in sheet.arrays)  # back, and the shadow's gradient
 
     @property
     def ports(self) -> tuple[Port, ...]:

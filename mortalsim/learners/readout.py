@@ -40,10 +40,15 @@ class Readout(Learner):
     """
 
     name: ClassVar[str] = "readout"
+    signals: ClassVar[str] = "nothing"
 
     epochs: AtLeastOne = 1
     batch_size: AtLeastOne = 50
     ridge: Annotated[float, Field(ge=1e-9, le=1e9)] = 3e-4
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        n = sum(sheet.populations[name].size for name in sheet.hidden) + 1
+        return n * (n + 2 * task.classes)
 
     @property
     def ports(self) -> tuple[Port, ...]:

@@ -115,6 +115,16 @@ def drive(sheet: Datasheet, population: str, taps: Mapping[int, Sequence[Tap]]) 
     return total
 
 
+def lines(sheet: Datasheet, population: str) -> float:
+    """Return how many rows drive a neuron of a population, the mean over its neurons."""
+    size, total = sheet.populations[population].size, 0
+    for array in sheet.into(population):
+        spec = sheet.arrays[array]
+        columns = size if spec.columns is None else int(np.count_nonzero(spec.columns < size))
+        total += spec.n_in * columns
+    return total / size
+
+
 def row_means(sheet: Datasheet, populations: Iterable[str]) -> State:
     """Return the entries of a learner's state that `ask` needs for its ``center``, for all arrays into some populations.
 

@@ -12,6 +12,7 @@ from mortalsim.fields import Amplitude, AtLeastOne, Rate, Temperature, Times
 from mortalsim.hardware import DEFAULT_PATTERN, Chip, Datasheet, Port, Replay, Task, WeightNudge
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
+from mortalsim.learners.steps import lines
 from mortalsim.objectives import cross_entropy
 
 
@@ -25,9 +26,12 @@ class WeightPerturbation(Learner):
     Parameters
     ----------
     rate
-        Step size per unit of slope of the loss, falling as `half_linear` says.
+        Dimensionless step size, falling as `half_linear` says: the step per unit of slope of the loss is this over the
+        number of weights. A probe's estimate is longer than the gradient by the root of that number (Werfel et al. 2005),
+        so the step that a wider chip bears, and what it learns from a probe, fall as one over it.
     amplitude
-        Size of the disturbance of every weight.
+        Size of what the disturbance does at a neuron's input, where its lines carry unit mean square: that of every weight
+        is this over the root of the lines to a neuron.
     probes
         Patterns tried per step at the same weights and on the same batch; their updates are averaged.
     antithetic
@@ -46,11 +50,12 @@ class WeightPerturbation(Learner):
     """
 
     name: ClassVar[str] = "wp"
+    signals: ClassVar[str] = "one number"
 
     epochs: AtLeastOne = 80
     batch_size: AtLeastOne = 125
-    rate: Rate = 0.07
-    amplitude: Amplitude = 0.03
+    rate: Rate = 630.0
+    amplitude: Amplitude = 0.25
     probes: Times = 8
     antithetic: bool = True
     pattern: str = DEFAULT_PATTERN
@@ -58,6 +63,9 @@ class WeightPerturbation(Learner):
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return self.temperature**2 * float(np.log(classes)) if classes else None
+
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        return 0
 
     def softened(self, temperature: float) -> Learner:
         return replace(self, temperature=temperature)
@@ -73,15 +81,15 @@ class WeightPerturbation(Learner):
         return {}
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
+        weights, amplitude = self._sizes(chip.datasheet)
         rest = 0.0 if self.antithetic else self._loss(chip, batch, None)
-        rate = self.rate * half_linear(batch.progress) / self.probes
-        nudges, scales, losses = self._nudges(chip.datasheet, rng), [], []
+        rate = self.rate * half_linear(batch.progress) / (weights * self.probes)
+        nudges, scales, losses = self._nudges(chip.datasheet, amplitude, rng), [], []
         for nudge in nudges:
             plus = self._loss(chip, batch, nudge)
-            opposite = replace(nudge, amplitude=-self.amplitude)
-            minus = self._loss(chip, batch, opposite) if self.antithetic else rest
-            slope = (plus - minus) / (self.amplitude * (1 + self.antithetic))
-            scales.append(-rate * slope / self.amplitude)
+            minus = self._loss(chip, batch, replace(nudge, amplitude=-amplitude)) if self.antithetic else rest
+            slope = (plus - minus) / (amplitude * (1 + self.antithetic))
+            scales.append(-rate * slope / amplitude)
             losses.append(0.5 * (plus + minus))
         chip.write(Replay(tuple(nudges), tuple(scales)))
         return state, {"loss": float(np.mean(losses))}
@@ -89,12 +97,18 @@ class WeightPerturbation(Learner):
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         return output_of(chip.read(x, want="output"))
 
-    def _nudges(self, sheet: Datasheet, rng: np.random.Generator) -> list[WeightNudge]:
+    def _sizes(self, sheet: Datasheet) -> tuple[float, float]:
+        """Return the chip's number of weights, and the amplitude of each."""
+        neurons = {name: sheet.populations[name].size for name in sheet.fed}
+        weights = sum(lines(sheet, name) * size for name, size in neurons.items())
+        return weights, float(self.amplitude / np.sqrt(weights / sum(neurons.values())))
+
+    def _nudges(self, sheet: Datasheet, amplitude: float, rng: np.random.Generator) -> list[WeightNudge]:
         """Return the nudges of one step, one a probe."""
         if self.pattern in sheet.families:
             key = int(rng.integers(2**63))
-            return [WeightNudge(key, self.amplitude, self.pattern, index) for index in range(self.probes)]
-        return [WeightNudge(int(key), self.amplitude, self.pattern) for key in rng.integers(2**63, size=self.probes)]
+            return [WeightNudge(key, amplitude, self.pattern, index) for index in range(self.probes)]
+        return [WeightNudge(int(key), amplitude, self.pattern) for key in rng.integers(2**63, size=self.probes)]
 
     def _loss(self, chip: Chip, batch: Batch, nudge: WeightNudge | None) -> float:
         loss, _ = cross_entropy(
