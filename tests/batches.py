@@ -47,11 +47,25 @@ def blobs(seed=0):
     return SimpleNamespace(train_x=x[:200], train_y=y[:200], valid_x=x[200:], valid_y=y[200:], classes=4, label_lines=LINES)
 
 
+def drive_of(sheet, trace, population, ticks=None):
+    """Squared length of all rows that drive a neuron, weight by weight: what a rate is divided by, worked out naively."""
+    size, total = sheet.populations[population].size, 0.0
+    for array in sheet.into(population):
+        spec = sheet.arrays[array]
+        taps = [tap for tap in trace.of(array) if ticks is None or tap.tick in ticks]
+        for tap in taps:
+            for block in range(1 if spec.columns is None else len(spec.columns)):
+                pre = tap.pre if spec.columns is None else tap.pre[block]
+                feeding = spec.n_out if spec.columns is None else sum(column < size for column in spec.columns[block])
+                total += np.mean(np.sum(pre.astype(float) ** 2, axis=1)) * feeding / size / len(taps)
+    return total
+
+
 #: Settings that suit chips of a dozen neurons and 200 samples.
 FAST = {
-    "ff": {"epochs": 40, "rate": 0.2, "batch_size": 20},
-    "ap": {"epochs": 20, "rate": 0.3, "batch_size": 20},
-    "wp": {"rate": 0.5, "amplitude": 0.03, "epochs": 40, "probes": 8},
-    "physics_aware": {"epochs": 15, "rate": 0.3, "batch_size": 20},
+    "ff": {"epochs": 40, "rate": 3.0, "batch_size": 20},
+    "ap": {"epochs": 20, "batch_size": 20},
+    "wp": {"rate": 100.0, "amplitude": 0.1, "epochs": 40, "probes": 8},
+    "physics_aware": {"epochs": 30, "rate": 2.0, "batch_size": 20},
     "insilico": {"epochs": 20, "rate": 0.01, "batch_size": 20},
 }

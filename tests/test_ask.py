@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from batches import RNG, batch, watched
+from batches import RNG, batch, drive_of, watched
 from nets import net
 
 from mortalsim.hardware import ArraySpec, Delta, Outer
-from mortalsim.learners import base
-from mortalsim.learners.base import Pull, ask, remember
+from mortalsim.learners import steps
+from mortalsim.learners.steps import Memory, Pull, ask, remember, row_means
 
 RATE = 0.25
 
@@ -22,7 +22,8 @@ def asked(kind, population, ticks=None, **more):
         for tick in trace.states[population]
         if ticks is None or tick in ticks
     }
-    ask(chip, trace, population, factors, RATE, **more)
+    step = ask(chip, trace, population, factors, RATE, **more)
+    assert step == pytest.approx(RATE / drive_of(chip.datasheet, trace, population, factors), rel=1e-5)
     return chip, trace, factors
 
 
@@ -54,15 +55,16 @@ CASES = [("forked", "h1"), ("forked", "out"), ("blocks", "h1"), ("blocks", "h2")
 
 
 @pytest.mark.parametrize(("kind", "population"), CASES)
-@pytest.mark.parametrize("with_memory", [False, True])
-def test_every_array_into_a_population_is_asked_once_for_the_sum_of_its_products(kind, population, with_memory):
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_every_array_into_a_population_is_asked_once_for_the_sum_of_its_products(kind, population, momentum):
     sheet = net(kind).datasheet()
-    memory = {f"gradient{a}": np.zeros(sheet.arrays[a].shape, np.float32) for a in sheet.into(population)}
-    chip, trace, factors = asked(kind, population, memory=memory if with_memory else None)
+    state = {f"gradient{a}": np.zeros(sheet.arrays[a].shape, np.float32) for a in sheet.into(population)}
+    chip, trace, factors = asked(kind, population, memory=Memory(state, momentum))
     assert [request.array for request in chip.asked] == list(sheet.into(population))
-    assert {type(request) for request in chip.asked} == {Delta if with_memory else Outer}
+    assert {type(request) for request in chip.asked} == {Delta if momentum else Outer}
+    step = RATE / drive_of(sheet, trace, population, factors)
     for request in chip.asked:
-        expected = RATE * by_hand(chip, trace, request.array, factors)
+        expected = (1 - momentum) * step * by_hand(chip, trace, request.array, factors)
         np.testing.assert_allclose(change(chip, request), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -88,16 +90,16 @@ def test_samples_without_a_factor_are_left_out_and_change_nothing(kind):
     factors = RNG(4).standard_normal((7, size), dtype=np.float32)
     factors[[1, 4]] = 0
     heard = {0: factors.any(axis=1)}
-    ask(chip, trace, "h1", {0: factors}, RATE, heard=heard)
+    step = ask(chip, trace, "h1", {0: factors}, RATE, heard=heard)
     for request in chip.asked:
         assert request.post.shape == (5, size) and request.pre.shape[-2] == 5
-        expected = RATE * by_hand(chip, trace, request.array, {0: factors})
+        expected = step * by_hand(chip, trace, request.array, {0: factors})
         np.testing.assert_allclose(change(chip, request), expected, rtol=1e-4, atol=1e-5)
     chip.asked.clear()
     ask(chip, trace, "h1", {0: 0 * factors}, RATE, heard={0: np.zeros(7, bool)})
     assert not chip.asked
-    memory = {f"gradient{a}": np.ones(chip.datasheet.arrays[a].shape, np.float32) for a in (0, 1)}
-    ask(chip, trace, "h1", {0: 0 * factors}, RATE, memory=memory, momentum=0.5)  # the past still counts
+    state = {f"gradient{a}": np.ones(chip.datasheet.arrays[a].shape, np.float32) for a in (0, 1)}
+    ask(chip, trace, "h1", {0: 0 * factors}, RATE, memory=Memory(state, 0.5))  # the past still counts
     assert all((request.matrix == 0.5).all() for request in chip.asked) and len(chip.asked) == 2
 
 
@@ -105,13 +107,14 @@ def test_samples_without_a_factor_are_left_out_and_change_nothing(kind):
 def test_momentum_keeps_a_running_mean(kind):
     sheet = net(kind).datasheet()
     old = {f"gradient{a}": RNG(a).standard_normal(sheet.arrays[a].shape, dtype=np.float32) for a in sheet.into("h2")}
-    memory = {name: mean.copy() for name, mean in old.items()}
-    chip, trace, factors = asked(kind, "h2", memory=memory, momentum=0.8)
+    state = {name: mean.copy() for name, mean in old.items()}
+    chip, trace, factors = asked(kind, "h2", memory=Memory(state, 0.8))
     for request in chip.asked:
         name = f"gradient{request.array}"
         expected = 0.8 * old[name] + 0.2 * by_hand(chip, trace, request.array, factors)
-        np.testing.assert_allclose(memory[name], expected, rtol=1e-4, atol=1e-5)
-        assert request.matrix is memory[name] and request.scale == RATE
+        np.testing.assert_allclose(state[name], expected, rtol=1e-4, atol=1e-5)
+        assert request.matrix is state[name]
+        assert request.scale == pytest.approx(RATE / drive_of(sheet, trace, "h2", factors), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
@@ -124,8 +127,60 @@ def test_a_pull_is_worth_one_row_for_all_samples(kind):
     pulled = {tick: factors[tick] + np.outer(pull.weights, pull.row) for tick in ticks}
     assert [request.array for request in chip.asked] == list(sheet.into("h1"))
     for request in chip.asked:
-        expected = RATE * by_hand(chip, trace, request.array, pulled)
+        expected = RATE / drive_of(sheet, trace, "h1", factors) * by_hand(chip, trace, request.array, pulled)
         np.testing.assert_allclose(change(chip, request), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "population"), CASES)
+def test_a_step_changes_a_neuron_s_input_by_rate_times_factor_on_one_sample(kind, population):
+    """Whatever the lines, arrays, blocks, ticks and scale: the normalised LMS step, on one sample and factors that last."""
+    chip = watched(net(kind, weight_range=1e6).datasheet())
+    sheet, size = chip.datasheet, chip.datasheet.populations[population].size
+    trace = chip.read(batch(1).x)
+    factor = RNG(4).standard_normal((1, size), dtype=np.float32)
+    ticks = sorted(trace.states[population])[1:] or [0]
+    ask(chip, trace, population, dict.fromkeys(ticks, factor / np.float32(len(ticks))), RATE)
+    moved = np.zeros((len(ticks), size))
+    for request in chip.asked:
+        spec = sheet.arrays[request.array]
+        for tap in trace.of(request.array):
+            if tap.tick in ticks:
+                blocks = tap.pre @ change(chip, request)
+                moved[ticks.index(tap.tick)] += spec.collect(blocks, size)[0]
+    # Neurons of a patch see rows of other lengths than their neighbours: the mean over neurons is what is fixed.
+    wanted = RATE * factor[0] if kind == "forked" else None
+    if wanted is not None:
+        np.testing.assert_allclose(moved[0], wanted, rtol=1e-4)
+    assert np.mean(moved / factor) == pytest.approx(RATE, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
+def test_centring_takes_away_the_mean_of_what_rows_carry_and_leaves_the_bias(kind):
+    """The first mean is the first batch's; later 0.95 old + 0.05 new. The products of the bias line stay as they were."""
+    sheet = net(kind).datasheet()
+    state = row_means(sheet, ["h1"])
+    chip = watched(sheet)
+    means = {}
+    for turn in range(2):
+        chip.asked.clear()
+        trace = chip.read(RNG(turn).random((7, sheet.n_inputs), dtype=np.float32) + turn)
+        size = sheet.populations["h1"].size
+        factors = {tick: RNG(4 + tick).standard_normal((7, size), dtype=np.float32) for tick in trace.states["h1"]}
+        ask(chip, trace, "h1", factors, RATE, memory=Memory(state, center=True))
+        for request in chip.asked:
+            spec = sheet.arrays[request.array]
+            level = np.mean(
+                [tap.pre.mean(axis=-2) for tap in {tap.at: tap for tap in trace.of(request.array)}.values()], axis=0
+            )
+            old = means.get(request.array)
+            means[request.array] = level if old is None else 0.95 * old + 0.05 * level
+            carried = (np.arange(spec.n_in) if spec.rows is None else spec.rows) < sheet.populations[spec.source].size
+            np.testing.assert_allclose(state[f"rows{request.array}"], means[request.array] * carried, rtol=1e-4, atol=1e-6)
+            plain = next(tap.pre for tap in trace.of(request.array))
+            first = request.pre[..., :7, :]
+            wanted = plain - np.where(carried, means[request.array], 0)[..., None, :]
+            np.testing.assert_allclose(first, wanted, rtol=1e-4, atol=1e-5)
+            assert not carried.all() or spec.n_in == sheet.populations[spec.source].size
 
 
 def test_a_running_mean_is_the_same_in_pieces(monkeypatch):
@@ -134,7 +189,7 @@ def test_a_running_mean_is_the_same_in_pieces(monkeypatch):
     before = rng.random((23, 6), dtype=np.float32)
     expected = 0.9 * before + pre.T @ post
     for piece in (10**6, 13):
-        monkeypatch.setattr(base, "CHUNK", piece)
+        monkeypatch.setattr(steps, "CHUNK", piece)
         mean = before.copy()
         remember(ArraySpec("a", "b", (23, 6), 1.0), mean, 0.9, pre, post)
         np.testing.assert_allclose(mean, expected, rtol=1e-5)

@@ -2,18 +2,21 @@
 
 import numpy as np
 import pytest
-from batches import LINES, RNG, SIZES, TASK, batch, begin, make, watched
+from batches import LINES, RNG, SIZES, TASK, batch, begin, blobs, drive_of, make, watched
 from fakes import IdealChip, make_datasheet
 from nets import net
 from scipy.special import softmax
 
 from mortalsim.hardware import Delta, Outer, Shrink, Task
 from mortalsim.learners import LEARNERS, Batch
+from mortalsim.learners._goodness import GOODNESS
 from mortalsim.objectives import cross_entropy, goodness
+from mortalsim.streams import Streams
+from mortalsim.training import error_rate, train
 
 
 def bare(**kw):
-    plain = {"peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0, "temperature": 1.0}
+    plain = {"peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0, "temperature": 1.0, "threshold": "width"}
     return LEARNERS.get("ff")(**plain | kw)
 
 
@@ -24,21 +27,26 @@ def step(learner, chip, b=None, task=TASK, state=None):
 
 
 def test_ff_update_is_the_published_one():
-    """(1 - p) s on positive data, -p s on negative data (ffnew.m 147-148, 205-207), head by the delta rule."""
+    """(1 - p) s on positive data, -p s on negative data (ffnew.m 147-148, 205-207), head by the delta rule.
+
+    A temperature of 1 is the width over its own root: the goodness of random data is spread by as much.
+    """
     learner, chip, b = bare(rate=0.3, head_rate=0.2), watched(), batch()
     step(learner, chip, b)
     (neutral, _), (both, _) = chip.presented
     fresh = make()
-    taps, head_taps = fresh.read(both).taps, fresh.read(neutral).taps
-    for request in chip.asked[1:]:
-        assert isinstance(request, Outer) and request.rate == pytest.approx(0.3)
+    pairs, heads = fresh.read(both), fresh.read(neutral)
+    taps, head_taps = pairs.taps, heads.taps
+    for name, request in zip(("h1", "h2"), chip.asked[1:], strict=True):
+        drive = drive_of(chip.datasheet, pairs, name)
+        assert isinstance(request, Outer) and request.rate == pytest.approx(0.3 / drive, rel=1e-5)
         good, bad = taps[request.array].post[:10], taps[request.array].post[10:]
-        p_good, p_bad = (1 / (1 + np.exp(s.shape[1] - goodness(s))) for s in (good, bad))
+        p_good, p_bad = (1 / (1 + np.exp((s.shape[1] - goodness(s)) / s.shape[1] ** 0.5)) for s in (good, bad))
         np.testing.assert_allclose(10 * request.post[:10], (1 - p_good)[:, None] * good, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(10 * request.post[10:], -p_bad[:, None] * bad, rtol=1e-4, atol=1e-6)
     head = chip.asked[0]
-    assert head.array == 2 and head.rate == pytest.approx(-0.2 / 10)
-    np.testing.assert_allclose(head.post, cross_entropy(head_taps[2].post, b.targets)[1], rtol=1e-4, atol=1e-6)
+    assert head.array == 2 and head.rate == pytest.approx(0.2 / drive_of(chip.datasheet, heads, "out"), rel=1e-5)
+    np.testing.assert_allclose(-10 * head.post, cross_entropy(head_taps[2].post, b.targets)[1], rtol=1e-4, atol=1e-6)
 
 
 def test_ff_presents_right_neutral_and_wrong_labels():
@@ -142,7 +150,7 @@ def test_ff_skips_samples_that_hardly_count():
     np.testing.assert_array_equal(every.post[kept], some.post)
     np.testing.assert_array_equal(every.pre[kept], some.pre)
     good, bad = np.split(goodness(make().read(chip.presented[1][0]).taps[0].post), 2)
-    coefficients = np.concatenate([1 / (1 + np.exp(good - 8)), 1 / (1 + np.exp(8 - bad))])
+    coefficients = np.concatenate([1 / (1 + np.exp((good - 8) / 8**0.5)), 1 / (1 + np.exp((8 - bad) / 8**0.5))])
     assert kept == list(np.flatnonzero(coefficients >= 0.4)) and 0 < len(kept) < 20
 
 
@@ -160,7 +168,10 @@ def test_ff_decay_is_asked_for_lazily_and_in_full():
         state, _ = step(learner, chip, state=state)
     shrinks = [request for request in chip.asked if isinstance(request, Shrink)]
     assert [shrink.array for shrink in shrinks] == [0, 1, 2] * 2
-    np.testing.assert_allclose([s.factor for s in shrinks], np.exp([-0.03, -0.03, -0.3] * 2))
+    # A factor makes up for the steps asked for since the last one: the head's come first in each step.
+    rates = np.reshape([request.rate for request in chip.asked if isinstance(request, Outer)], (7, 3))[:6, [1, 2, 0]]
+    due = rates.reshape(2, 3, 3).sum(axis=1) * [0.1, 0.1, 0.2]
+    np.testing.assert_allclose([s.factor for s in shrinks], np.exp(-due.ravel()), rtol=1e-6)
 
 
 def test_ff_labels_follow_soft_targets():
@@ -176,10 +187,14 @@ def test_ff_labels_follow_soft_targets():
 def test_ff_steps_fall_as_the_schedule_says(progress, factor):
     chip, learner = watched(), bare(rate=0.3, head_rate=0.2, decay=0.1, head_decay=0.1, shrink_every=1)
     step(learner, chip, batch(progress=progress))
+    (neutral, _), (both, _) = chip.presented
+    sheet, pairs = chip.datasheet, make().read(both)
+    rates = [0.3 / drive_of(sheet, pairs, "h1"), 0.3 / drive_of(sheet, pairs, "h2")]
+    rates.append(0.2 / drive_of(sheet, make().read(neutral), "out"))
     head, *hidden = (request.rate for request in chip.asked if isinstance(request, Outer))
-    assert head == pytest.approx(-0.02 * factor) and hidden == pytest.approx([0.3 * factor] * 2)
+    assert [*hidden, head] == pytest.approx(factor * np.array(rates), rel=1e-5)
     factors = [np.log(request.factor) for request in chip.asked if isinstance(request, Shrink)]
-    assert factors == pytest.approx(-factor * np.array([0.03, 0.03, 0.02]))
+    assert factors == pytest.approx(-0.1 * factor * np.array(rates), rel=1e-5)
 
 
 def test_ff_reports_its_head_s_loss_and_the_share_of_pairs_in_the_wrong_order():
@@ -238,3 +253,97 @@ def test_ff_running_threshold_settles_between_good_and_bad():
     level = goodness(chip.read(b.x).taps[0].post).mean()
     assert 0.5 * level < state["threshold h1"][0] < 2 * level
     assert state["threshold h1"][0] != 8  # the width, from which it began
+
+
+def test_ff_threshold_begins_where_the_chip_s_goodness_is():
+    """The mean goodness of the first step's pairs, whatever the chip's gain; it stays there."""
+    for gain in (1.0, 30.0):
+        chip, learner = watched(make_datasheet(SIZES, weight_range=100.0)), bare(threshold="chip", rate=0.0)
+        for weights in chip.weights[:2]:
+            weights *= gain
+        fresh = make(weight_range=100.0)
+        fresh.weights = [weights.copy() for weights in chip.weights]
+        state, _ = step(learner, chip)
+        levels = [
+            goodness(post[0]).mean() for name, post in fresh.read(chip.presented[1][0]).states.items() if name != "out"
+        ]
+        assert [state[f"threshold {name}"][0] for name in ("h1", "h2")] == pytest.approx(levels, rel=1e-4)
+        state, _ = step(learner, chip, state=state)
+        assert [state[f"threshold {name}"][0] for name in ("h1", "h2")] == pytest.approx(levels, rel=1e-4)
+
+
+def test_ff_pairs_are_told_apart_as_sharply_at_any_gain_and_width():
+    """Coefficients depend on goodness over threshold alone: a chip with ten times the gain is asked for the same, scaled."""
+    posts = []
+    for gain in (1.0, 10.0):
+        chip = watched(make_datasheet(SIZES, weight_range=100.0))
+        chip.weights[0] *= gain  # the second population sees rows divided by their root mean square
+        step(bare(threshold="chip"), chip)
+        post = next(request.post for request in chip.asked if request.array == 0)
+        posts.append(post / gain)
+    np.testing.assert_allclose(posts[0], posts[1], rtol=1e-3, atol=1e-6)
+
+
+def test_ff_margin_pushes_pairs_apart_and_no_further_than_that():
+    """SymBa: a pair's push is the logistic of how far the wrong one is ahead; both its members get the same."""
+    chip, b = watched(), batch()
+    step(bare(objective="margin", threshold="chip"), chip, b)
+    s = make().read(chip.presented[1][0]).states["h1"][0]
+    good, bad = np.split(goodness(s), 2)
+    heat = goodness(s).mean() / np.sqrt(s.shape[1])
+    push = 1 / (1 + np.exp((good - bad) / heat))
+    post = next(request.post for request in chip.asked if request.array == 0)
+    np.testing.assert_allclose(10 * post, np.concatenate([push, -push])[:, None] * s, rtol=1e-3, atol=1e-6)
+
+
+def test_ff_collaboration_adds_a_share_of_the_other_populations_margins():
+    chip, b = watched(), batch()
+    step(bare(collaboration=0.5), chip, b)
+    states = make().read(chip.presented[1][0]).states
+    s, t = states["h1"][0], states["h2"][0]
+    margin = (goodness(s) - 8) / 8**0.5 + 0.5 * (goodness(t) - 6) / 6**0.5
+    sign = np.repeat([1, -1], 10)
+    wanted = sign / (1 + np.exp(sign * margin))
+    post = next(request.post for request in chip.asked if request.array == 0)
+    np.testing.assert_allclose(10 * post, wanted[:, None] * s, rtol=1e-3, atol=1e-6)
+
+
+def test_goodness_of_the_largest_counts_their_squares_and_teaches_them_alone():
+    post = np.float32([[3, -1, 2, 0], [0, 0, 0, 1]])
+    value, direction = GOODNESS["top"](post, 0.5)
+    np.testing.assert_allclose(value, [13, 1])
+    np.testing.assert_array_equal(direction, [[3, 0, 2, 0], [0, 0, 0, 1]])
+    value, direction = GOODNESS["squares"](post, 0.5)
+    np.testing.assert_allclose(value, [14, 1])
+    np.testing.assert_array_equal(direction, post)
+
+
+def test_goodness_of_bursts_does_not_change_with_the_gain_and_rises_along_its_direction():
+    post = RNG(0).standard_normal((5, 20)).astype(np.float32)
+    value, direction = GOODNESS["bursts"](post, 0.1)
+    np.testing.assert_allclose(GOODNESS["bursts"](7 * post, 0.1).value, value, rtol=1e-5)
+    up, down = (GOODNESS["bursts"](post + sign * np.float32(1e-2) * direction, 0.1).value for sign in (1, -1))
+    slope = (np.log(up) - np.log(down)) / 2e-2
+    # The direction is the logarithm's derivative times half the mean square times the number of neurons.
+    np.testing.assert_allclose(slope, 2 * np.sum(direction**2, axis=1) / np.sum(post**2, axis=1), rtol=2e-2)
+    silent = GOODNESS["bursts"](np.zeros((2, 4), np.float32), 0.1)
+    assert not silent.value.any() and not silent.direction.any()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"goodness": "top", "top": 0.3},
+        {"goodness": "bursts"},
+        {"objective": "margin"},
+        {"collaboration": 0.3},
+        {"center": True},
+    ],
+    ids=str,
+)
+def test_ff_learns_with_every_option(settings):
+    data = blobs()
+    learner = LEARNERS.get("ff")(epochs=40, batch_size=20, rate=3.0, **settings)
+    chip = make((12, 16, 16, 4))
+    result = train(chip, learner, data, Streams(2), validate_every=0)
+    assert error_rate(chip, learner, result.task, data.valid_x, data.valid_y, result.state) <= 0.1

@@ -15,7 +15,7 @@ from nets import net
 from mortalsim.learners import LEARNERS, Learner
 
 #: Settings that change which keys there are, beside the defaults.
-FURTHER = {"ff": [{"momentum": 0.0}, {"threshold": "running"}]}
+FURTHER = {"ff": [{"momentum": 0.0}, {"threshold": "running"}, {"center": True}]}
 CHIPS = {"chain": make, "blocks": lambda: IdealChip(net("blocks").datasheet(), 1)}
 UNITS = {"nats", "fraction"}
 
@@ -32,6 +32,8 @@ def shapes(kind, sheet):
     features = sum(sheet.populations[name].size for name in sheet.hidden) + 1
     sizes = {"size": [spec.size for spec in sheet.populations.values()], "features": [features], "classes": [TASK.classes]}
     words = [word.strip() for word in kind.strip("()").split(",") if word.strip()]
+    if words == ["rows"]:
+        return {(*spec.shape[:-2], spec.n_in) for spec in sheet.arrays}
     if words == ["array"]:
         return {spec.shape for spec in sheet.arrays}
     found = [()]

@@ -2,26 +2,39 @@
 
 import numpy as np
 import pytest
-from batches import RNG, TASK, batch, begin, make, watched
-from fakes import IdealChip, make_datasheet
+from batches import RNG, TASK, batch, begin, drive_of, make, watched
+from fakes import make_datasheet
 from nets import net
 
-from mortalsim.hardware import CurrentNudge, Outer, Replay
+from mortalsim.hardware import CurrentNudge, Outer, Replay, Trace
 from mortalsim.learners import LEARNERS
+from mortalsim.learners.steps import lines
 from mortalsim.models import Twin
 from mortalsim.objectives import cross_entropy
 
 
 def mean_update(learner, chip, b, steps, task):
-    """The mean of what is asked for, and its standard error, over independent probes at fixed weights."""
+    """The mean of what is asked for, per unit of step, and its standard error, over independent probes at fixed weights."""
     before = [weights.copy() for weights in chip.weights]
-    state, updates = begin(learner, chip, task), []
+    state, updates, sheet = begin(learner, chip, task), [], chip.datasheet
+    count = sum(lines(sheet, name) * sheet.populations[name].size for name in sheet.fed)
     rng = RNG(5)
     for _ in range(steps):
+        chip.asked.clear()
         learner.step(chip, task, b, state, rng)
-        updates.append(np.concatenate([(now - old).ravel() for now, old in zip(chip.weights, before, strict=True)]))
+        unit = [count / learner.rate] * len(before)  # of weight perturbation
+        for request in chip.asked:
+            if isinstance(request, Outer):
+                unit[request.array] = 1 / (-request.rate * len(b.x) * getattr(learner, "probes", 1))
+        moved = [(now - old) * share for now, old, share in zip(chip.weights, before, unit, strict=True)]
+        updates.append(np.concatenate([change.ravel() for change in moved]))
         chip.weights = [weights.copy() for weights in before]
     return np.mean(updates, axis=0), np.std(updates, axis=0) / np.sqrt(steps)
+
+
+def _plain(name):
+    """Settings without which what is asked for is the gradient's estimate and nothing else."""
+    return {"center": False} if name == "ap" else {}
 
 
 def z_squared(learner, chip, b, task=TASK, steps=500):
@@ -49,9 +62,9 @@ def test_perturbation_estimates_the_gradient_without_bias(settings):
     """Mean squared z of all weights over 500 probes: 1 for an unbiased estimate; 1.6 is over 5 standard deviations away."""
     settings = dict(settings)
     name = settings.pop("name")
-    chip = make((6, 5, 3))
+    chip = watched(make_datasheet((6, 5, 3)))
     b = batch(8, sizes=(6, 5, 3))
-    learner = LEARNERS.get(name)(**{"rate": 1.0, "temperature": 1.0, "probes": 1} | settings)
+    learner = LEARNERS.get(name)(**{"rate": 1.0, "temperature": 1.0, "probes": 1} | _plain(name) | settings)
     task = type(TASK)(3)
     assert z_squared(learner, chip, b, task) < 1.6
 
@@ -60,18 +73,22 @@ def test_perturbation_estimates_the_gradient_without_bias(settings):
 @pytest.mark.parametrize("settings", [{"name": "wp", "amplitude": 1e-3}, {"name": "ap", "amplitude": 0.01}], ids=str)
 def test_perturbation_is_unbiased_on_several_arrays_and_blocks(kind, settings):
     settings = dict(settings)
-    learner = LEARNERS.get(settings.pop("name"))(rate=1.0, temperature=1.0, probes=1, **settings)
-    chip = IdealChip(net(kind, neurons={"curve": "softplus"}, weight_range=50.0).datasheet(), 1)
+    name = settings.pop("name")
+    learner = LEARNERS.get(name)(rate=1.0, temperature=1.0, probes=1, **_plain(name), **settings)
+    chip = watched(net(kind, neurons={"curve": "softplus"}, weight_range=50.0).datasheet())
     assert z_squared(learner, chip, batch(8)) < 1.6
 
 
 def test_wp_is_unbiased_on_a_recurrent_chip():
     learner = LEARNERS.get("wp")(rate=1.0, temperature=1.0, probes=1, amplitude=1e-3)
-    chip = IdealChip(net("recurrent", neurons={"curve": "softplus"}, weight_range=50.0).datasheet(), 1)
+    chip = watched(net("recurrent", neurons={"curve": "softplus"}, weight_range=50.0).datasheet())
     assert z_squared(learner, chip, batch(8), steps=250) < 1.6
 
 
 # --- weight perturbation --------------------------------------------------------------------------------------------------
+
+
+WEIGHTS = 13 * 8 + 9 * 6 + 7 * 4
 
 
 def test_wp_replays_its_own_nudges_in_one_request():
@@ -79,7 +96,8 @@ def test_wp_replays_its_own_nudges_in_one_request():
     learner = LEARNERS.get("wp")(probes=3, rate=0.1, amplitude=0.02)
     learner.step(chip, TASK, batch(), begin(learner, chip), RNG(1))
     nudges = [nudge for _, nudge in chip.presented]
-    assert [nudge.amplitude for nudge in nudges] == [0.02, -0.02] * 3
+    own = 0.02 / np.sqrt(WEIGHTS / 18)  # weights a neuron
+    assert [nudge.amplitude for nudge in nudges] == pytest.approx([own, -own] * 3)
     (request,) = chip.asked
     assert isinstance(request, Replay)
     assert list(request.nudge) == nudges[::2]
@@ -98,8 +116,9 @@ def test_wp_scales_each_nudge_by_its_slope_and_the_schedule_and_reports_the_mean
     plus = np.array(losses[::2] if antithetic else losses[1:])
     minus = np.array(losses[1::2] if antithetic else [losses[0]] * 3)
     (request,) = chip.asked
-    slopes = (plus - minus) / (0.04 if antithetic else 0.02)
-    np.testing.assert_allclose(request.scale, -0.1 * factor / 3 * slopes / 0.02, rtol=1e-3)
+    own = 0.02 / np.sqrt(WEIGHTS / 18)
+    slopes = (plus - minus) / (2 * own if antithetic else own)
+    np.testing.assert_allclose(request.scale, -0.1 / WEIGHTS * factor / 3 * slopes / own, rtol=1e-3)
     assert info["loss"] == pytest.approx(np.mean([plus, minus]), rel=1e-5)
 
 
@@ -109,7 +128,7 @@ def test_wp_scales_each_nudge_by_its_slope_and_the_schedule_and_reports_the_mean
 def test_ap_shakes_each_sample_for_itself_and_not_the_exact_output():
     chip = watched()
     learner = LEARNERS.get("ap")(amplitude=0.3, probes=1, exact_output=True)
-    learner.step(chip, TASK, batch(), {}, RNG(1))
+    learner.step(chip, TASK, batch(), begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     assert isinstance(nudge, CurrentNudge) and set(nudge.currents) == {"h1", "h2"}
     for current in nudge.currents.values():
@@ -122,7 +141,7 @@ def test_ap_shakes_each_sample_for_itself_and_not_the_exact_output():
 def test_ap_credits_each_sample_with_its_own_loss_and_reports_the_mean():
     """The error of a sample is its slope times its signs; the rows' input is the mean over both signs."""
     chip, b = watched(), batch()
-    learner = LEARNERS.get("ap")(amplitude=0.3, probes=1, rate=0.2)
+    learner = LEARNERS.get("ap")(amplitude=0.3, probes=1, rate=0.2, center=False)
     _, info = learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     trace = make().read(x, nudge)
@@ -130,7 +149,9 @@ def test_ap_credits_each_sample_with_its_own_loss_and_reports_the_mean():
     slope = (loss[:10] - loss[10:]) / 0.6
     assert [request.array for request in chip.asked] == [0, 1, 2]
     for name, request in zip(("h1", "h2", "out"), chip.asked, strict=True):
-        assert isinstance(request, Outer) and request.rate == pytest.approx(-0.2 / 10)
+        taps = _mean_of_signs(trace)
+        assert isinstance(request, Outer)
+        assert request.rate == pytest.approx(-0.2 / 10 / drive_of(chip.datasheet, taps, name), rel=1e-4)
         signs = nudge.currents[name][:10] / np.float32(0.3)
         np.testing.assert_allclose(request.post, slope[:, None] * signs, rtol=1e-3, atol=1e-5)
         pre = trace.taps[request.array].pre
@@ -138,13 +159,24 @@ def test_ap_credits_each_sample_with_its_own_loss_and_reports_the_mean():
     assert info["loss"] == pytest.approx(loss.mean(), rel=1e-5)
 
 
+def _mean_of_signs(trace):
+    """A trace whose rows carry the mean over the two halves of the samples."""
+    size = len(trace.output) // 2
+    halved = tuple(tap._replace(pre=(tap.pre[:size] + tap.pre[size:]) / 2) for tap in trace.taps)
+    return Trace(None, {}, halved)
+
+
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize(("progress", "factor"), [(0.1, 1.0), (0.75, 0.5), (0.9, 0.2)])
 def test_ap_steps_fall_as_the_schedule_says(exact, progress, factor):
-    chip = watched()
-    learner = LEARNERS.get("ap")(rate=0.2, probes=2, exact_output=exact)
-    learner.step(chip, TASK, batch(progress=progress), begin(learner, chip), RNG(1))
-    assert [request.rate for request in chip.asked] == pytest.approx([-0.2 * factor / 20] * 3)
+    rates = []
+    for when in (progress, 0.0):
+        chip = watched()
+        learner = LEARNERS.get("ap")(rate=0.2, probes=2, exact_output=exact)
+        learner.step(chip, TASK, batch(progress=when), begin(learner, chip), RNG(1))
+        rates.append([request.rate for request in chip.asked])
+    assert len(rates[0]) == 3 and max(rates[1]) < 0
+    assert rates[0] == pytest.approx(factor * np.array(rates[1]))
 
 
 def test_physics_aware_and_insilico_follow_the_schedule_too():
@@ -164,7 +196,7 @@ def test_ap_hides_the_exact_output_from_its_shaking_of_the_rest():
     """With an exact output its arrays are asked for the loss's own slope, averaged over both signs."""
     chip, b = watched(), batch()
     learner = LEARNERS.get("ap")(amplitude=0.3, probes=1, exact_output=True)
-    learner.step(chip, TASK, b, {}, RNG(1))
+    learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     trace = make().read(x, nudge)
     slope = cross_entropy(trace.output, np.tile(b.targets, (2, 1)))[1]
@@ -172,6 +204,6 @@ def test_ap_hides_the_exact_output_from_its_shaking_of_the_rest():
 
 
 def test_ap_needs_no_hidden_population():
-    chip = IdealChip(make_datasheet((12, 4)), 1)
-    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01)
+    chip = watched(make_datasheet((12, 4)))
+    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, center=False)
     assert z_squared(learner, chip, batch(8)) < 1.6

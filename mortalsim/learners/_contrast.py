@@ -15,7 +15,7 @@ from mortalsim.fields import AtLeastOne, Many, Rate, Share
 from mortalsim.hardware import Chip, Datasheet, Port, Shrink, Trace
 from mortalsim.learners._goodness import GOODNESS
 from mortalsim.learners.base import Learner, State
-from mortalsim.learners.steps import Pull, ask, row_means
+from mortalsim.learners.steps import Memory, Pull, ask, row_means
 
 #: By tick of a population's states.
 ByTick: TypeAlias = dict[int, FloatArray]
@@ -148,8 +148,8 @@ class Contrast(Learner):
             mistakes += float(np.mean(bad > good)) / ticks
         step = ask(
             chip, trace, name, factors, rate * self.rate,
-            memory=state if self.momentum else None, momentum=self.momentum, heard=heard if self.skip else None,
-            pulls=dict.fromkeys(found, pull) if self.peer else None, center=state if self.center else None,
+            memory=Memory(state, self.momentum, self.center), heard=heard if self.skip else None,
+            pulls=dict.fromkeys(found, pull) if self.peer else None,
         )  # fmt: skip
         state[f"due {name}"] = state[f"due {name}"] + step
         return mistakes

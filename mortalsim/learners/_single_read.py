@@ -14,7 +14,7 @@ from mortalsim.fields import AtLeastOne, Rate
 from mortalsim.hardware import Chip, Datasheet, Port, Task, Trace
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import ask, row_means
+from mortalsim.learners.steps import Memory, ask, row_means
 from mortalsim.objectives import cross_entropy
 
 
@@ -102,7 +102,7 @@ class SingleRead(Learner):
 
     def _learn(self, chip: Chip, trace: Trace, name: str, slope: FloatArray, rate: float, state: State) -> None:
         factors = dict.fromkeys(trace.late(name, 1), slope.astype(np.float32))
-        ask(chip, trace, name, factors, rate, center=state if self.center else None)
+        ask(chip, trace, name, factors, rate, memory=Memory(state, center=self.center))
 
 
 def standardised(trace: Trace, name: str) -> FloatArray:

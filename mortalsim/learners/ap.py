@@ -14,7 +14,7 @@ from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Ta
 from mortalsim.learners._signs import random_signs
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import ask, row_means
+from mortalsim.learners.steps import Memory, ask, row_means
 from mortalsim.objectives import cross_entropy
 
 
@@ -108,7 +108,7 @@ class ActivityPerturbation(Learner):
         rate, reads = -self.rate * half_linear(batch.progress) / (size * self.probes), heard.trace()
         for name, error in errors.items():
             length = np.sqrt(sheet.ticks(name)) if name in shaken else 1.0
-            ask(chip, reads, name, {0: error}, rate / float(length), center=state if self.center else None)
+            ask(chip, reads, name, {0: error}, rate / float(length), memory=Memory(state, center=self.center))
         return state, {"loss": total / self.probes}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:

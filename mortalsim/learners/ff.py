@@ -17,7 +17,7 @@ from mortalsim.learners._contrast import Contrast
 from mortalsim.learners._goodness import GOODNESS
 from mortalsim.learners.base import Batch, Info, State, output_of
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import ask
+from mortalsim.learners.steps import Memory, ask
 from mortalsim.objectives import cross_entropy
 
 #: Samples of one read of a prediction, each image counted once for every label.
@@ -187,7 +187,7 @@ class ForwardForward(Contrast):
         trace = chip.read(self._neutral(chip, task, batch.x))
         loss, slope = cross_entropy(output_of(trace), batch.labelled(self.name))
         factors = dict.fromkeys(trace.late(output, 1), slope / np.float32(-size))
-        step = ask(chip, trace, output, factors, rate * self.head_rate, center=state if self.center else None)
+        step = ask(chip, trace, output, factors, rate * self.head_rate, memory=Memory(state, center=self.center))
         state[f"due {output}"] = state[f"due {output}"] + step
         return {"loss": float(loss.mean())}, output_of(trace)
 

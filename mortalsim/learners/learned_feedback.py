@@ -13,7 +13,7 @@ from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Ta
 from mortalsim.learners._signs import random_signs
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import ask, row_means
+from mortalsim.learners.steps import Memory, ask, row_means
 from mortalsim.objectives import cross_entropy
 
 #: Largest slope of a neuron that counts, in units of its population's root mean square.
@@ -101,16 +101,16 @@ class LearnedFeedback(Learner):
         loss, slope = cross_entropy(output_of(rest), targets)
         rise = self._rise(output_of(trace))
         state["steps"] = state["steps"] + 1
-        rate, center = -half_linear(batch.progress) / size, state if self.center else None
+        rate, memory = -half_linear(batch.progress) / size, Memory(state, center=self.center)
         for name, sign in signs.items():
             (post,) = trace.late(name, 1).values()
             own = _relative(self._rise(post) * sign)
             feedback = self._regressed(state[f"feedback {name}"], rise, sign * own, own, int(state["steps"][0]))
             state[f"feedback {name}"] = feedback
             factors = dict.fromkeys(rest.late(name, 1), (slope @ feedback) * own)
-            ask(chip, rest, name, factors, rate * self.rate, center=center)
+            ask(chip, rest, name, factors, rate * self.rate, memory=memory)
         output = sheet.output_of(self.name)
-        ask(chip, rest, output, dict.fromkeys(rest.late(output, 1), slope), rate * self.output_rate, center=center)
+        ask(chip, rest, output, dict.fromkeys(rest.late(output, 1), slope), rate * self.output_rate, memory=memory)
         return state, {"loss": float(loss.mean(dtype=np.float64))}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:

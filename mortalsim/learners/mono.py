@@ -12,7 +12,7 @@ from mortalsim.fields import Rate
 from mortalsim.hardware import Chip, Datasheet, Task, Trace
 from mortalsim.learners._single_read import SingleRead, Verdict, standardised
 from mortalsim.learners.base import Batch, State
-from mortalsim.learners.steps import MEMORY, SILENCE, ask
+from mortalsim.learners.steps import MEMORY, SILENCE, Memory, ask
 from mortalsim.objectives import cross_entropy
 
 
@@ -130,7 +130,9 @@ class Mono(SingleRead):
     def _chip_step(self, chip: Chip, trace: Trace, name: str, slope: FloatArray, rate: float, state: State) -> FloatArray:
         """Ask for a step of a head on the chip; return what was asked of the rows that carry the population."""
         head = _chip_heads(chip.datasheet)[name]
-        step = ask(chip, trace, head, dict.fromkeys(trace.late(head, 1), slope), rate, center=state if self.center else None)
+        step = ask(
+            chip, trace, head, dict.fromkeys(trace.late(head, 1), slope), rate, memory=Memory(state, center=self.center)
+        )
         (array,), size = chip.datasheet.into(head), chip.datasheet.populations[name].size
         rows = trace.of(array)[-1].pre[..., :size]
         if self.center:

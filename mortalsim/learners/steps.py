@@ -32,6 +32,27 @@ class Pull:
     row: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What `ask` remembers of earlier steps, in a learner's state.
+
+    Parameters
+    ----------
+    state
+        The learner's state; entries are brought up to date in place.
+    momentum
+        Weight of the past in the running mean of the products, which is kept as ``gradient{array}``, of each array's shape,
+        and asked for as `Delta`. 0: nothing is kept, and the products are asked for as `Outer`.
+    center
+        Whether the running means of what rows carry, ``rows{array}`` as `row_means` makes them, are taken away from the
+        rows before the products.
+    """
+
+    state: State
+    momentum: float = 0.0
+    center: bool = False
+
+
 def ask(
     chip: Chip,
     trace: Trace,
@@ -39,11 +60,9 @@ def ask(
     factors: Mapping[int, FloatArray],
     rate: float,
     *,
-    memory: State | None = None,
-    momentum: float = 0.0,
+    memory: Memory | None = None,
     heard: Mapping[int, np.ndarray] | None = None,
     pulls: Mapping[int, Pull] | None = None,
-    center: State | None = None,
 ) -> float:
     """Ask every array into a population for a step along the sum over samples and ticks of the products row x factor.
 
@@ -52,8 +71,8 @@ def ask(
     ``rate`` times its factor, whatever the number of lines and arrays, the scale of what they carry and the number of ticks.
 
     Where the rows have a large part in common, as pixels and rectified activities do, that part takes most of the step and
-    moves all neurons together. With ``center`` its running mean is taken away before the product (Schraudolph 1998, LeCun
-    et al. 1998): the bias line alone learns what all samples share.
+    moves all neurons together. A memory with ``center`` takes its running mean away before the product (Schraudolph 1998,
+    LeCun et al. 1998): the bias line alone learns what all samples share.
 
     Parameters
     ----------
@@ -65,38 +84,33 @@ def ask(
         By tick of the population's state, (B, size). Ticks at which an array did not feed it drop out.
     rate
         Dimensionless step size.
-    memory, momentum
-        A learner's state and the weight of the past: the running mean of the products is kept there, by the array's place,
-        and asked for as `Delta`. None: the products are asked for as `Outer`.
+    memory
+        What is remembered of earlier steps; None: nothing.
     heard
         By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
     pulls
         Further terms by tick. Each is worked out as one sample more.
-    center
-        A learner's state with the entries of `row_means`: they are brought up to date and taken away from the rows. None:
-        the rows are taken as they are.
 
     Returns
     -------
     step
         Weight per unit of product that was asked for.
     """
-    sheet = chip.datasheet
+    sheet, memory = chip.datasheet, memory or Memory({})
     taps = {array: [tap for tap in trace.of(array) if tap.tick in factors] for array in sheet.into(population)}
-    if center is not None:
-        taps = {array: _centered(sheet, array, own, center) for array, own in taps.items()}
+    if memory.center:
+        taps = {array: _centered(sheet, array, own, memory.state) for array, own in taps.items()}
     step = rate / max(drive(sheet, population, taps), SILENCE)
     for array, own in taps.items():
         pre, post = _joined(own, factors, heard, pulls or {})
         if pre is None or post is None:
             continue  # it did not feed the population at any of these ticks
-        if memory is None:
-            if post.shape[-2]:  # every sample may have been left out
-                chip.write(Outer(array, pre, post, step))
-        else:
-            mean = memory[f"gradient{array}"]
-            remember(sheet.arrays[array], mean, momentum, pre, np.float32(1 - momentum) * post)
+        if memory.momentum:
+            mean = memory.state[f"gradient{array}"]
+            remember(sheet.arrays[array], mean, memory.momentum, pre, np.float32(1 - memory.momentum) * post)
             chip.write(Delta(array, mean, step))
+        elif post.shape[-2]:  # every sample may have been left out
+            chip.write(Outer(array, pre, post, step))
     return step
 
 
@@ -126,7 +140,7 @@ def lines(sheet: Datasheet, population: str) -> float:
 
 
 def row_means(sheet: Datasheet, populations: Iterable[str]) -> State:
-    """Return the entries of a learner's state that `ask` needs for its ``center``, for all arrays into some populations.
+    """Return the entries of a learner's state that a memory with ``center`` needs, for all arrays into some populations.
 
     They are ``rows{array}``, float32 (n_in,) or (blocks, n_in): the running mean of what each row carries.
     """
