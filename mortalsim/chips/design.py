@@ -115,6 +115,22 @@ class Design(Group):
         "to "
         f"{MOST_NEURONS}, and at most {MOST_DEVICES} devices in all, two a weight",
     )
+    label: int = Field(
+        0,
+        ge=0,
+        le=MOST_NEURONS,
+        description="short form: lines of a label beside the inputs that feeds every hidden population; as many as outputs "
+        "in a design made to fit data; 0: there is none",
+    )
+    heads: bool = Field(
+        False,
+        description="short form: behind every hidden population one of as many neurons as the output, which feeds nothing",
+    )
+    feedback: bool = Field(
+        False,
+        description="short form: every hidden population but the first also feeds the one before it, and the label the last "
+        "one alone; wants recurrent dynamics",
+    )
     population: tuple[PopulationEntry, ...] = Field(
         (), max_length=MOST_GROUPS, description="long form: populations, inputs first"
     )
@@ -159,6 +175,9 @@ class Design(Group):
             raise ValueError(
                 "output: the last of the sizes is the output; leave it out, or write [[population]] and [[array]]"
             )
+        short = [name for name in ("label", "heads", "feedback") if getattr(self, name)]
+        if self.long and short:
+            raise ValueError(f"{short[0]}: it adds to a chain of sizes; leave it out beside [[population]] and [[array]]")
         _ = self.netlist  # what cannot be wired is refused when the design is made
         return self
 
@@ -194,13 +213,16 @@ class Design(Group):
         ``module.Class``: such a design is made again by who hands in the object itself.
         """
         fields: dict[str, Any] = as_data(self)
-        for name in ("sizes",) if self.long else ("population", "array", "output"):
+        for name in ("sizes", "label", "heads", "feedback") if self.long else ("population", "array", "output"):
             del fields[name]
         return fields
 
     def with_sizes(self, sizes: tuple[int, ...]) -> Design:
-        """Return the same technology as a chain of dense arrays: inputs, neurons of each hidden population, outputs."""
-        return self.revised(sizes=sizes)
+        """Return the same technology as a chain of dense arrays: inputs, neurons of each hidden population, outputs.
+
+        A short form with a label keeps it, with as many lines as outputs.
+        """
+        return self.revised(sizes=sizes, **({"label": sizes[-1]} if self.label and sizes else {}))
 
     def revised(self, **fields: Any) -> Design:
         """Return a checked copy with other ``fields``; a group is given as a dictionary of what changes in it.

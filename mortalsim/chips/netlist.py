@@ -144,10 +144,26 @@ def _long_form(design: Design) -> tuple[Sequence[PopulationEntry], Sequence[Arra
         return design.population, design.array, design.output
     from mortalsim.chips.design import ArrayEntry, PopulationEntry
 
-    names = ["in", *(f"h{place}" for place in range(1, len(design.sizes) - 1)), "out"]
+    hidden = [f"h{place}" for place in range(1, len(design.sizes) - 1)]
+    names = ["in", *hidden, "out"]
     populations = [PopulationEntry(name=name, shape=(size,)) for name, size in zip(names, design.sizes, strict=True)]
-    arrays = [ArrayEntry(source=a, target=b) for a, b in pairwise(names)]
-    return populations, arrays, "out"
+    links = list(pairwise(names))
+    if design.feedback:
+        links += [(above, below) for below, above in pairwise(hidden)]
+    if design.label:
+        populations.insert(1, PopulationEntry(name="label", shape=(design.label,)))
+        links += [("label", name) for name in (hidden[-1:] if design.feedback else hidden)]
+    if design.heads:
+        shape, curve = (design.sizes[-1],), {"curve": design.neurons.output_curve}
+        populations[-1:-1] = [PopulationEntry(name=f"head_{name}", shape=shape, neurons=curve) for name in hidden]
+        links += [(name, f"head_{name}") for name in hidden]
+    if (design.label or design.heads or design.feedback) and not hidden:
+        raise DesignError(
+            "label, heads, feedback: expected a hidden population, found none in sizes; give sizes a third number"
+        )
+    order = [entry.name for entry in populations]
+    links.sort(key=lambda link: order.index(link[1]))  # stable: of a population's arrays the chain's comes first
+    return populations, [ArrayEntry(source=a, target=b) for a, b in links], "out"
 
 
 def _check_names(entries: Sequence[PopulationEntry], arrays: Sequence[ArrayEntry], output: str | None) -> None:

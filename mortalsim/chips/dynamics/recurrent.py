@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mortalsim.checks import check_name
 from mortalsim.chips.dynamics.base import Feeds
 from mortalsim.hardware import Answer
 
@@ -21,6 +22,7 @@ def recurrent(
     ticks: Annotated[int, Field(ge=0, le=MOST_TICKS)] = 6,
     keep: Annotated[float, Field(ge=0, lt=1)] = 0.3,
     groups: Annotated[int, Field(ge=1, le=1024)] = 1,
+    late: tuple[str, ...] = (),
 ) -> list[Answer]:
     """Return a first pass from below, and then ``ticks`` in which populations answer again, damped; inputs stay clamped.
 
@@ -37,12 +39,17 @@ def recurrent(
         Share of the old state in the new one.
     groups
         1: all populations answer at once, each to the others' states of the tick before. g: every g-th in turn.
+    late
+        Inputs that join after the first pass: a label, say, that populations shall not know of before they have settled.
     """
-    answers, last, wave = [], dict.fromkeys(inputs, 0), 0
+    for name in late:
+        check_name("late: input", name, inputs)
+    answers, last, wave = [], dict.fromkeys((name for name in inputs if name not in late), 0), 0
     for wave, name in enumerate(order):
         via = tuple((array, 0) for array, source in feeds[name] if source in last)
         answers.append(Answer(name, 0, wave, via))
         last[name] = 0
+    last |= dict.fromkeys(inputs, 0)
     for tick in range(1, ticks + 1):
         now = order[tick % groups :: groups]
         wave += bool(now)
