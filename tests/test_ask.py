@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from batches import RNG, batch, drive_of, watched
+from fakes import make_datasheet
 from nets import net
 
 from mortalsim.hardware import ArraySpec, Delta, Outer
@@ -155,8 +156,8 @@ def test_a_step_changes_a_neuron_s_input_by_rate_times_factor_on_one_sample(kind
 
 
 @pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
-def test_centring_takes_away_the_mean_of_what_rows_carry_and_leaves_the_bias(kind):
-    """The first mean is the first batch's; later 0.95 old + 0.05 new. The products of the bias line stay as they were."""
+def test_centring_takes_away_the_mean_of_what_rows_carry_and_the_bias_takes_it_back(kind):
+    """The first mean is the first batch's; later 0.95 old + 0.05 new. The bias line carries 1 - m (x - m)."""
     sheet = net(kind).datasheet()
     state = row_means(sheet, ["h1"])
     chip = watched(sheet)
@@ -179,8 +180,25 @@ def test_centring_takes_away_the_mean_of_what_rows_carry_and_leaves_the_bias(kin
             plain = next(tap.pre for tap in trace.of(request.array))
             first = request.pre[..., :7, :]
             wanted = plain - np.where(carried, means[request.array], 0)[..., None, :]
+            along = np.einsum("...bi,...i->...b", wanted * carried[..., None, :], means[request.array])
+            bias = (np.arange(spec.n_in) if spec.rows is None else spec.rows) == sheet.populations[spec.source].size
+            wanted = wanted - along[..., None] * bias[..., None, :]
             np.testing.assert_allclose(first, wanted, rtol=1e-4, atol=1e-5)
             assert not carried.all() or spec.n_in == sheet.populations[spec.source].size
+
+
+def test_a_centred_step_changes_a_neuron_s_input_as_one_on_inputs_without_their_mean_would():
+    """Change at x: step * ((x - m) (x' - m) + 1) times the factor of x', summed over the batch."""
+    chip = watched(make_datasheet((12, 8, 4), weight_range=1e6))
+    state, size = row_means(chip.datasheet, ["h1"]), 8
+    trace = chip.read(RNG(0).random((9, 12), dtype=np.float32) + 1)
+    factors = RNG(1).standard_normal((9, size), dtype=np.float32)
+    before = chip.weights[0].copy()
+    step = ask(chip, trace, "h1", {0: factors}, RATE, memory=Memory(state, center=True))
+    x = trace.of(0)[0].pre[:, :-1].astype(float)
+    kernel = (x - x.mean(axis=0)) @ (x - x.mean(axis=0)).T + 1
+    moved = trace.of(0)[0].pre @ (chip.weights[0] - before)
+    np.testing.assert_allclose(moved, step * kernel @ factors, rtol=1e-2, atol=1e-4)
 
 
 def test_a_running_mean_is_the_same_in_pieces(monkeypatch):

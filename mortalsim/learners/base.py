@@ -94,7 +94,7 @@ class Learner(ABC):
         return float(np.log(classes)) if classes else None
 
     def written_label(self) -> float | None:
-        """Return what the line of a label carries that the rule writes on the task's label lines; None: it writes none."""
+        """Return what a label's line carries that the rule writes, in units of the largest input; None: it writes none."""
         return None
 
     def host_work(self, sheet: Datasheet, task: Task) -> int | None:

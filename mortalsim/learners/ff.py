@@ -72,8 +72,9 @@ class ForwardForward(Contrast):
     center
         Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
     label_strength
-        What the right label's line carries; in a neutral label it is shared by all lines. It has no effect where the label
-        is a population of its own with a normaliser behind it.
+        What the right label's line carries, in units of the largest input that the first step's images have, whatever the
+        scale of the data; in a neutral label it is shared by all lines. It has no effect where the label is a population of
+        its own with a normaliser behind it.
     predict_by
         ``"goodness"``: one read per class with its label, goodness summed over hidden populations but the first (unless it
         is the only one). ``"softmax"``: one read with a neutral label, the head's output.
@@ -86,6 +87,8 @@ class ForwardForward(Contrast):
     -----
     steps : int64 (1,)
         Steps taken.
+    largest : float32 (1,)
+        Largest input of the first step's images, in absolute value; 1 before it.
     due {population} : float64 (1,)
         Of each population that learns: weight per unit of product asked for since the last request to shrink.
     mean {population} : float32 (size,)
@@ -146,29 +149,31 @@ class ForwardForward(Contrast):
             sheet.output_of(self.name, task.classes)
         elif self.predict_by == "softmax":
             sheet.output_of("ff with predict_by = 'softmax'")
-        return self.init_contrast(sheet)
+        return self.init_contrast(sheet) | {"largest": np.ones(1, np.float32)}
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         rate, state = half_linear(batch.progress), dict(state)
+        if not state["steps"][0]:
+            state["largest"] = np.array([np.abs(batch.x).max(initial=0) or 1], np.float32)
         labels = _draw(batch.labelled(self.name), rng)
         info, guess = self._train_head(chip, task, batch, state, rate)
         wrong = _draw(softmax(np.where(np.arange(task.classes) == labels[..., None], -1000, guess), axis=-1), rng)
         pairs = np.eye(task.classes, dtype=np.float32)[np.stack([labels, wrong])]
-        trace = chip.read(self._label(chip, task, batch.x, pairs))
+        trace = chip.read(self._label(chip, task, batch.x, pairs, state))
         mistakes = self.learn_pairs(chip, trace, state, rate)
         self.shrink(chip, state)
         return state, {"loss": mistakes, "pair_errors": mistakes} | info
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         if self.predict_by == "softmax":
-            return output_of(chip.read(self._neutral(chip, task, x), want="output"))
+            return output_of(chip.read(self._neutral(chip, task, x, state), want="output"))
         hidden, measure = chip.datasheet.hidden, GOODNESS[self.goodness]
         scores = []
         for part in np.array_split(x, min(len(x), max(1, len(x) * task.classes // ROWS))):
             labels = np.broadcast_to(
                 np.eye(task.classes, dtype=np.float32)[:, None], (task.classes, len(part), task.classes)
             )
-            trace = chip.read(self._label(chip, task, part, labels), want="states")
+            trace = chip.read(self._label(chip, task, part, labels, state), want="states")
             states = [self._scored(trace, name) for name in hidden[min(1, len(hidden) - 1) :]]
             total = sum(measure(post, self.top).value for posts in states for post in posts)
             scores.append(np.reshape(total, (task.classes, len(part))).T)
@@ -184,19 +189,20 @@ class ForwardForward(Contrast):
         output, size = chip.datasheet.output, batch.x.shape[-2]
         if output is None:
             return {}, np.zeros((size, task.classes), np.float32)
-        trace = chip.read(self._neutral(chip, task, batch.x))
+        trace = chip.read(self._neutral(chip, task, batch.x, state))
         loss, slope = cross_entropy(output_of(trace), batch.labelled(self.name))
         factors = dict.fromkeys(trace.late(output, 1), slope / np.float32(-size))
         step = ask(chip, trace, output, factors, rate * self.head_rate, memory=Memory(state, center=self.center))
         state[f"due {output}"] = state[f"due {output}"] + step
         return {"loss": float(loss.mean())}, output_of(trace)
 
-    def _neutral(self, chip: Chip, task: Task, x: FloatArray) -> Samples:
-        return self._label(chip, task, x, np.full((1, len(x), task.classes), 1 / task.classes, np.float32))
+    def _neutral(self, chip: Chip, task: Task, x: FloatArray, state: State) -> Samples:
+        return self._label(chip, task, x, np.full((1, len(x), task.classes), 1 / task.classes, np.float32), state)
 
-    def _label(self, chip: Chip, task: Task, x: FloatArray, labels: FloatArray) -> Samples:
+    def _label(self, chip: Chip, task: Task, x: FloatArray, labels: FloatArray, state: State) -> Samples:
         """Return ``x`` (B, n_inputs) with each set of ``labels`` (V, B, classes) written over the label lines."""
-        overlaid = Overlaid(x, np.asarray(_lines(task)), np.float32(self.label_strength) * labels)
+        strength = np.float32(self.label_strength) * state["largest"]
+        overlaid = Overlaid(x, np.asarray(_lines(task)), strength * labels)
         bare = _bare_inputs(chip.datasheet, task)
         if not bare:
             return overlaid

@@ -71,8 +71,9 @@ def ask(
     ``rate`` times its factor, whatever the number of lines and arrays, the scale of what they carry and the number of ticks.
 
     Where the rows have a large part in common, as pixels and rectified activities do, that part takes most of the step and
-    moves all neurons together. A memory with ``center`` takes its running mean away before the product (Schraudolph 1998,
-    LeCun et al. 1998): the bias line alone learns what all samples share.
+    moves all neurons together. A memory with ``center`` takes its running mean m away before the product (Schraudolph 1998,
+    LeCun et al. 1998), and gives the bias line 1 - m (x - m) to carry instead of 1: the step is that of a neuron whose input
+    is w (x - m) + c, where only c learns what all samples share, written in terms of w x + b with b = c - w m.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ def _row_shape(spec: ArraySpec) -> tuple[int, ...]:
 
 
 def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -> list[Tap]:
-    """Bring the running mean of an array's rows up to date and return the taps without it; bias and ground stay."""
+    """Bring the running mean of an array's rows up to date and return the taps without it; ground stays."""
     spec = sheet.arrays[array]
     rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
     carried = rows < sheet.populations[spec.source].size
@@ -165,6 +166,9 @@ def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -
     mean = np.asarray(MEMORY * before + (1 - MEMORY) * level if before.any() else level) * carried
     state[f"rows{array}"] = mean.astype(np.float32)
     centered = {at: pre - mean[..., None, :].astype(np.float32) for at, pre in pres.items()}
+    bias = rows == sheet.populations[spec.source].size
+    for pre in centered.values():  # the bias takes back what the other weights' steps do to the mean
+        pre -= (np.einsum("...bi,...i->...b", pre, mean)[..., None] * bias[..., None, :]).astype(np.float32)
     return [tap._replace(pre=centered[tap.at]) for tap in taps]
 
 

@@ -198,7 +198,10 @@ class Session:
         found = [clipped(self.x, self.chip.datasheet)]
         strength = self.learner.written_label()
         if strength is not None:
-            found += [ink_under_the_label(self.x, self.task.label_lines), label_lost(self.x, strength)]
+            found += [
+                ink_under_the_label(self.x, self.task.label_lines),
+                label_lost(self.x, strength * float(np.abs(self.x).max(initial=0))),
+            ]
         if self.validation.x is not None:
             found.append(other_scale(self.x, self.validation.x, "validation"))
         return [*filter(None, found), *self.doubts_of_learning()]
