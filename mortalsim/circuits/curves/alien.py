@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 
@@ -31,6 +33,8 @@ class Alien(Curve):
     free training of deep physical neural networks"); none of its numbers is measured. There are 257 knots; with the defaults
     they stand 0.125 apart.
     """
+
+    shared: ClassVar[bool] = True
 
     roughness: float = Field(0.7, ge=0, le=3, description="r, standard deviation of the logarithm of k, as in wild")
     wavelength: float = Field(1.0, ge=1e-3, le=1e3, description="correlation length of log k, input units, as in wild")
