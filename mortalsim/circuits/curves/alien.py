@@ -41,8 +41,8 @@ class Alien(Curve):
     onset: float = Field(1.0, ge=0, le=1e3, description="standard deviation of the input at which a population turns on")
     softness: float = Field(0.25, ge=1e-6, le=1e3, description="median input over which a population turns on")
     leak: float = Field(0.05, ge=0, lt=1, description="mean leak, exponentially distributed, at most 0.5")
-    bumps: float = Field(1.0, ge=0, le=10, description="b, relative height of the slope's bumps; above 1 the curve falls")
-    period: float = Field(2.0, ge=1e-3, le=1e3, description="distance of bumps, input units behind h")
+    bumps: float = Field(1.6, ge=0, le=10, description="b, relative height of the slope's bumps; above 1 the curve falls")
+    period: float = Field(5.0, ge=1e-3, le=1e3, description="distance of bumps, input units behind h")
     compression: float = Field(8.0, ge=1e-3, le=1e6, description="median of s, input at which h passes half, input units")
     compression_spread: float = Field(0.5, ge=0, le=3, description="standard deviation of the logarithm of s")
     saturation: float = Field(6.0, ge=1e-3, le=1e6, description="median of c, largest output")
@@ -51,12 +51,13 @@ class Alien(Curve):
 
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:
         rough = self._wild().fabricate(1, rng)
+        onset = self.onset * rng.uniform(-1, 1)
         below, above = self.compression * np.exp(self.compression_spread * rng.standard_normal(2))
         top = self.saturation * np.exp(self.saturation_spread * rng.standard_normal())
         phase = rng.uniform(0, 2 * np.pi)
         v = self._grid()
         u, share = _compress(v, np.where(v < 0, below, above))
-        slopes = rough.respond(u[:, None])[1][:, 0] * (1 + self.bumps * np.sin(2 * np.pi * u / self.period + phase))
+        slopes = rough.respond(u[:, None] - onset)[1][:, 0] * (1 + self.bumps * np.sin(2 * np.pi * u / self.period + phase))
         return self._saturated(slopes * share, top)
 
     def nominal(self) -> TransferCurve:
@@ -65,7 +66,7 @@ class Alien(Curve):
 
     def _wild(self) -> Wild:
         return Wild(
-            roughness=self.roughness, wavelength=self.wavelength, onset=self.onset, softness=self.softness, leak=self.leak
+            roughness=self.roughness, wavelength=self.wavelength, onset=0.0, softness=self.softness, leak=self.leak
         )  # fmt: skip
 
     def _grid(self) -> FloatArray:
