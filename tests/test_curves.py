@@ -1,4 +1,4 @@
-"""Transfer curves: every family found is monotone, smooth where it says so, and the same on data sheet, oracle and chip."""
+"""Transfer curves: each family rises or says where not, and is the same on data sheet, oracle and chip."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,11 @@ def tables(name, neurons=5, seed=3, **settings):
     return CURVES.get(name)(**settings).fabricate(neurons, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("settings", [{}, RISING], ids=["as it is", "rising"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_curves_rise_and_slopes_are_their_derivatives(name, settings):
+def test_curves_rise_and_slopes_are_their_derivatives(name):
     z = np.linspace(-20, 20, 4001)
-    values, slopes = tables(name, **settings.get(name, {})).respond(np.tile(z[:, None], (1, 5)))
-    assert (np.diff(values, axis=0) >= -1e-6).all() or (name in RISING and not settings)
+    values, slopes = tables(name, **RISING.get(name, {})).respond(np.tile(z[:, None], (1, 5)))
+    assert (np.diff(values, axis=0) >= -1e-6).all()
     rise = integrate.cumulative_trapezoid(slopes, z, axis=0, initial=0)
     np.testing.assert_allclose(values - values[0], rise, atol=2e-2)
 

@@ -74,7 +74,9 @@ def fabricate_neurons(
     offset = spec.offset_dtod * rng.standard_normal(n)
     spread = np.exp(spec.saturation_dtod * rng.standard_normal(n))
     saturation = spec.saturation * spread if spec.saturation else np.full(n, np.inf)
-    return NeuronBank(_single(gain), _single(offset), _single(saturation), curve.fabricate(n, common if curve.shared else rng))
+    return NeuronBank(
+        _single(gain), _single(offset), _single(saturation), curve.fabricate(n, common if curve.shared else rng)
+    )
 
 
 def _single(values: FloatArray) -> FloatArray:

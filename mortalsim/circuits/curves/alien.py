@@ -39,7 +39,9 @@ class Alien(Curve):
 
     roughness: float = Field(0.5, ge=0, le=3, description="r, standard deviation of the logarithm of k, as in wild")
     wavelength: float = Field(1.0, ge=1e-3, le=1e3, description="correlation length of log k, input units, as in wild")
-    onset: float = Field(0.6, ge=0, le=1e3, description="largest distance from 0 of the input at which a population turns on")
+    onset: float = Field(
+        0.6, ge=0, le=1e3, description="largest distance from 0 of the input at which a population turns on"
+    )
     softness: float = Field(0.25, ge=1e-6, le=1e3, description="median input over which a population turns on")
     leak: float = Field(0.05, ge=0, lt=1, description="mean leak, exponentially distributed, at most 0.5")
     bumps: float = Field(1.6, ge=0, le=10, description="b, relative height of the slope's bumps; above 1 the curve falls")
