@@ -26,7 +26,7 @@ def shared(chip, name):
 
 
 def test_neurons_differ_only_by_their_gain_offset_and_saturation():
-    """Each neuron is nudged to the same input behind its own gain and offset; what it answers is the common curve, clipped."""
+    """Each neuron is nudged to one input behind its own gain and offset; its answer is the common curve, clipped."""
     chip = chip_of(gain_dtod=0.3, offset_dtod=0.3, saturation=2.0, saturation_dtod=0.3)
     bank, bias, v = chip.populations["h1"].neurons, chip.arrays[0].crossbar.weights[-1], np.linspace(-9, 9, 181)[:, None]
     currents = ((v - bank.offset) / bank.gain - bias).astype(np.float32)

@@ -30,18 +30,16 @@ class Alien(Curve):
     the design spreads over them. The data sheet tells the curve of a population with median s and c, onset 0, typical
     softness and leak, no roughness and no bumps.
 
-    The family is made up here, for hardware whose physics is taken to be unknown (as in Momeni et al. 2023, "Backpropagation-
-    free training of deep physical neural networks"); none of its numbers is measured. There are 257 knots; with the defaults
-    they stand 0.125 apart.
+    The family is made up here, for hardware whose physics is taken to be unknown (as in Momeni et al. 2023,
+    "Backpropagation-free training of deep physical neural networks"); none of its numbers is measured. There are 257 knots;
+    with the defaults they stand 0.125 apart.
     """
 
     shared: ClassVar[bool] = True
 
     roughness: float = Field(0.5, ge=0, le=3, description="r, standard deviation of the logarithm of k, as in wild")
     wavelength: float = Field(1.0, ge=1e-3, le=1e3, description="correlation length of log k, input units, as in wild")
-    onset: float = Field(
-        0.6, ge=0, le=1e3, description="largest distance from 0 of the input at which a population turns on"
-    )
+    onset: float = Field(0.6, ge=0, le=1e3, description="largest distance from 0 of the input that turns a population on")
     softness: float = Field(0.25, ge=1e-6, le=1e3, description="median input over which a population turns on")
     leak: float = Field(0.05, ge=0, lt=1, description="mean leak, exponentially distributed, at most 0.5")
     bumps: float = Field(1.6, ge=0, le=10, description="b, relative height of the slope's bumps; above 1 the curve falls")
