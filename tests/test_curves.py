@@ -1,4 +1,4 @@
-"""Transfer curves: every family found is monotone, smooth where it says so, and the same on data sheet, oracle and chip."""
+"""Transfer curves: each family rises or says where not, and is the same on data sheet, oracle and chip."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,18 @@ from mortalsim.hardware import CurrentNudge
 FAMILIES = CURVES.names()
 
 
-def tables(name, neurons=5):
-    return CURVES.get(name)().fabricate(neurons, np.random.default_rng(3))
+#: Families that fall in places, and settings with which they do not.
+RISING = {"alien": {"bumps": 1.0}}
+
+
+def tables(name, neurons=5, seed=3, **settings):
+    return CURVES.get(name)(**settings).fabricate(neurons, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_curves_rise_and_slopes_are_their_derivatives(name):
     z = np.linspace(-20, 20, 4001)
-    values, slopes = tables(name).respond(np.tile(z[:, None], (1, 5)))
+    values, slopes = tables(name, **RISING.get(name, {})).respond(np.tile(z[:, None], (1, 5)))
     assert (np.diff(values, axis=0) >= -1e-6).all()
     rise = integrate.cumulative_trapezoid(slopes, z, axis=0, initial=0)
     np.testing.assert_allclose(values - values[0], rise, atol=2e-2)

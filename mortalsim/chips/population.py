@@ -41,7 +41,8 @@ class Population:
     def __init__(self, parts: PopulationParts, place: int, streams: Streams) -> None:
         n = parts.spec.size
         self.parts, self.place, self.size = parts, place, n
-        self.neurons = fabricate_neurons(parts.neurons, parts.curve, n, streams.generator("neurons", place))
+        own, common = streams.generator("neurons", place), streams.generator("common curve", place)
+        self.neurons = fabricate_neurons(parts.neurons, parts.curve, n, own, common)
         self.adc = fabricate_converters(parts.converters, n, streams.generator("adc", place))
         gains = streams.generator("current ports", place).standard_normal(n)
         #: What each neuron's port really adds per unit of a current nudge, (n,).

@@ -63,13 +63,20 @@ class NeuronBank:
         return np.clip(value, -self.saturation, self.saturation), np.where(np.abs(value) < self.saturation, slope, 0.0)
 
 
-def fabricate_neurons(spec: Neurons, curve: Curve, n: int, rng: np.random.Generator) -> NeuronBank:
-    """Draw the ``n`` neurons of one population. Gains and saturations are lognormal, offsets normal."""
+def fabricate_neurons(
+    spec: Neurons, curve: Curve, n: int, rng: np.random.Generator, common: np.random.Generator
+) -> NeuronBank:
+    """Draw the ``n`` neurons of one population. Gains and saturations are lognormal, offsets normal.
+
+    What all neurons share is drawn from ``common``, so it does not depend on how many they are.
+    """
     gain = np.exp(spec.gain_dtod * rng.standard_normal(n))
     offset = spec.offset_dtod * rng.standard_normal(n)
     spread = np.exp(spec.saturation_dtod * rng.standard_normal(n))
     saturation = spec.saturation * spread if spec.saturation else np.full(n, np.inf)
-    return NeuronBank(_single(gain), _single(offset), _single(saturation), curve.fabricate(n, rng))
+    return NeuronBank(
+        _single(gain), _single(offset), _single(saturation), curve.fabricate(n, common if curve.shared else rng)
+    )
 
 
 def _single(values: FloatArray) -> FloatArray:

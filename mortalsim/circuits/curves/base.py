@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -71,6 +72,9 @@ class CurveTables:
 
 class Curve(Group, ABC):
     """One family of transfer curves, unit slope and unit scale wherever that makes sense."""
+
+    #: Whether all neurons share what is drawn: it then comes from a stream that does not know how many they are.
+    shared: ClassVar[bool] = False
 
     @abstractmethod
     def fabricate(self, neurons: int, rng: np.random.Generator) -> CurveTables:
