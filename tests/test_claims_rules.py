@@ -88,8 +88,8 @@ def test_two_classes_are_enough_for_forward_forward_and_one_is_not():
     chip, b = watched(make_datasheet((12, 8, 6, 2))), batch(8, sizes=(12, 2))
     learner.step(chip, Task(2, (10, 11)), b, begin(learner, chip, Task(2, (10, 11))), RNG(1))
     positive, negative = np.split(chip.presented[1][0][:, 10:], 2)
-    np.testing.assert_array_equal(positive, b.targets)
-    np.testing.assert_array_equal(negative, 1 - b.targets)  # the only wrong label that there is
+    np.testing.assert_array_equal(positive, b.x.max() * b.targets)
+    np.testing.assert_array_equal(negative, b.x.max() * (1 - b.targets))  # the only wrong label that there is
 
 
 def test_starting_weights_of_a_neuron_with_one_line_are_standard_normal():

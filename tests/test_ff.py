@@ -54,10 +54,10 @@ def test_ff_presents_right_neutral_and_wrong_labels():
     learner, chip, b = bare(label_strength=2.0), watched(), batch(40)
     step(learner, chip, b, Task(4, tuple(lines)))
     (neutral, _), (both, _) = chip.presented
-    negative = both[40:]
-    np.testing.assert_array_equal(both[:40, lines], 2 * b.targets)
-    np.testing.assert_array_equal(neutral[:, lines], 0.5)
-    assert np.all(negative[:, lines].sum(axis=1) == 2)
+    negative, strength = both[40:], 2 * b.x.max()  # in units of the largest input
+    np.testing.assert_array_equal(both[:40, lines], strength * b.targets)
+    np.testing.assert_array_equal(neutral[:, lines], strength / 4)
+    assert np.all(negative[:, lines].sum(axis=1) == strength)
     assert np.all((negative[:, lines] * b.targets) == 0)  # never the right one
     rest = [i for i in range(12) if i not in lines]
     np.testing.assert_array_equal(negative[:, rest], b.x[:, rest])
@@ -73,17 +73,17 @@ def test_ff_wrong_labels_are_hard():
     guess = make()
     guess.weights[2] *= 3
     p = softmax(np.where([0, 0, 1, 0], -np.inf, guess.read(neutral[:1]).output[0]))
-    share = both[size:, LINES].mean(axis=0)
+    share = (both[size:, LINES] / x.max()).mean(axis=0)
     assert np.ptp(p[p > 0]) > 0.2  # uniform ones would show
     assert share[2] == 0 and np.all(np.abs(share - p) <= 5 * np.sqrt(p * (1 - p) / size))
 
 
 def test_ff_wrong_labels_without_a_head_are_equally_likely():
     learner, chip, size = bare(), watched(net("headless").datasheet()), 10_000
-    targets = np.tile(np.float32([0, 0, 1, 0]), (size, 1))
-    step(learner, chip, Batch(np.tile(batch(1).x, (size, 1)), targets, 0.1))
+    targets, x = np.tile(np.float32([0, 0, 1, 0]), (size, 1)), batch(1).x
+    step(learner, chip, Batch(np.tile(x, (size, 1)), targets, 0.1))
     ((both, _),) = chip.presented
-    share = both[size:, LINES].mean(axis=0)
+    share = (both[size:, LINES] / x.max()).mean(axis=0)
     np.testing.assert_allclose(share, [1 / 3, 1 / 3, 0, 1 / 3], atol=5 * np.sqrt(2 / 9 / size))
 
 

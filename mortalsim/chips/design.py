@@ -32,6 +32,10 @@ Overruled: TypeAlias = Annotated[dict[str, Any], PlainSerializer(as_data)]
 Size: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MOST_NEURONS)]
 
 
+#: Fields that add something to a chain of sizes.
+SHORT = ("label", "heads", "feedback", "into_output")
+
+
 class Costs(Group):
     """Time and energy of a read; those of a pulse belong to the device. Each may be any finite number."""
 
@@ -131,6 +135,9 @@ class Design(Group):
         description="short form: every hidden population but the first also feeds the one before it, and the label the last "
         "one alone; wants recurrent dynamics",
     )
+    into_output: Literal["last", "later", "all"] = Field(
+        "last", description="short form: which hidden populations feed the output; later: all but the first"
+    )
     population: tuple[PopulationEntry, ...] = Field(
         (), max_length=MOST_GROUPS, description="long form: populations, inputs first"
     )
@@ -175,7 +182,7 @@ class Design(Group):
             raise ValueError(
                 "output: the last of the sizes is the output; leave it out, or write [[population]] and [[array]]"
             )
-        short = [name for name in ("label", "heads", "feedback") if getattr(self, name)]
+        short = [name for name in SHORT if getattr(self, name) != type(self).model_fields[name].default]
         if self.long and short:
             raise ValueError(f"{short[0]}: it adds to a chain of sizes; leave it out beside [[population]] and [[array]]")
         _ = self.netlist  # what cannot be wired is refused when the design is made
@@ -213,7 +220,7 @@ class Design(Group):
         ``module.Class``: such a design is made again by who hands in the object itself.
         """
         fields: dict[str, Any] = as_data(self)
-        for name in ("sizes", "label", "heads", "feedback") if self.long else ("population", "array", "output"):
+        for name in ("sizes", *SHORT) if self.long else ("population", "array", "output"):
             del fields[name]
         return fields
 

@@ -148,6 +148,8 @@ def _long_form(design: Design) -> tuple[Sequence[PopulationEntry], Sequence[Arra
     names = ["in", *hidden, "out"]
     populations = [PopulationEntry(name=name, shape=(size,)) for name, size in zip(names, design.sizes, strict=True)]
     links = list(pairwise(names))
+    if design.into_output != "last":
+        links += [(name, "out") for name in hidden[design.into_output == "later" : -1]]
     if design.feedback:
         links += [(above, below) for below, above in pairwise(hidden)]
     if design.label:

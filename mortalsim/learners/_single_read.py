@@ -35,8 +35,8 @@ class SingleRead(Learner):
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 25
-    rate: Rate = 13.0
-    output_rate: Rate = 13.0
+    rate: Rate = 6.5
+    output_rate: Rate = 6.5
     gate: Annotated[float, Field(ge=0, le=1e6)] = 0.05
     center: bool = True
     predict_by: Literal["output", "heads"] = "output"

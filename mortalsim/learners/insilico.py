@@ -47,7 +47,7 @@ class InSilico(Learner):
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 25
-    rate: Rate = 0.003
+    rate: Rate = 0.006
 
     def host_work(self, sheet: Datasheet, task: Task) -> int:
         return 3 * sum(prod(spec.shape) for spec in sheet.arrays)  # forward, back, and the gradient

@@ -65,8 +65,8 @@ class LearnedFeedback(Learner):
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 25
-    rate: Rate = 13.0
-    output_rate: Rate = 13.0
+    rate: Rate = 26.0
+    output_rate: Rate = 6.5
     amplitude: Amplitude = 0.3
     forget: Share = 0.02
     center: bool = True

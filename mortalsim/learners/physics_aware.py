@@ -49,7 +49,7 @@ class PhysicsAware(Learner):
     signals: ClassVar[str] = "one number a neuron"
 
     epochs: AtLeastOne = 30
-    batch_size: AtLeastOne = 50
+    batch_size: AtLeastOne = 25
     rate: Rate = 13.0
     sync_every: Many = 100
 

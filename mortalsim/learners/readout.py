@@ -44,7 +44,7 @@ class Readout(Learner):
 
     epochs: AtLeastOne = 1
     batch_size: AtLeastOne = 50
-    ridge: Annotated[float, Field(ge=1e-9, le=1e9)] = 3e-4
+    ridge: Annotated[float, Field(ge=1e-9, le=1e9)] = 1e-3
 
     def host_work(self, sheet: Datasheet, task: Task) -> int:
         n = sum(sheet.populations[name].size for name in sheet.hidden) + 1

@@ -59,7 +59,7 @@ class WeightPerturbation(Learner):
     probes: Times = 8
     antithetic: bool = True
     pattern: str = DEFAULT_PATTERN
-    temperature: Temperature = 0.5
+    temperature: Temperature = 1.0
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return self.temperature**2 * float(np.log(classes)) if classes else None
