@@ -1,4 +1,4 @@
-"""Defaults mean the same on chips of other widths, on more input lines, and on data of another scale or with a common part."""
+"""Defaults mean the same on chips of other widths, on more input lines, and on data of another scale."""
 
 from types import SimpleNamespace
 

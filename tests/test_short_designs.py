@@ -20,22 +20,22 @@ CHAIN = {("in", "h1"), ("h1", "h2"), ("h2", "h3"), ("h3", "out")}
 @pytest.mark.parametrize(
     ("fields", "added"),
     [
-        ({}, set()),
-        ({"label": 4}, {("label", "h1"), ("label", "h2"), ("label", "h3")}),
-        ({"heads": True}, {("h1", "head_h1"), ("h2", "head_h2"), ("h3", "head_h3")}),
-        ({"into_output": "later"}, {("h2", "out")}),
-        ({"into_output": "all"}, {("h1", "out"), ("h2", "out")}),
-        ({"feedback": True, "dynamics": {"kind": "recurrent"}}, {("h2", "h1"), ("h3", "h2")}),
+        ({}, []),
+        ({"label": 4}, [("label", "h1"), ("label", "h2"), ("label", "h3")]),
+        ({"heads": True}, [("h1", "head_h1"), ("h2", "head_h2"), ("h3", "head_h3")]),
+        ({"into_output": "later"}, [("h2", "out")]),
+        ({"into_output": "all"}, [("h1", "out"), ("h2", "out")]),
+        ({"feedback": True, "dynamics": {"kind": "recurrent"}}, [("h2", "h1"), ("h3", "h2")]),
         (
             {"feedback": True, "label": 4, "dynamics": {"kind": "recurrent", "late": ["label"]}},
-            {("h2", "h1"), ("h3", "h2"), ("label", "h3")},
+            [("h2", "h1"), ("h3", "h2"), ("label", "h3")],
         ),
     ],
     ids=str,
 )
 def test_what_is_added_to_the_chain(fields, added):
     found, sheet = links(**fields)
-    assert set(found) == CHAIN | added and len(found) == len(CHAIN | added)
+    assert set(found) == CHAIN | set(added) and len(found) == len(CHAIN | set(added))
     assert sheet.output == "out" and [sheet.populations[name].size for name in sheet.inputs] == [8] + [4] * (
         "label" in fields
     )
