@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from mortalsim import build
-from mortalsim.checks import check_name
+from mortalsim.checks import FloatArray, check_name
 from mortalsim.chips import Design, SimulatedChip, oracle
 from mortalsim.data import DATASETS, Dataset
 from mortalsim.experiments._oracle import Oracle
+from mortalsim.experiments._start import HeadStart
 from mortalsim.hardware import Port, Program
 from mortalsim.learners import LEARNERS, Learner, State
 from mortalsim.models.twin import assumptions
@@ -139,8 +140,11 @@ def trial(
     data: Dataset,
     streams: Streams,
     keeper: Keeper | None = None,
+    start: HeadStart | None = None,
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
+
+    What programming a head start takes is part of the costs, and nothing that the model took in a computer.
 
     Reads for validation are not counted as costs of the learner. Their number is known exactly, because every read of one
     sample costs the same.
@@ -153,11 +157,17 @@ def trial(
         As in `mortalsim.training.train`.
     keeper
         Keeps the training, and is told how far it is; None: nobody does.
+    start
+        Where the weights come from that ``chip`` is programmed with first; None: it stays as it was fabricated.
     """
     tell = None if keeper is None else keeper.tell
+    weights: list[FloatArray] | None = None
+    doubts: tuple[str, ...] = ()
+    if start is not None:
+        weights, doubts = start.weights(chip.datasheet, data, keeper, None if tell is None else teller(tell, "head start"))
     hooks = Hooks(None if tell is None else teller(tell), lambda: {"reads": chip.meter.reads}, tell)
     kept = None if keeper is None else keep_training(keeper, "training", chip)
-    result = train(chip, learner, data, streams, validate_samples=0, hooks=hooks, checkpoint=kept)
+    result = train(chip, learner, data, streams, start=weights, validate_samples=0, hooks=hooks, checkpoint=kept)
     trained = dataclasses.replace(chip.meter)
     counts = _confusion(chip, learner, data, result.state)
     test_error = None if counts is None else error_of(counts)
@@ -182,7 +192,7 @@ def trial(
         losses=tuple(record.info["loss"] for record in result.history),
         curve=curve,
         recall=() if counts is None else recall_of(counts),
-        warnings=(*result.warnings, *doubts_of_the_test(data, counts, tell)),
+        warnings=(*doubts, *result.warnings, *doubts_of_the_test(data, counts, tell)),
     )
 
 
@@ -205,8 +215,8 @@ def keep_training(keeper: Keeper, name: str, chip: SimulatedChip) -> Checkpoint:
     )
 
 
-def teller(hear: Callable[[Any], None]) -> Callable[[Session], None]:
-    """Return what tells after every step, now and then, how far a training is."""
+def teller(hear: Callable[[Any], None], what: str = "epoch") -> Callable[[Session], None]:
+    """Return what tells after every step, now and then, how far a training is, and ``what`` is being done."""
     last = [0.0]
 
     def tell(session: Session) -> None:
@@ -220,7 +230,7 @@ def teller(hear: Callable[[Any], None]) -> Callable[[Session], None]:
         reads = session.observe()["reads"] if session.observe is not None else None
         error = float(known[-1]) if len(known) else None
         epochs = session.done / session.batches
-        hear(Standing("epoch", epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
+        hear(Standing(what, epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
 
     return tell
 
