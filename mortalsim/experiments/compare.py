@@ -167,7 +167,7 @@ class Compare(Experiment):
         notes = []
         if any(entry.start != FABRICATED for entry in entries):
             notes.append(
-                "Start insilico: the chip was programmed with what the learner insilico would program onto it, and the learner "
+                "Start insilico: the chip was programmed with what the learner insilico would program onto it; the learner "
                 f"then trained {self.started_epochs} epochs from there."
             )
         for name in self.designs:
