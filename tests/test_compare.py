@@ -25,7 +25,6 @@ from mortalsim.experiments._trial import LEARNER_NAMES
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
-from mortalsim.hardware import Port
 from mortalsim.learners import LEARNERS
 from mortalsim.report.asked import Asked
 from mortalsim.report.plots import draw
@@ -194,14 +193,6 @@ def test_copy_on_an_ideal_design_loses_nothing(tiny):
     learner = _trial.make_learner("insilico", settings={"epochs": 4})
     found = _trial.trial(*(build.make_chip(design, Streams(0), n) for n in (0, 1)), learner, dataset, Streams(0))
     assert found.copied_error == found.test_error
-
-
-@pytest.fixture
-def unprogrammable(tmp_path: Path) -> str:
-    ports = ", ".join(f'"{port.value}"' for port in Port if port is not Port.PROGRAM)
-    path = tmp_path / "mine.toml"
-    path.write_text(f'name = "mine"\nsizes = [4, 4, 4]\nports = [{ports}]\n[device]\ntechnology = "linear"\n')
-    return str(path)
 
 
 def test_chips_that_cannot_be_programmed_have_no_copied_error(tiny, unprogrammable: str):

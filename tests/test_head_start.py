@@ -108,19 +108,20 @@ def test_every_rule_that_goes_on_begins_with_the_weights_and_programs_them_once(
 def test_the_shadow_of_physics_aware_training_is_what_was_programmed():
     start = weights(100.0)  # beyond what may be asked for: the shadow keeps to the range, as the chip does
     session = Session(make(), learner("physics_aware", rate=0, sync_every=0), DATA, RUN, start=start)
-    session.steps(2)
-    for array, (matrix, spec) in enumerate(zip(start, SHEET.arrays, strict=True)):
-        wanted = np.clip(matrix, -spec.target_range, spec.target_range).astype(np.float32)
-        np.testing.assert_array_equal(session.learned[f"weights{array}"], wanted)
+    for steps in (0, 2):
+        session.steps(steps)
+        for array, (matrix, spec) in enumerate(zip(start, SHEET.arrays, strict=True)):
+            wanted = np.clip(matrix, -spec.target_range, spec.target_range).astype(np.float32)
+            np.testing.assert_array_equal(session.learned[f"weights{array}"], wanted)
 
 
 def test_the_caller_s_weights_are_copied_and_left_alone():
-    start, chip = weights(), Listening(make())
+    start, chip = [matrix.astype(np.float32) for matrix in weights()], Listening(make())
     session = Session(chip, learner("ap"), DATA, RUN, start=start)
     before = [matrix.copy() for matrix in start]
     start[0][:] = 7
     session.steps(1)
-    np.testing.assert_array_equal(chip.requests[0].weights, before[0].astype(np.float32))
+    np.testing.assert_array_equal(chip.requests[0].weights, before[0])
 
 
 # --- cut off -------------------------------------------------------------------------------------------------------------
@@ -238,14 +239,6 @@ def test_train_refuses_a_head_start_for_who_does_not_go_on_from_it(name, tiny):
         Train(learner=name, start="insilico").run()
 
 
-@pytest.fixture
-def unprogrammable(tmp_path: Path) -> str:
-    ports = ", ".join(f'"{port.value}"' for port in Port if port is not Port.PROGRAM)
-    path = tmp_path / "mine.toml"
-    path.write_text(f'name = "mine"\nsizes = [4, 4, 4]\nports = [{ports}]\n[device]\ntechnology = "linear"\n')
-    return str(path)
-
-
 def test_train_says_which_chips_can_be_given_none(unprogrammable: str):
     for design, learner_name, why in ((unprogrammable, "ap", "the port program"), ("headless", "ff", "an output")):
         with pytest.raises((MissingPort, ShapeError), match=f"insilico needs {why}") as refused:
@@ -296,7 +289,7 @@ def test_compare_says_which_designs_have_no_head_start(tiny, unprogrammable: str
 @slow_in_plain_python
 @pytest.mark.parametrize(("design", "most"), [("mild", 1.2), ("wild", 0.5)])
 def test_a_few_epochs_after_a_head_start_mend_what_the_data_sheet_does_not_know(design, most):
-    """Measured on chips 0 to 2: mild 2.8 % of errors become 2.6 %, wild 11.8 % become 3.0 %."""
+    """Measured on chips 0 to 2: mild 3.0 % of errors become 2.6 %, wild 16.1 % become 3.0 %."""
     alone = Train(learner="insilico", design=design).run().rows[0]
     started = Train(learner="physics_aware", start="insilico", design=design, epochs=3).run().rows[0]
     assert started["start"] == "insilico" and started["test_error"] <= most * alone["test_error"]
