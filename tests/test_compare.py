@@ -25,7 +25,6 @@ from mortalsim.experiments._trial import LEARNER_NAMES
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
-from mortalsim.hardware import Port
 from mortalsim.learners import LEARNERS
 from mortalsim.report.asked import Asked
 from mortalsim.report.plots import draw
@@ -45,13 +44,17 @@ def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path)
     compare = Compare(designs=("ideal", "wild"), chips=2, hidden=(4, 4), epochs_scale=0.001, jobs=1, out=tmp_path / "run")
     _, out = execute(compare)
     rows = json.loads((out / "results.json").read_text())["rows"]
-    assert [(row["design"], row["learner"]) for row in rows] == [(d, n) for d in ("ideal", "wild") for n in LEARNER_NAMES]
+    goes_on = [name for name in LEARNER_NAMES if name not in ("readout", "insilico", "oracle")]
+    wanted = [(name, "fabricated") for name in LEARNER_NAMES] + [(name, "insilico") for name in goes_on]
+    assert [(row["design"], row["learner"], row["start"]) for row in rows] == [
+        (d, *w) for d in ("ideal", "wild") for w in wanted
+    ]
     for row in rows:
         assert row["chips"] == 2 and set(row) >= {"reads", "pulses", "joules", "seconds"}
         for key in ("test_error", "copied_error"):
             assert row[key] == pytest.approx(np.mean(row[f"{key}s"]))
             assert row[f"{key}_sd"] == pytest.approx(np.std(row[f"{key}s"], ddof=1))
-    by_name = {row["learner"]: row for row in rows if row["design"] == "wild"}
+    by_name = {row["learner"]: row for row in rows if row["design"] == "wild" and row["start"] == "fabricated"}
     assert by_name["readout"]["pulses"] == 0 < by_name["readout"]["reads"]
     assert by_name["insilico"]["reads"] == 0 < by_name["insilico"]["pulses"]
     pictures = {"error-per-chip.png", "error-vs-reads.png", "transfer-curves.png"}
@@ -63,7 +66,8 @@ def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path)
 
 @slow_in_plain_python
 def test_a_row_of_compare_holds_what_each_trial_gave(tiny):
-    row = Compare(designs=("wild",), learners=("ap",), chips=2, hidden=(4,), epochs_scale=0.1, jobs=1, seed=3).run().rows[0]
+    fields = {"chips": 2, "hidden": (4,), "epochs_scale": 0.1, "jobs": 1, "seed": 3, "starts": ("fabricated",)}
+    row = Compare(designs=("wild",), learners=("ap",), **fields).run().rows[0]
     run = Streams(3)
     design, own = build.fitted("wild", load_tiny("tiny", run), (4,))
     found = []
@@ -102,7 +106,9 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray
 @slow_in_plain_python
 def test_chip_3_of_a_run_is_one_individual_for_every_learner_and_experiment(tiny, trials):
     fields = {"hidden": (4,), "seed": 5}
-    Compare(designs=("mild",), learners=("readout", "ff"), chips=4, epochs_scale=0.01, jobs=1, **fields).run()
+    Compare(
+        designs=("mild",), learners=("readout", "ff"), chips=4, epochs_scale=0.01, jobs=1, starts=("fabricated",), **fields
+    ).run()
     for learner in ("readout", "ap"):
         Train(learner=learner, design="mild", chip=3, epochs=1, **fields).run()
     assert len(trials) == 10
@@ -187,14 +193,6 @@ def test_copy_on_an_ideal_design_loses_nothing(tiny):
     learner = _trial.make_learner("insilico", settings={"epochs": 4})
     found = _trial.trial(*(build.make_chip(design, Streams(0), n) for n in (0, 1)), learner, dataset, Streams(0))
     assert found.copied_error == found.test_error
-
-
-@pytest.fixture
-def unprogrammable(tmp_path: Path) -> str:
-    ports = ", ".join(f'"{port.value}"' for port in Port if port is not Port.PROGRAM)
-    path = tmp_path / "mine.toml"
-    path.write_text(f'name = "mine"\nsizes = [4, 4, 4]\nports = [{ports}]\n[device]\ntechnology = "linear"\n')
-    return str(path)
 
 
 def test_chips_that_cannot_be_programmed_have_no_copied_error(tiny, unprogrammable: str):

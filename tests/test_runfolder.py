@@ -352,7 +352,7 @@ def test_work_is_done_once_and_its_chips_are_as_they_were_after_it(tmp_path: Pat
 
 def test_a_run_opened_from_python_gives_rows_curves_and_chips_that_answer(tmp_path: Path):
     results, out = execute(Compare(out=tmp_path / "run", designs=("mild",), learners=("ap", "readout"), chips=1, hidden=(4,),
-                                   epochs_scale=0.1, jobs=1))  # fmt: skip
+                                   epochs_scale=0.1, jobs=1, starts=("fabricated",)))  # fmt: skip
     run = mortalsim.open_run(out)
     assert run.finished and run.rows == results.rows and run.config["learners"]["ap"]["epochs"] == 3
     assert list(run.chips) == list(run.curves) == ["000-mild-ap-0", "001-mild-readout-0"]

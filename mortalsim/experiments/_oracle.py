@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,6 +46,9 @@ class Oracle(Learner):
         sheet.require(self.name, *self.ports)
         sheet.output_of(self.name, task.classes)
         return {}
+
+    def started(self, sheet: Datasheet, state: State, weights: Sequence[FloatArray]) -> None:
+        return None  # it is the bound of what can be learned from a chip as it was fabricated
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         if not isinstance(chip, SimulatedChip):

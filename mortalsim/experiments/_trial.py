@@ -12,10 +12,12 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from mortalsim import build
-from mortalsim.checks import check_name
+from mortalsim.checks import FloatArray, check_name
 from mortalsim.chips import Design, SimulatedChip, oracle
 from mortalsim.data import DATASETS, Dataset
+from mortalsim.experiments._needs import Needs
 from mortalsim.experiments._oracle import Oracle
+from mortalsim.experiments._start import HeadStart
 from mortalsim.hardware import Port, Program
 from mortalsim.learners import LEARNERS, Learner, State
 from mortalsim.models.twin import assumptions
@@ -31,7 +33,10 @@ KNOWN = "designs"
 #: Seconds between two words about how far a training is.
 TELL = 0.5
 
-_FIRST = ("ff", "ap", "wp", "readout", "insilico", "physics_aware")
+_FIRST = ("ff", "mono", "learned_feedback", "ap", "wp", "readout", "insilico", "physics_aware")
+
+#: Shipped rules that are compared only where they are named.
+_ON_REQUEST = ("groups", "ff_unsupervised")
 
 
 def _learner_names() -> tuple[str, ...]:
@@ -42,6 +47,9 @@ def _learner_names() -> tuple[str, ...]:
 
 
 LEARNER_NAMES = _learner_names()
+
+#: What is compared unless somebody chooses.
+COMPARED = tuple(name for name in LEARNER_NAMES if name not in _ON_REQUEST)
 
 
 def learner_kind(name: str) -> type[Learner]:
@@ -113,6 +121,8 @@ class Outcome:
         Of each class the share of test samples that was answered right; None for a class without any.
     warnings
         What looks as if nothing, or the wrong thing, was learned.
+    needs
+        What the rule needed beside the chip.
     """
 
     test_error: float | None
@@ -125,6 +135,7 @@ class Outcome:
     curve: tuple[Point, ...]
     recall: tuple[float | None, ...] = ()
     warnings: tuple[str, ...] = ()
+    needs: Needs | None = None
 
     @property
     def costs(self) -> dict[str, float]:
@@ -139,8 +150,11 @@ def trial(
     data: Dataset,
     streams: Streams,
     keeper: Keeper | None = None,
+    start: HeadStart | None = None,
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
+
+    What programming a head start takes is part of the costs, and nothing that the model took in a computer.
 
     Reads for validation are not counted as costs of the learner. Their number is known exactly, because every read of one
     sample costs the same.
@@ -153,11 +167,17 @@ def trial(
         As in `mortalsim.training.train`.
     keeper
         Keeps the training, and is told how far it is; None: nobody does.
+    start
+        Where the weights come from that ``chip`` is programmed with first; None: it stays as it was fabricated.
     """
     tell = None if keeper is None else keeper.tell
+    weights: list[FloatArray] | None = None
+    doubts: tuple[str, ...] = ()
+    if start is not None:
+        weights, doubts = start.weights(chip.datasheet, data, keeper, None if tell is None else teller(tell, "head start"))
     hooks = Hooks(None if tell is None else teller(tell), lambda: {"reads": chip.meter.reads}, tell)
     kept = None if keeper is None else keep_training(keeper, "training", chip)
-    result = train(chip, learner, data, streams, validate_samples=0, hooks=hooks, checkpoint=kept)
+    result = train(chip, learner, data, streams, start=weights, validate_samples=0, hooks=hooks, checkpoint=kept)
     trained = dataclasses.replace(chip.meter)
     counts = _confusion(chip, learner, data, result.state)
     test_error = None if counts is None else error_of(counts)
@@ -171,7 +191,8 @@ def trial(
         Point(int(record.costs["reads"]) - k * per_validation, float(record.valid_error or 0.0))
         for k, record in enumerate(validated, 1)
     )
-    sheet = chip.datasheet
+    sheet, samples = chip.datasheet, learner.epochs * len(data.train_x)
+    needs = Needs.of(learner, sheet, data.task, result.state, (trained.reads - unpaid) / samples, per_sample)
     return Outcome(
         test_error=test_error,
         copied_error=copied_error(chip, other, learner, data, result.state),
@@ -182,7 +203,8 @@ def trial(
         losses=tuple(record.info["loss"] for record in result.history),
         curve=curve,
         recall=() if counts is None else recall_of(counts),
-        warnings=(*result.warnings, *doubts_of_the_test(data, counts, tell)),
+        warnings=(*doubts, *result.warnings, *doubts_of_the_test(data, counts, tell)),
+        needs=needs,
     )
 
 
@@ -205,8 +227,8 @@ def keep_training(keeper: Keeper, name: str, chip: SimulatedChip) -> Checkpoint:
     )
 
 
-def teller(hear: Callable[[Any], None]) -> Callable[[Session], None]:
-    """Return what tells after every step, now and then, how far a training is."""
+def teller(hear: Callable[[Any], None], what: str = "epoch") -> Callable[[Session], None]:
+    """Return what tells after every step, now and then, how far a training is, and ``what`` is being done."""
     last = [0.0]
 
     def tell(session: Session) -> None:
@@ -220,7 +242,7 @@ def teller(hear: Callable[[Any], None]) -> Callable[[Session], None]:
         reads = session.observe()["reads"] if session.observe is not None else None
         error = float(known[-1]) if len(known) else None
         epochs = session.done / session.batches
-        hear(Standing("epoch", epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
+        hear(Standing(what, epochs, session.learner.epochs, session.standing.info.get("loss"), error, reads))
 
     return tell
 

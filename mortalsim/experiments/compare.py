@@ -1,11 +1,13 @@
 """Which learning rule trains unknown hardware best, and what does it cost?
 
 Every learner trains the same few chips of every design, from scratch and with its defaults; each chip is tested once. The
-weights that it then holds, as an oracle sees them, are also programmed onto a different chip of the same design.
+weights that it then holds, as an oracle sees them, are also programmed onto a different chip of the same design. A learner
+that goes on from weights also trains each chip after a head start: the data sheet's model is trained first and programmed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +17,16 @@ import numpy as np
 from pydantic import Field
 
 from mortalsim import build
+from mortalsim.checks import DesignError
 from mortalsim.chips import Design, SimulatedChip, oracle
-from mortalsim.data import suited
+from mortalsim.data import Dataset, suited
 from mortalsim.experiments import _trial
 from mortalsim.experiments._differences import paired_differences
 from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._needs import table_of_needs
 from mortalsim.experiments._parallel import Jobs
-from mortalsim.experiments._trial import DATASET_HELP, LEARNER_NAMES, DatasetName, DesignName, Hidden, LearnerName, Outcome
+from mortalsim.experiments._start import FABRICATED, START_HELP, HeadStart, Start, goes_on, label_of, refusal
+from mortalsim.experiments._trial import COMPARED, DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
@@ -31,6 +36,7 @@ from mortalsim.streams import Streams
 COLUMNS = (
     Column(key="design", heading="design"),
     Column(key="learner", heading="learner"),
+    Column(key="start", heading="start"),
     Column(key="chips", heading="chips", unit="count"),
     Column(key="test_error", heading="test error", unit="percent", spread="test_error_sd"),
     Column(key="copied_error", heading="copied", unit="percent", spread="copied_error_sd"),
@@ -38,8 +44,8 @@ COLUMNS = (
 )
 NOTES = (
     "Errors: mean ± standard deviation over chips. Copied: the same weights programmed onto a different chip of the same "
-    "design, if it has the port `program`. Reads, pulses, energy and chip time are those of training one chip, without "
-    "validation and test.",
+    "design, if it has the port `program`. Reads, pulses, energy and chip time are those of training one chip, "
+    "programming a head start included, without validation and test.",
 )
 SHOWN_NEURONS = 16
 
@@ -53,23 +59,30 @@ class Compare(Experiment):
         "last, because its estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild "
         "chips the rules that look only at the chip (ff, ap, wp, readout) should lose little, while insilico, which "
         "trusts the data sheet, should lose much. Copied weights should lose something on mild chips and more on wild "
-        "ones: that is what makes the hardware mortal."
+        "ones: that is what makes the hardware mortal. After a head start a few epochs on a wild chip should mend most of "
+        "what the data sheet does not know, for a small part of the reads that a learner needs from scratch; on mild chips "
+        "there is little to mend."
     )
 
     designs: tuple[DesignName, ...] = Field(("mild", "wild"), min_length=1, description="designs, or paths of design files")
-    learners: tuple[LearnerName, ...] = Field(
-        LEARNER_NAMES, min_length=1, description="learners, and oracle for true backprop"
-    )
+    learners: tuple[LearnerName, ...] = Field(COMPARED, min_length=1, description="learners, and oracle for true backprop")
     chips: int = Field(5, ge=1, le=100_000, description="different chips of each design")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
     hidden: Hidden = ()
     epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
+    starts: tuple[Start, ...] = Field(
+        ("fabricated", "insilico"), min_length=1, description=f"what chips hold before a learner begins: {START_HELP}"
+    )
+    started_epochs: int = Field(
+        3, ge=1, le=1_000_000_000, description="epochs of a learner after a head start, whatever the scale"
+    )
     jobs: Jobs = 0
 
     row: ClassVar[type] = Outcome
 
     def used_learners(self) -> dict[str, Learner]:
-        return {name: _trial.make_learner(name, self.epochs_scale) for name in self.learners}
+        givers = [start for start in self.starts if start != FABRICATED]
+        return {name: _trial.make_learner(name, self.epochs_scale) for name in dict.fromkeys((*self.learners, *givers))}
 
     def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
         return {name: (inputs.fitted(name, self.hidden), range(self.chips + 1)) for name in self.designs}
@@ -78,43 +91,109 @@ class Compare(Experiment):
         build.load_data(inputs.dataset, labelled=True)
         designs = {name: inputs.fitted(name, self.hidden) for name in self.designs}
         for design in designs.values():
-            build.check_served(design, suited(inputs.dataset, design.datasheet()), inputs.learners.values())
-        data = inputs.checked_data
-        return [
-            Trial(d, designs[d], inputs.learners[n], n, k, data)
-            for d in self.designs
-            for k in range(self.chips)
-            for n in self.learners
+            chosen = [inputs.learners[name] for name in self.learners]
+            build.check_served(design, suited(inputs.dataset, design.datasheet()), chosen)
+        found = [
+            self._trial(inputs, entry, designs[name], chip)
+            for name in self.designs
+            for chip in range(self.chips)
+            for entry in self._entries(inputs, name)
         ]
+        if not found:
+            raise DesignError(
+                f"starts: expected a learner that goes on from the weights of a head start, on chips that can be programmed "
+                f"with them, found {', '.join(self.learners)}. Add {FABRICATED} to starts, or choose other learners."
+            )
+        return found
+
+    def _trial(self, inputs: Inputs, entry: Entry, design: Design, chip: int) -> Trial:
+        learner, giver = inputs.learners[entry.learner], None
+        if entry.start != FABRICATED:
+            learner, giver = dataclasses.replace(learner, epochs=self.started_epochs), inputs.learners[entry.start]
+        return Trial(entry, design, learner, chip, inputs.checked_data, giver)
+
+    def _entries(self, inputs: Inputs, name: str) -> list[Entry]:
+        """Return the table's rows of a design."""
+        return [
+            Entry(name, learner, start)
+            for start in self.starts
+            if self._refusal(inputs, name, start) is None
+            for learner in self.learners
+            if start == FABRICATED or goes_on(inputs.learners[learner], *self._design(inputs, name))
+        ]
+
+    def _refusal(self, inputs: Inputs, name: str, start: Start) -> str | None:
+        """Return why chips of a design cannot be given this start; None if they can."""
+        return None if start == FABRICATED else refusal(inputs.learners[start], *self._design(inputs, name))
+
+    def _design(self, inputs: Inputs, name: str) -> tuple[Design, Dataset]:
+        design = inputs.fitted(name, self.hidden)
+        return design, suited(inputs.dataset, design.datasheet())
 
     @staticmethod
     def work(task: Trial, keeper: Keeper) -> Outcome:
         dataset, streams = task.data.load(), Streams(task.data.seed)
         chip, other = (build.make_chip(task.design, streams, number) for number in (task.chip, task.chip + 1))
-        own = streams.child("trial", task.learner_name, task.chip)
-        return _trial.trial(chip, other, task.learner, suited(dataset, task.design.datasheet()), own, keeper)
+        own = streams.child("trial", task.entry.learner, task.chip)
+        start = None
+        if task.giver is not None:  # it draws as it does in a trial of its own, so the weights are the same
+            start = HeadStart(task.giver, streams.child("trial", task.entry.start, task.chip))
+        return _trial.trial(chip, other, task.learner, suited(dataset, task.design.datasheet()), own, keeper, start)
 
     def results(self, inputs: Inputs, found: Sequence[tuple[Trial, Outcome]]) -> Results:
-        groups: _Groups = {(d, n): {} for d in self.designs for n in self.learners}
+        entries = [entry for name in self.designs for entry in self._entries(inputs, name)]
+        groups: _Groups = {entry: {} for entry in entries}
         for task, outcome in found:
-            groups[task.design_name, task.learner_name][task.chip] = outcome
-        groups = {key: group for key, group in groups.items() if group}
+            groups[task.entry][task.chip] = outcome
         figures = (_error_per_chip(self, groups), _error_vs_reads(self, groups), _transfer_curves(self, inputs))
-        notes = [sentence for d in self.designs for sentence in _trial.assumed(inputs.fitted(d, self.hidden), self.learners)]
+        groups = {entry: group for entry, group in groups.items() if group}
         warnings = tuple(
-            f"{learner} on {design}, chip {chip}: {sentence}"
-            for (design, learner), group in groups.items()
+            f"{entry.label} on {entry.design}, chip {chip}: {sentence}"
+            for entry, group in groups.items()
             for chip, outcome in group.items()
             for sentence in outcome.warnings
         )
         return Results(
             columns=COLUMNS,
-            rows=tuple(_row(design, learner, group) for (design, learner), group in groups.items()),
+            rows=tuple(_row(entry, group) for entry, group in groups.items()),
             figures=figures,
-            tables=(paired_differences(groups),),
-            notes=(*NOTES, *notes),
+            tables=(
+                table_of_needs(
+                    {entry.learner: next(iter(group.values())).needs for entry, group in reversed(groups.items())}
+                ),
+                paired_differences({(entry.design, entry.label): group for entry, group in groups.items()}),
+            ),
+            notes=(*NOTES, *self._notes(inputs, entries)),
             warnings=warnings,
         )
+
+    def _notes(self, inputs: Inputs, entries: Sequence[Entry]) -> list[str]:
+        notes = []
+        if any(entry.start != FABRICATED for entry in entries):
+            notes.append(
+                "Start insilico: the chip was programmed with what the learner insilico would program onto it; the learner "
+                f"then trained {self.started_epochs} epochs from there."
+            )
+        for name in self.designs:
+            used = {word for entry in entries if entry.design == name for word in (entry.learner, entry.start)}
+            notes += _trial.assumed(inputs.fitted(name, self.hidden), used)
+            refused = (self._refusal(inputs, name, start) for start in self.starts)
+            notes += [f"{name}: chips have no head start. {why}" for why in refused if why is not None]
+        return notes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one row of the table is of: a design and a learner, as the fields call them, and what the chips hold at first."""
+
+    design: str
+    learner: str
+    start: Start
+
+    @property
+    def label(self) -> str:
+        """What figures call the learner."""
+        return label_of(self.learner, self.start)
 
 
 @dataclass(frozen=True)
@@ -123,37 +202,42 @@ class Trial:
 
     Parameters
     ----------
-    design_name, design
-        What the fields call the design, and the design itself, made to fit the data.
-    learner, learner_name
-        The rule with its hyper-parameters, and what the fields call it.
+    entry
+        The row that it belongs to.
+    design
+        The design, made to fit the data.
+    learner
+        The rule with its hyper-parameters.
     chip
         Number of the chip.
     data
         The data set.
+    giver
+        Who gives the weights that the chip is programmed with first; None: it stays as it was fabricated.
     """
 
-    design_name: str
+    entry: Entry
     design: Design
     learner: Learner
-    learner_name: str
     chip: int
     data: Data
+    giver: Learner | None = None
 
     @property
     def name(self) -> str:
-        """Design, learner and chip."""
-        return f"{self.design.name}-{self.learner_name}-{self.chip}"
+        """Design, learner, whether it was given a head start, and chip."""
+        return f"{self.design.name}-{self.entry.learner}{'' if self.giver is None else '-started'}-{self.chip}"
 
 
-def _row(design: str, learner: str, group: Mapping[int, Outcome]) -> dict[str, Any]:
+def _row(entry: Entry, group: Mapping[int, Outcome]) -> dict[str, Any]:
     found = list(group.values())
     tests = [trial.test_error for trial in found if trial.test_error is not None]
     copies = [trial.copied_error for trial in found if trial.copied_error is not None]
     several = len(found) > 1
     return {
-        "design": design,
-        "learner": learner,
+        "design": entry.design,
+        "learner": entry.learner,
+        "start": entry.start,
         "chips": len(found),
         "test_error": statistics.fmean(tests),
         "test_error_sd": statistics.stdev(tests) if several else None,
@@ -176,20 +260,21 @@ def _row(design: str, learner: str, group: Mapping[int, Outcome]) -> dict[str, A
     }
 
 
-#: By design and learner, then by chip.
-_Groups = dict[tuple[str, str], dict[int, Outcome]]
+#: By row of the table, then by chip.
+_Groups = dict[Entry, dict[int, Outcome]]
+
+
+def _of(design: str, groups: _Groups) -> dict[str, dict[int, Outcome]]:
+    """Return the groups of a design, by label."""
+    return {entry.label: group for entry, group in groups.items() if entry.design == design}
 
 
 def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
     panels = []
     for design in compare.designs:
-        series = []
+        series, own = [], _of(design, groups)
         for name, key, style in (("own chip", "test_error", "dots"), ("copied to another chip", "copied_error", "rings")):
-            dots = [
-                (getattr(trial, key), place)
-                for place, n in enumerate(compare.learners)
-                for trial in groups.get((design, n), {}).values()
-            ]
+            dots = [(getattr(trial, key), place) for place, group in enumerate(own.values()) for trial in group.values()]
             known = [dot for dot in dots if dot[0] is not None]  # chips without the port `program` take no copy
             if known:
                 x, y = zip(*known, strict=True)
@@ -199,7 +284,7 @@ def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
             x_label="test error",
             x_unit="percent",
             x_scale="root",
-            categories=compare.learners,
+            categories=tuple(own),
             series=tuple(series),
         )
         panels.append(panel)
@@ -212,7 +297,7 @@ def _error_per_chip(compare: Compare, groups: _Groups) -> Figure:
 def _error_vs_reads(compare: Compare, groups: _Groups) -> Figure:
     panels = []
     for design in compare.designs:
-        lines = {n: _mean_curve(list(groups[design, n].values())) for n in compare.learners if (design, n) in groups}
+        lines = {label: _mean_curve(list(group.values())) for label, group in _of(design, groups).items() if group}
         reads = [x for curve in lines.values() for x in curve[0] if x > 0]
         span = (min(reads), max(reads)) if reads else (1.0, 10.0)
         series = tuple(_line(learner, curve, span) for learner, curve in lines.items())

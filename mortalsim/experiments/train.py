@@ -16,6 +16,8 @@ from mortalsim.chips import Design
 from mortalsim.data import suited
 from mortalsim.experiments import _trial
 from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._needs import table_of_needs
+from mortalsim.experiments._start import FABRICATED, START_HELP, HeadStart, Start, check_start, label_of
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName, Outcome
 from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
@@ -26,6 +28,7 @@ from mortalsim.streams import Streams
 COLUMNS = (
     Column(key="design", heading="design"),
     Column(key="learner", heading="learner"),
+    Column(key="start", heading="start"),
     Column(key="chip", heading="chip"),
     Column(key="test_error", heading="test error", unit="percent"),
     Column(key="copied_error", heading="copied", unit="percent"),
@@ -33,7 +36,7 @@ COLUMNS = (
 )
 NOTES = (
     "Copied: the same weights programmed onto a different chip of the same design, if it has the port `program`. Costs are "
-    "those of training alone.",
+    "those of training alone, and of programming a head start.",
 )
 
 
@@ -48,6 +51,7 @@ class Train(Experiment):
     design: DesignName = Field("mild", description="design, or path of a design file")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
     chip: int = Field(0, ge=0, lt=2**63, description="number of the chip: which individual of the run is trained")
+    start: Start = Field("fabricated", description=f"what the chip holds before the learner begins: {START_HELP}")
     hidden: Hidden = ()
     epochs: int = Field(
         0, ge=0, le=1_000_000_000, description="passes through the training data; 0: the learner's own number"
@@ -74,32 +78,43 @@ class Train(Experiment):
         settings: dict[str, Any] = dict(setting.split("=", 1) for setting in self.set)
         if self.epochs:
             settings["epochs"] = self.epochs
-        return {self.learner: _trial.make_learner(self.learner, settings=settings)}
+        found = {} if self.start == FABRICATED else {self.start: _trial.make_learner(self.start)}
+        return found | {self.learner: _trial.make_learner(self.learner, settings=settings)}
 
     def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
         return {self.design: (inputs.fitted(self.design, self.hidden), (self.chip, self.chip + 1))}
 
     def tasks(self, inputs: Inputs) -> list[Training]:
         design, learner = inputs.fitted(self.design, self.hidden), inputs.learners[self.learner]
-        build.check_served(design, suited(inputs.dataset, design.datasheet()), [learner])
-        return [Training(design, learner, self.learner, self.chip, inputs.checked_data)]
+        data = suited(inputs.dataset, design.datasheet())
+        build.check_served(design, data, [learner])
+        giver = None if self.start == FABRICATED else inputs.learners[self.start]
+        if giver is not None:
+            check_start(giver, learner, design, data)
+        return [Training(design, learner, self.learner, self.chip, inputs.checked_data, giver)]
 
     @staticmethod
     def work(task: Training, keeper: Keeper) -> Outcome:
         run = Streams(task.data.seed)
         chip, other = (build.make_chip(task.design, run, number) for number in (task.chip, task.chip + 1))
-        own = run.child("train", task.learner_name, task.data.name, task.chip)
+
+        def own(learner: str) -> Streams:
+            return run.child("train", learner, task.data.name, task.chip)
+
         dataset = suited(task.data.load(), task.design.datasheet())
-        return _trial.trial(chip, other, task.learner, dataset, own, keeper)
+        # The giver draws as it does when it trains this chip alone, so the weights are those that it would program.
+        start = None if task.giver is None else HeadStart(task.giver, own(task.giver.name))
+        return _trial.trial(chip, other, task.learner, dataset, own(task.learner_name), keeper, start)
 
     def results(self, inputs: Inputs, found: Sequence[tuple[Training, Outcome]]) -> Results:
-        notes = (*NOTES, *_trial.assumed(inputs.fitted(self.design, self.hidden), [self.learner]))
+        notes = (*NOTES, *_trial.assumed(inputs.fitted(self.design, self.hidden), [self.learner, self.start]))
         outcomes = [outcome for _, outcome in found]
         return Results(
             columns=COLUMNS,
             rows=tuple(self._row(outcome) for outcome in outcomes),
             figures=tuple(figure for outcome in outcomes for figure in self._figures(outcome)),
             notes=notes,
+            tables=(table_of_needs({self.learner: outcome.needs for outcome in outcomes}),),
             warnings=tuple(sentence for outcome in outcomes for sentence in outcome.warnings),
         )
 
@@ -107,6 +122,7 @@ class Train(Experiment):
         return {
             "design": self.design,
             "learner": self.learner,
+            "start": self.start,
             "chip": self.chip,
             "chips": 1,
             "test_error": found.test_error,
@@ -123,11 +139,11 @@ class Train(Experiment):
             x_label="epoch",
             x_unit="count",
             y_label="loss of the learner, nats",
-            series=(Series(name=self.learner, x=epochs, y=found.losses),),
+            series=(Series(name=label_of(self.learner, self.start), x=epochs, y=found.losses),),
         )
         x, y = tuple(float(point.reads) for point in found.curve), tuple(point.error for point in found.curve)
         axes: dict[str, Any] = {"x_unit": "count", "y_unit": "percent", "y_scale": "root"}
-        line = Series(name=self.learner, x=x, y=y)
+        line = Series(name=label_of(self.learner, self.start), x=x, y=y)
         error = Panel(title="error", x_label="samples read for training", y_label="validation error", series=(line,), **axes)
         caption = "The learner's own loss on training data by epoch, and the validation error by samples read for training."
         return (Figure(name="training", caption=caption, panels=(loss, error), share=False),)
@@ -147,6 +163,8 @@ class Training:
         Number of the chip.
     data
         The data set.
+    giver
+        Who gives the weights that the chip is programmed with; None: the chip stays as it was fabricated.
     """
 
     design: Design
@@ -154,8 +172,9 @@ class Training:
     learner_name: str
     chip: int
     data: Data
+    giver: Learner | None = None
 
     @property
     def name(self) -> str:
-        """Design, learner and chip."""
-        return f"{self.design.name}-{self.learner_name}-{self.chip}"
+        """Design, learner, whether it was given a head start, and chip."""
+        return f"{self.design.name}-{self.learner_name}{'' if self.giver is None else '-started'}-{self.chip}"

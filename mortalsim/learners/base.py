@@ -108,6 +108,25 @@ class Learner(ABC):
         """Return the same rule for soft targets of this temperature; None: it draws one label at a time from them."""
         return None
 
+    def started(self, sheet: Datasheet, state: State, weights: Sequence[FloatArray]) -> State | None:
+        """Return the state before the first step on a chip that has just been programmed with ``weights``.
+
+        Parameters
+        ----------
+        sheet
+            Of the chip.
+        state
+            What `init` returned; it is used up.
+        weights
+            What every array was asked to hold, one of each array's shape.
+
+        Returns
+        -------
+        state
+            The state given, for a rule that keeps no weights of its own. None: this rule does not go on from weights.
+        """
+        return state
+
     @property
     @abstractmethod
     def ports(self) -> tuple[Port, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -66,6 +67,9 @@ class InSilico(Learner):
             state[f"weights{array}"] = weights
             state[f"mean{array}"], state[f"square{array}"] = np.zeros_like(weights), np.zeros_like(weights)
         return state
+
+    def started(self, sheet: Datasheet, state: State, weights: Sequence[FloatArray]) -> None:
+        return None  # it programs weights of its own at the end
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         arrays = chip.datasheet.arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -30,12 +31,12 @@ class PhysicsAware(Learner):
         Dimensionless step size, as `steps.ask` has it, falling as `half_linear` says.
     sync_every
         Steps between two times that the shadow is programmed onto the chip, to keep the two together; the first step
-        always does it. 0 never does it again.
+        always does it, unless the chip has just been programmed with the weights of a head start. 0 never does it again.
 
     State
     -----
     steps : int64 (1,)
-        Steps taken.
+        Steps taken; one more after a head start, since the chip then holds the shadow already.
     weights{array} : float32 (array)
         The digital shadow: weights that were asked for, clipped to the array's weight range.
 
@@ -66,6 +67,10 @@ class PhysicsAware(Learner):
         weights = random_weights(sheet, rng)
         Twin.nominal(sheet, weights)  # says in a sentence which stage it cannot model
         return {"steps": np.zeros(1, np.int64)} | {f"weights{array}": matrix for array, matrix in enumerate(weights)}
+
+    def started(self, sheet: Datasheet, state: State, weights: Sequence[FloatArray]) -> State:
+        shadow = [np.clip(w, -spec.target_range, spec.target_range) for w, spec in zip(weights, sheet.arrays, strict=True)]
+        return {"steps": state["steps"] + 1} | {f"weights{array}": matrix for array, matrix in enumerate(shadow)}
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         arrays = chip.datasheet.arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -62,6 +63,9 @@ class Readout(Learner):
             raise ShapeError(f"readout: expected a task of at least 2 classes, found {task.classes}. Choose labelled data.")
         n, classes = sum(sheet.populations[name].size for name in sheet.hidden) + 1, task.classes
         return {"squares": np.zeros((n, n)), "products": np.zeros((n, classes)), "head": np.zeros((n, classes), np.float32)}
+
+    def started(self, sheet: Datasheet, state: State, weights: Sequence[FloatArray]) -> None:
+        return None  # what it learns is digital, and the chip stays as it was fabricated
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         targets = batch.labelled(self.name)

@@ -2,6 +2,7 @@
 
 from mortalsim.training.checkpoint import Checkpoint
 from mortalsim.training.loop import Hooks, train
+from mortalsim.training.on_paper import PaperChip, head_start
 from mortalsim.training.record import History, Record, Result
 from mortalsim.training.scoring import confusion, error_of, error_rate, recall_of, scores
 from mortalsim.training.session import Session, TrainingData
@@ -10,6 +11,7 @@ __all__ = [
     "Checkpoint",
     "History",
     "Hooks",
+    "PaperChip",
     "Record",
     "Result",
     "Session",
@@ -17,6 +19,7 @@ __all__ = [
     "confusion",
     "error_of",
     "error_rate",
+    "head_start",
     "recall_of",
     "scores",
     "train",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
+from mortalsim.checks import FloatArray
 from mortalsim.hardware import Chip
 from mortalsim.learners.base import Learner
 from mortalsim.streams import Streams
 from mortalsim.training.checkpoint import Checkpoint, Keeping
 from mortalsim.training.record import Record, Result
-from mortalsim.training.session import Session, TrainingData
+from mortalsim.training.session import Session, TrainingData, ValidationOptions
 
 LOG = logging.getLogger("mortalsim")
 
@@ -45,11 +47,11 @@ def train(
     data: TrainingData,
     streams: Streams,
     *,
-    validate_every: int | None = None,
-    validate_samples: int = 200,
+    start: Sequence[FloatArray] | None = None,
     on_epoch: Callable[[Record], None] | None = None,
     hooks: Hooks = Hooks(),
     checkpoint: Checkpoint | None = None,
+    **validation: Unpack[ValidationOptions],
 ) -> Result:
     """Train ``chip`` by ``learner`` for the learner's own number of epochs.
 
@@ -64,11 +66,14 @@ def train(
         None. The learner decides whether the chip needs an output, of how many neurons, and what the loss is.
     streams
         Source of the shuffles and of the learner's draws; each epoch has streams of its own.
+    start
+        Weights that the chip is programmed with before the first step, one array for each of its arrays and of that one's
+        shape; the learner goes on from there. The cost is the chip's. None: the chip stays as it is.
     validate_every
-        Epochs between two validations, which cost reads on the chip. None: about ten in all; 0: none. The last epoch is
-        always validated unless 0.
+        Epochs between two validations, which cost reads on the chip. None, or left out: about ten in all; 0: none. The last
+        epoch is always validated unless 0.
     validate_samples
-        Most validation samples to read each time, drawn once; 0: all.
+        Most validation samples to read each time, drawn once; 0: all. Left out: 200.
     on_epoch
         Called after every epoch, for progress bars and meters.
     hooks
@@ -80,7 +85,11 @@ def train(
     Raises
     ------
     MissingPort
-        The chip lacks a port that the learner needs.
+        The chip lacks a port that the learner or the head start needs.
+    DesignError
+        The learner does not go on from weights that a chip holds.
+    ShapeError, RangeError
+        Data or ``start`` do not fit the chip, or are not finite.
     ChipFault
         A loss, or what the learner computed from the chip's answers, was NaN or infinite.
     RunError
@@ -88,9 +97,7 @@ def train(
     OutputError
         The checkpoint cannot be written.
     """
-    session = Session(
-        chip, learner, data, streams, validate_every=validate_every, validate_samples=validate_samples, observe=hooks.observe
-    )
+    session = Session(chip, learner, data, streams, start=start, observe=hooks.observe, **validation)
     keeping = None if checkpoint is None else Keeping(checkpoint, session.identity())
     if keeping is not None:
         keeping.load(session.restore)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from mortalsim.training.doubts import (
     one_answer,
     other_scale,
 )
+from mortalsim.training.programming import check_start, program, started_state
 from mortalsim.training.record import History, Record
 from mortalsim.training.scoring import CAUSE, confusion, error_of
 
@@ -83,12 +84,19 @@ class Validation:
     labels: np.ndarray | None = None
 
 
+class ValidationOptions(TypedDict, total=False):
+    """When `train` validates, and on how many samples; it says what they mean."""
+
+    validate_every: int | None
+    validate_samples: int
+
+
 class Session:
     """Training of one chip by one learner, step by step.
 
     Parameters
     ----------
-    chip, learner, data, streams, validate_every, validate_samples
+    chip, learner, data, streams, start, validate_every, validate_samples
         As in `train`.
     observe
         Returns what has been spent so far, by name; it is asked at the end of every epoch and goes into the record.
@@ -101,6 +109,7 @@ class Session:
         data: TrainingData,
         streams: Streams,
         *,
+        start: Sequence[FloatArray] | None = None,
         validate_every: int | None = None,
         validate_samples: int = 200,
         observe: Callable[[], Mapping[str, float]] | None = None,
@@ -116,6 +125,11 @@ class Session:
             data, chip.datasheet.n_inputs, learner.epochs, validate_every, validate_samples, streams
         )
         self.learned = learner.init(chip.datasheet, self.task, streams.generator("init"))
+        self.start = None if start is None else check_start(chip.datasheet, start)
+        if self.start is not None:
+            self.learned = started_state(learner, chip.datasheet, self.learned, self.start)
+        #: Weights that the chip is still to be programmed with, before the first step; a restored session has done so.
+        self._due = self.start or ()
         #: Whether targets are sure of one class; a teacher's are not, and their loss cannot be told from guessing.
         self._hard = self.targets is not None and bool((self.targets.max(axis=1) > SURE).all())
         self.history = History()
@@ -169,6 +183,8 @@ class Session:
         targets = None if self.targets is None else self.targets[rows]
         batch = Batch(self.x[rows], targets, self.done / self.total, final=self.done + 1 == self.total)
         where = f"{self.learner.name}, epoch {epoch + 1} of {self.learner.epochs}, step {step + 1} of {self.batches}"
+        program(self.chip, self._due)
+        self._due = ()
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported below, once and in words
                 self.learned, info = self.learner.step(self.chip, self.task, batch, self.learned, self._rng)
@@ -215,9 +231,10 @@ class Session:
         return list(filter(None, found))
 
     def identity(self) -> dict[str, Any]:
-        """Return what must agree for a kept state to be of this training: rule, settings, task, chance and data."""
+        """Return what must agree for a kept state to be of this training: rule, settings, task, chance, data and start."""
         valid = self.validation
-        return {
+        head_start = {} if self.start is None else {"start": digest_of(*self.start)}
+        return head_start | {
             "learner": self.learner.name,
             "settings": settings_of(self.learner),
             "task": dataclasses.asdict(self.task),
@@ -264,6 +281,7 @@ class Session:
             raise RunError(f"state: expected the state of such a session, found another ({error}).") from error
         self.done, self.seen, self.history = done, seen, history
         self.learned = groups["learned"]
+        self._due = () if done else self.start or ()
         self._begin_epoch()
         self._sums = {name: float(value) for name, value in groups["sums"].items()}
         self._rng = chance
