@@ -78,6 +78,9 @@ def _train(learner: Learner, whole: Chip, task: Task, steps: int, seed: int) -> 
     sheet = chip.datasheet
     rng = streams.generator("data")
     state = learner.init(sheet, task, streams.generator("init"))
+    given = {key: array.copy() for key, array in state.items() if isinstance(array, np.ndarray)}
+    started = learner.started(sheet, given, [np.zeros(spec.shape, np.float32) for spec in sheet.arrays])
+    _check_state(f"{name}.started", {} if started is None else started)
     draws = streams.generator("learner")
     batch_size = 4
     x = rng.random((steps, batch_size, sheet.n_inputs), dtype=np.float32)
