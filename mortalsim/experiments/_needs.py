@@ -21,8 +21,8 @@ COLUMNS = (
 
 CAPTION = (
     "What each rule needs beside the chip. Signals: what must reach the arrays from outside for a sample, beside what is "
-    "measured around them. Reads: of a sample, in a step and for a prediction. Host: multiply-adds in products of matrices for "
-    "a sample of a step, and numbers that are kept between steps"
+    "measured around them. Reads: of a sample, in a step and for a prediction. Host: multiply-adds in products of matrices "
+    "for a sample of a step, and numbers that are kept between steps"
 )
 
 

@@ -114,7 +114,7 @@ class Train(Experiment):
             rows=tuple(self._row(outcome) for outcome in outcomes),
             figures=tuple(figure for outcome in outcomes for figure in self._figures(outcome)),
             notes=notes,
-            tables=(table_of_needs({self.learner: outcome.needs for outcome in outcomes}),),
+            tables=(table_of_needs({self.learner: outcomes[0].needs if outcomes else None}),),
             warnings=tuple(sentence for outcome in outcomes for sentence in outcome.warnings),
         )
 

@@ -73,7 +73,8 @@ def ask(
     Where the rows have a large part in common, as pixels and rectified activities do, that part takes most of the step and
     moves all neurons together. A memory with ``center`` takes its running mean m away before the product (Schraudolph 1998,
     LeCun et al. 1998), and gives the bias line 1 - m (x - m) to carry instead of 1: the step is that of a neuron whose input
-    is w (x - m) + c, where only c learns what all samples share, written in terms of w x + b with b = c - w m.
+    is w (x - m) + c, where only c learns what all samples share, written in terms of w x + b with b = c - w m. Its length
+    is that of x - m.
 
     Parameters
     ----------
@@ -102,6 +103,8 @@ def ask(
     if memory.center:
         taps = {array: _centered(sheet, array, own, memory.state) for array, own in taps.items()}
     step = rate / max(drive(sheet, population, taps), SILENCE)
+    if memory.center:
+        taps = {array: _given_back(sheet, array, own, memory.state) for array, own in taps.items()}
     for array, own in taps.items():
         pre, post = _joined(own, factors, heard, pulls or {})
         if pre is None or post is None:
@@ -166,10 +169,17 @@ def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -
     mean = np.asarray(MEMORY * before + (1 - MEMORY) * level if before.any() else level) * carried
     state[f"rows{array}"] = mean.astype(np.float32)
     centered = {at: pre - mean[..., None, :].astype(np.float32) for at, pre in pres.items()}
-    bias = rows == sheet.populations[spec.source].size
-    for pre in centered.values():  # the bias takes back what the other weights' steps do to the mean
-        pre -= (np.einsum("...bi,...i->...b", pre, mean)[..., None] * bias[..., None, :]).astype(np.float32)
     return [tap._replace(pre=centered[tap.at]) for tap in taps]
+
+
+def _given_back(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -> list[Tap]:
+    """Return centred taps whose bias line takes back what the other rows' steps do to the mean."""
+    spec, mean = sheet.arrays[array], state[f"rows{array}"]
+    rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
+    bias = (rows == sheet.populations[spec.source].size)[..., None, :]
+    pres = {tap.at: tap.pre for tap in taps}
+    given = {at: pre - np.einsum("...bi,...i->...b", pre, mean)[..., None] * bias for at, pre in pres.items()}
+    return [tap._replace(pre=given[tap.at].astype(np.float32)) for tap in taps]
 
 
 def _joined(
