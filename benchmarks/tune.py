@@ -45,7 +45,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         *({"temperature": t} for t in (0.7, 1.0)),
         *({"threshold": kind} for kind in ("width", "running")),
         {"center": True},
-        {"goodness": "top"},
+        {"center": True, "threshold": "running"},
     ],
     "mono": [
         {},

@@ -108,7 +108,7 @@ def test_wp_replays_its_own_nudges_in_one_request():
 @pytest.mark.parametrize(("progress", "factor"), [(0.1, 1.0), (0.75, 0.5), (0.9, 0.2)])
 def test_wp_scales_each_nudge_by_its_slope_and_the_schedule_and_reports_the_mean_loss(antithetic, progress, factor):
     chip, b = watched(), batch(progress=progress)
-    learner = LEARNERS.get("wp")(probes=3, rate=0.1, amplitude=0.02, antithetic=antithetic)
+    learner = LEARNERS.get("wp")(probes=3, rate=0.1, amplitude=0.02, antithetic=antithetic, temperature=0.5)
     _, info = learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     losses, fresh = [], make()
     for x, nudge in chip.presented:
