@@ -21,7 +21,7 @@ from mortalsim.checks import MissingPort, MortalsimError, RangeError, RunError, 
 from mortalsim.chips import SimulatedChip, chip_streams, load_design, oracle
 from mortalsim.experiments import EXPERIMENTS, _execute, _trial, execute, resume
 from mortalsim.experiments._parallel import run_tasks
-from mortalsim.experiments._trial import LEARNER_NAMES
+from mortalsim.experiments._trial import COMPARED, LEARNER_NAMES
 from mortalsim.experiments.compare import Compare
 from mortalsim.experiments.train import Train
 from mortalsim.experiments.transfer import Transfer
@@ -44,8 +44,8 @@ def test_compare_writes_a_row_for_every_design_and_learner(tiny, tmp_path: Path)
     compare = Compare(designs=("ideal", "wild"), chips=2, hidden=(4, 4), epochs_scale=0.001, jobs=1, out=tmp_path / "run")
     _, out = execute(compare)
     rows = json.loads((out / "results.json").read_text())["rows"]
-    goes_on = [name for name in LEARNER_NAMES if name not in ("readout", "insilico", "oracle")]
-    wanted = [(name, "fabricated") for name in LEARNER_NAMES] + [(name, "insilico") for name in goes_on]
+    goes_on = [name for name in COMPARED if name not in ("readout", "insilico", "oracle")]
+    wanted = [(name, "fabricated") for name in COMPARED] + [(name, "insilico") for name in goes_on]
     assert [(row["design"], row["learner"], row["start"]) for row in rows] == [
         (d, *w) for d in ("ideal", "wild") for w in wanted
     ]

@@ -43,8 +43,8 @@ def test_the_loss_of_guessing_is_what_a_step_reports_while_all_classes_get_the_s
     fields = {"train_x": x, "train_y": y, "valid_x": x, "valid_y": None, "classes": 4, "label_lines": LINES}
     seen: list[float] = []
     hooks = Hooks(on_step=lambda session: seen.append(session.standing.info["loss"]))
-    if name in ("insilico", "physics_aware"):
-        return  # their twin begins with weights of its own
+    if name in ("insilico", "physics_aware", "ff_unsupervised"):
+        return  # twins begin with weights of their own; without labels there is no guessing
     train(chip, learner, SimpleNamespace(**fields), Streams(0), validate_every=0, hooks=hooks)
     guessing = learner.guessing_loss(chip.datasheet, 4)
     assert 0.98 * guessing <= seen[0] <= 1.1 * guessing  # probes of the output add a little
@@ -122,7 +122,7 @@ def test_another_scale_is_doubted_both_ways_and_a_label_that_is_lost():
     x = np.random.default_rng(0).random((300, 6), dtype=np.float32)
     assert "divide pixels" in doubts.other_scale(x, 255 * x, "the test") and doubts.other_scale(255 * x, x, "the test")
     assert doubts.other_scale(x, 3 * x, "the test") is None
-    assert "Divide pixels" in doubts.label_lost(255 * x, 1.0) and doubts.label_lost(255 * x, 0.0) is None
+    assert "Raise label_strength" in doubts.label_lost(255 * x, 1.0) and doubts.label_lost(255 * x, 0.0) is None
 
 
 def small(scale: float = 1.0) -> SimpleNamespace:
@@ -147,10 +147,18 @@ def test_a_training_that_stands_still_says_so_early_once_and_at_the_end(monkeypa
     assert train(build.make_chip(design, run), learner, small(), run).warnings == ()
     logged: list[str] = []
     monkeypatch.setattr(loop.LOG, "warning", logged.append)
-    ff = LEARNERS.get("ff")(epochs=2, batch_size=20)
+    ff = LEARNERS.get("ff")(epochs=2, batch_size=20, label_strength=0.01)
     result = train(build.make_chip(design, run), ff, small(255.0), run)
     assert logged == [f"ff: {sentence}" for sentence in result.warnings]  # without anybody to tell, it goes to the log
     assert any("inputs are large" in sentence for sentence in logged)
+
+
+def test_the_standing_inside_an_epoch_is_the_mean_over_the_steps_taken():
+    learner, seen = LEARNERS.get("ap")(epochs=2, batch_size=20, rate=0.0), []
+    hooks = Hooks(on_step=lambda session: seen.append(session.standing.info["loss"]))
+    result = train(IdealChip(make_datasheet((12, 8, 3)), 1), learner, small(), Streams(0), hooks=hooks)
+    assert len(seen) == 12 and seen[5] == pytest.approx(result.history[0].info["loss"])
+    assert max(seen) < 1.6 * min(seen)  # no step counts for less than it is
 
 
 @slow_in_plain_python

@@ -16,7 +16,15 @@ from mortalsim.training import error_rate, train
 
 
 def bare(**kw):
-    plain = {"peer": 0.0, "decay": 0.0, "head_decay": 0.0, "momentum": 0.0, "temperature": 1.0, "threshold": "width"}
+    plain = {
+        "peer": 0.0,
+        "decay": 0.0,
+        "head_decay": 0.0,
+        "momentum": 0.0,
+        "temperature": 1.0,
+        "threshold": "width",
+        "center": False,
+    }
     return LEARNERS.get("ff")(**plain | kw)
 
 

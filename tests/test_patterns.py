@@ -209,7 +209,7 @@ def test_all_hadamard_probes_of_a_chip_recover_its_gradient_without_variance(siz
             chip = SimulatedChip(design, 3)
             before = flat(oracle.weights(chip))
             learner.step(chip, Task(4), batch, learner.init(chip.datasheet, Task(4), RNG(0)), RNG(seed))
-            moves.append((flat(oracle.weights(chip)) - before) / -0.1)
+            moves.append((flat(oracle.weights(chip)) - before) * len(before) / -0.1)
         errors[name] = [np.abs(move - truth).max() / np.abs(truth).max() for move in moves]
     assert max(errors["hadamard"]) < 0.01
     assert min(errors["signs"]) > 0.3

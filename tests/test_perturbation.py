@@ -13,8 +13,11 @@ from mortalsim.models import Twin
 from mortalsim.objectives import cross_entropy
 
 
-def mean_update(learner, chip, b, steps, task):
-    """The mean of what is asked for, per unit of step, and its standard error, over independent probes at fixed weights."""
+def mean_update(learner, chip, b, steps, task, length=1.0):
+    """The mean of what is asked for, per unit of step, and its standard error, over independent probes at fixed weights.
+
+    ``length``: of the held current, by which a step is divided; the output's own slope is not.
+    """
     before = [weights.copy() for weights in chip.weights]
     state, updates, sheet = begin(learner, chip, task), [], chip.datasheet
     count = sum(lines(sheet, name) * sheet.populations[name].size for name in sheet.fed)
@@ -25,7 +28,8 @@ def mean_update(learner, chip, b, steps, task):
         unit = [count / learner.rate] * len(before)  # of weight perturbation
         for request in chip.asked:
             if isinstance(request, Outer):
-                unit[request.array] = 1 / (-request.rate * len(b.x) * getattr(learner, "probes", 1))
+                held = 1.0 if learner.exact_output and request.array == len(before) - 1 else length
+                unit[request.array] = 1 / (-request.rate * held * len(b.x) * learner.probes)
         moved = [(now - old) * share for now, old, share in zip(chip.weights, before, unit, strict=True)]
         updates.append(np.concatenate([change.ravel() for change in moved]))
         chip.weights = [weights.copy() for weights in before]

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from batches import LINES, RNG, TASK, batch, begin, watched
-from fakes import IdealChip
+from batches import LINES, RNG, TASK, batch, begin, drive_of
+from fakes import IdealChip, Watched
 from nets import net
 from scipy.special import expit
 from test_perturbation import mean_update
@@ -24,7 +24,17 @@ def chip_of(kind=IdealChip, **fields):
 
 def plain_ff(**kw):
     return LEARNERS.get("ff")(
-        **{"momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0, "temperature": 1.0, "rate": 0.3} | kw
+        **{
+            "momentum": 0.0,
+            "peer": 0.0,
+            "decay": 0.0,
+            "head_decay": 0.0,
+            "temperature": 1.0,
+            "threshold": "width",
+            "center": False,
+            "rate": 0.3,
+        }
+        | kw
     )
 
 
@@ -35,8 +45,8 @@ def plain_ff(**kw):
 def test_ap_descends_the_slope_by_a_held_current(exact):
     """Held through T ticks, a current acts at each: its slope is the sum of the twin's over the ticks, per unit of length
     sqrt(T), times the rows' mean. Where the source is clamped that is the gradient over sqrt(T)."""
-    chip, b = chip_of(neurons={"curve": "softplus"}), batch(8)
-    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, exact_output=exact)
+    chip, b = chip_of(Watched, neurons={"curve": "softplus"}), batch(8)
+    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, exact_output=exact, center=False)
     twin = Twin.nominal(chip.datasheet, chip.weights)
     trace, gradient, truth = twin.forward(b.x), twin.gradient(b.x, b.targets), []
     slope = cross_entropy(trace.output, b.targets)[1] / 8
@@ -49,7 +59,7 @@ def test_ap_descends_the_slope_by_a_held_current(exact):
             np.testing.assert_allclose(truth[-1], -gradient[array] / LENGTH, rtol=1e-3, atol=1e-6)
         else:
             assert np.sum(truth[-1] * gradient[array]) < 0  # downhill all the same
-    mean, error = mean_update(learner, chip, b, 500, TASK)
+    mean, error = mean_update(learner, chip, b, 500, TASK, length=LENGTH)
     truth = np.concatenate([t.ravel() for t in truth])
     z = (mean - truth) / (error + 2e-3 * np.abs(truth).max())
     assert np.mean(z**2) < 1.6  # 0.3 to 0.9 for ten other draws: the weights of a neuron share its noise
@@ -57,8 +67,8 @@ def test_ap_descends_the_slope_by_a_held_current(exact):
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_ap_hears_the_mean_over_ticks_and_divides_by_the_length_of_what_it_holds(exact):
-    chip, b = chip_of(watched), batch()
-    learner = LEARNERS.get("ap")(probes=1, rate=0.2, amplitude=0.1, exact_output=exact)
+    chip, b = chip_of(Watched), batch()
+    learner = LEARNERS.get("ap")(probes=1, rate=0.2, amplitude=0.1, exact_output=exact, center=False)
     learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     assert set(nudge.currents) == ({"h1", "h2"} if exact else {"h1", "h2", "out"})
@@ -71,13 +81,23 @@ def test_ap_hears_the_mean_over_ticks_and_divides_by_the_length_of_what_it_holds
         pre = np.mean([tap.pre for tap in taps], axis=0)
         np.testing.assert_allclose(request.pre, (pre[:10] + pre[10:]) / 2, rtol=1e-4, atol=1e-6)
         name = chip.datasheet.arrays[request.array].target
+        drive = _mean_drive(chip.datasheet, trace, name)
         if exact and name == "out":
-            assert request.rate == pytest.approx(-0.2 / 10)  # the loss's own slope, whatever the ticks
+            assert request.rate == pytest.approx(-0.2 / 10 / drive, rel=1e-4)  # the loss's own slope, whatever the ticks
             np.testing.assert_allclose(request.post, (slope[:10] + slope[10:]) / 2, rtol=1e-4, atol=1e-6)
         else:
-            assert request.rate == pytest.approx(-0.2 / 10 / LENGTH)
+            assert request.rate == pytest.approx(-0.2 / 10 / LENGTH / drive, rel=1e-4)
             signs = nudge.currents[name][:10] / np.float32(0.1)
             np.testing.assert_allclose(request.post, slopes[:, None] * signs, rtol=1e-3, atol=1e-4)
+
+
+def _mean_drive(sheet, trace, name):
+    """Squared length of the means over ticks and both signs of what drives a neuron."""
+    total = 0.0
+    for array in sheet.into(name):
+        pre = np.mean([tap.pre for tap in trace.of(array)], axis=0)
+        total += np.mean(np.sum(((pre[:10] + pre[10:]) / 2) ** 2, axis=1))
+    return total
 
 
 # --- Forward-Forward ------------------------------------------------------------------------------------------------------
@@ -85,7 +105,7 @@ def test_ap_hears_the_mean_over_ticks_and_divides_by_the_length_of_what_it_holds
 
 @pytest.mark.parametrize(("learn", "ticks"), [(0, (0, 1, 2, 3)), (2, (2, 3)), (1, (3,)), (9, (0, 1, 2, 3))])
 def test_ff_learns_the_goodness_of_each_late_tick_as_a_mean(learn, ticks):
-    chip, learner = chip_of(watched), plain_ff(learn_ticks=learn)
+    chip, learner = chip_of(Watched), plain_ff(learn_ticks=learn)
     _, info = learner.step(chip, TASK, batch(), begin(learner, chip), RNG(1))
     both, _ = chip.presented[-1]
     fresh = chip_of()
@@ -95,13 +115,13 @@ def test_ff_learns_the_goodness_of_each_late_tick_as_a_mean(learn, ticks):
         factors = {}
         for tick in ticks:
             post = trace.states[name][tick]
-            distance = goodness(post) - post.shape[1]
+            distance = (goodness(post) - post.shape[1]) / np.sqrt(post.shape[1])
             coefficient = np.concatenate([expit(-distance[:10]), -expit(distance[10:])])
             factors[tick] = coefficient[:, None] * post / (10 * len(ticks))
             wrong.append(np.mean(goodness(post[10:]) > goodness(post[:10])))
         for array in sheet.into(name):
             taps = [tap for tap in trace.of(array) if tap.tick in ticks]
-            expected = 0.3 * sum(tap.pre.T @ factors[tap.tick] for tap in taps)
+            expected = 0.3 / drive_of(sheet, trace, name, ticks) * sum(tap.pre.T @ factors[tap.tick] for tap in taps)
             (request,) = (request for request in chip.asked if request.array == array)
             found = request.rate * (request.pre.T @ request.post)
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
@@ -121,13 +141,15 @@ def test_ff_predicts_by_the_goodness_of_late_ticks(score):
 
 
 def test_ff_trains_the_head_at_its_last_tick_alone():
-    chip, learner = chip_of(watched), plain_ff(head_rate=0.2)
+    chip, learner = chip_of(Watched), plain_ff(head_rate=0.2)
     b = batch()
     learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     request, trace = chip.asked[0], chip_of().read(chip.presented[0][0])
-    assert isinstance(request, Outer) and request.array == 4 and request.rate == pytest.approx(-0.02)
+    last = max(trace.states["out"])
+    assert isinstance(request, Outer) and request.array == 4
+    assert request.rate == pytest.approx(0.2 / drive_of(chip.datasheet, trace, "out", (last,)), rel=1e-4)
     np.testing.assert_allclose(request.pre, trace.of(4)[-1].pre, rtol=1e-5)
-    np.testing.assert_allclose(request.post, cross_entropy(trace.output, b.targets)[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(-10 * request.post, cross_entropy(trace.output, b.targets)[1], rtol=1e-4, atol=1e-6)
 
 
 def test_a_damped_state_keeps_its_share_of_the_old_one():

@@ -133,7 +133,8 @@ def test_every_shipped_design_has_a_nominal_twin(name):
     for one, other in zip(twin.forward(x).taps, chip.read(x).taps, strict=True):
         np.testing.assert_allclose(one.post, other.post, rtol=1e-4, atol=1e-4)
     if sheet.output is not None:
-        assert all(np.abs(g).max() > 0 for g in twin.gradient(x, one_hot(np.arange(3), 10)))
+        for spec, g in zip(sheet.arrays, twin.gradient(x, one_hot(np.arange(3), 10)), strict=True):
+            assert (np.abs(g).max() > 0) != spec.target.startswith("head_")  # heads lead nowhere
 
 
 def test_what_nobody_promises_is_taken_for_the_identity_and_said():

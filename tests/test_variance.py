@@ -58,7 +58,7 @@ def test_read_noise_adds_to_what_theory_expects(tiny, tmp_path: Path, monkeypatc
 @slow_in_plain_python
 @pytest.mark.parametrize("name", ["wp", "ap", "ff"])
 def test_each_rule_is_compared_with_the_gradient_of_its_own_objective(name: str):
-    """The mean update is the rate times that gradient, in size as well: another temperature or threshold would show."""
+    """The mean update, per unit of step, is that gradient in size as well: another temperature or threshold would show."""
     dataset = load_tiny("tiny", Streams(0))
     design, own = build.fitted("ideal", dataset, (5, 5))
     small = {} if name == "ff" else {"amplitude": 0.01}  # larger ones also see the bends of narrow populations
@@ -69,7 +69,8 @@ def test_each_rule_is_compared_with_the_gradient_of_its_own_objective(name: str)
     updates, truth = variance._updates(recorder, learner, own.task, batch, probes, Streams(1))
     along = updates @ truth / (truth @ truth)
     # ff learns (1 - p) s of which the true derivative is twice, and a mean over the batch.
-    expected = learner.rate / (2 * 8) if name == "ff" else learner.rate
+    # ap's products are sums over the batch; wp's step is the rate over the number of weights.
+    expected = {"ff": 1 / (2 * 8), "ap": 8}.get(name) or learner.rate / learner.sizes(recorder.datasheet)[0]
     error = along.std() / np.sqrt(probes) + 0.01 * expected
     assert abs(along.mean() - expected) < 4 * error and error < 0.08 * expected
 
@@ -89,7 +90,8 @@ def test_gradient_of_goodness_is_that_of_the_chip_with_its_converters_errors():
         total = 0.0
         for x, sign in ((positive, 1.0), (negative, -1.0)):
             post = model.forward(x.astype(np.float64)).states["h1"][0]
-            total -= np.logaddexp(0, sign * (post.shape[1] - goodness(post))).sum()
+            heat = np.sqrt(post.shape[1])
+            total -= heat * np.logaddexp(0, sign * (post.shape[1] - goodness(post)) / heat).sum()
         return total
 
     for place in ((0, 0), (7, 3), (16, 2)):

@@ -19,7 +19,20 @@ from mortalsim.training.checkpoint import Keeping, settings_of
 
 
 class Recorder:
-    """A chip whose write requests are added up instead of carried out."""
+    """A chip whose write requests are added up instead of carried out.
+
+    Parameters
+    ----------
+    chip
+        The chip that is read.
+
+    Attributes
+    ----------
+    changes
+        What was asked for, by array.
+    steps
+        The step of the last `Outer` or `Delta`, in absolute value, by array; 1 where there was none.
+    """
 
     def __init__(self, chip: SimulatedChip) -> None:
         self.chip = chip
@@ -34,6 +47,7 @@ class Recorder:
         """Forget all requests and inputs."""
         self.inputs = []
         self.changes = [np.zeros(spec.shape, np.float32) for spec in self.chip.datasheet.arrays]
+        self.steps = [1.0] * len(self.changes)
 
     def read(self, x: Samples, nudge: Nudge | None = None, want: Want = "taps") -> Trace:
         self.inputs.append(np.asarray(x))
@@ -45,8 +59,10 @@ class Recorder:
                 self.changes[place] += rows(0, self.chip.arrays[place].crossbar.shape[0]).reshape(self.changes[place].shape)
         elif isinstance(request, Outer):
             spec = self.chip.datasheet.arrays[request.array]
+            self.steps[request.array] = abs(request.rate) or 1.0
             self.changes[request.array] += np.float32(request.rate) * spec.product(request.pre, request.post)
         elif isinstance(request, Delta):
+            self.steps[request.array] = abs(request.scale) or 1.0
             self.changes[request.array] += np.float32(request.scale) * request.matrix
         elif isinstance(request, Shrink):
             held = oracle.weights(self.chip)[request.array]

@@ -30,6 +30,7 @@ from mortalsim.experiments.base import Experiment
 from mortalsim.hardware import Datasheet, Task
 from mortalsim.learners import Batch, Learner
 from mortalsim.learners.base import output_of
+from mortalsim.learners.wp import WeightPerturbation
 from mortalsim.objectives import cross_entropy, goodness, one_hot
 from mortalsim.report.results import Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper
@@ -54,8 +55,16 @@ NOTES = (
 BARE_RULES: dict[
     str, dict[str, Any]
 ] = {  # the bare rules: one probe, a fixed objective, no memory of earlier steps, every array probed
-    "ff": {"threshold": "width", "temperature": 1.0, "momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0},
-    "ap": {"probes": 1, "exact_output": False, "temperature": 1.0},
+    "ff": {
+        "threshold": "width",
+        "temperature": 1.0,
+        "momentum": 0.0,
+        "peer": 0.0,
+        "decay": 0.0,
+        "head_decay": 0.0,
+        "center": False,
+    },
+    "ap": {"probes": 1, "exact_output": False, "temperature": 1.0, "center": False},
     "wp": {"probes": 1, "temperature": 1.0},
 }
 REPEATS = 32  # reads that estimate the noise of a sample's loss
@@ -255,7 +264,8 @@ def _updates(
         fresh = {name: array.copy() for name, array in state.items()}
         learner.step(recorder, task, batch, fresh, streams.generator("step", probe))
         places = _hidden_arrays(recorder.datasheet) if forward else range(len(recorder.changes))
-        update = _flat(recorder.changes[place] for place in places)  # ff trains its head by another rule
+        # Each population has a step of its own; without it an update is along the gradient. ff trains its head otherwise.
+        update = _flat(recorder.changes[place] / recorder.steps[place] for place in places)
         seen.add(update, _goodness_ascent(recorder.chip, *np.split(recorder.inputs[-1], 2)) if forward else None)
     if forward:  # its objective holds the wrong labels that it draws: the mean over all draws is what it descends
         return np.array(seen.updates), np.mean(seen.truths, axis=0)
@@ -268,7 +278,10 @@ def _hidden_arrays(sheet: Datasheet) -> list[int]:
 
 
 def _goodness_ascent(chip: SimulatedChip, positive: FloatArray, negative: FloatArray) -> np.ndarray:
-    """Return the exact derivative of the hidden populations' log-likelihood of telling ``positive`` from ``negative``."""
+    """Return the exact derivative of the hidden populations' log-likelihood of telling ``positive`` from ``negative``.
+
+    It is multiplied by the temperature, in units of goodness, which is the root of the number of neurons.
+    """
     model = oracle.model(chip)
     total = [np.zeros(spec.shape) for spec in chip.datasheet.arrays]
     for x, sign in ((positive, 1.0), (negative, -1.0)):
@@ -277,7 +290,7 @@ def _goodness_ascent(chip: SimulatedChip, positive: FloatArray, negative: FloatA
         slopes = {}
         for name in chip.datasheet.hidden:
             for tick, post in trace.states[name].items():
-                wrongness = expit(sign * (post.shape[1] - goodness(post)))
+                wrongness = expit(sign * (post.shape[1] - goodness(post)) / np.sqrt(post.shape[1]))
                 slopes[name, tick] = 2 * sign * wrongness[:, None] * post * gains[name, tick]
         total = [old + new for old, new in zip(total, model.products(trace, slopes), strict=True)]
     return _flat(total[place] for place in _hidden_arrays(chip.datasheet))
@@ -306,6 +319,8 @@ def _theory(chip: SimulatedChip, learner: Learner, batch: Batch, name: str) -> t
     gradient = _flat(oracle.loss_and_gradient(chip, batch.x, targets)[1])
     losses = np.array([cross_entropy(output_of(chip.read(batch.x, want="output")), targets)[0] for _ in range(REPEATS)])
     amplitude: float = learner.amplitude  # type: ignore[attr-defined]
+    if isinstance(learner, WeightPerturbation):
+        _, amplitude = learner.sizes(chip.datasheet)
     noise = losses.var(axis=0, ddof=1) / (2 * amplitude**2)
     strength = float(gradient @ gradient)
     if not strength:

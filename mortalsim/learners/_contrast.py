@@ -35,13 +35,13 @@ class Contrast(Learner):
     shrink_every: AtLeastOne = 50
     peer: Rate = 0.03
     goodness: Literal["squares", "top", "bursts"] = "squares"
-    top: Annotated[float, Field(gt=0, le=1)] = 0.1
+    top: Annotated[float, Field(ge=1e-4, le=1)] = 0.1
     objective: Literal["threshold", "margin"] = "threshold"
-    threshold: Literal["chip", "width", "running"] = "chip"
+    threshold: Literal["chip", "width", "running"] = "running"
     temperature: Annotated[float, Field(ge=1e-6, le=1e9)] = 0.4
     collaboration: Share = 0.0
     skip: Share = 0.0
-    center: bool = False
+    center: bool = True
     learn_ticks: Many = 0
 
     @property
@@ -94,10 +94,10 @@ class Contrast(Learner):
         values = {tick: value for tick, (_, value, _) in found.items()}
         level = np.mean([value.mean(axis=-1, keepdims=True) for value in values.values()], axis=0)
         first, key = not state["steps"][0], f"threshold {name}"
-        if self.threshold == "running":
-            state[key] = level if first else np.asarray(0.9 * state[key] + 0.1 * level)
-        elif self.threshold == "chip" and first:
+        if first and self.threshold != "width":
             state[key] = level
+        elif self.threshold == "running":
+            state[key] = np.asarray(0.9 * state[key] + 0.1 * level)
         state[key] = state[key].astype(np.float32)
         # Goodness of random data is spread over samples by about its mean over the root of the number of neurons.
         size = next(iter(found.values()))[0].shape[-1]

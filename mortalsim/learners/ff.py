@@ -58,8 +58,9 @@ class ForwardForward(Contrast):
         ``"threshold"``: positive data above it, negative data below, as in ``ffnew.m``. ``"margin"``: positive data above
         their own negative twins, wherever that is (SymBa, Lee and Song 2023).
     threshold
+        ``"running"``: running mean of the goodness of all data, from the first step's on, nine tenths of it old.
         ``"chip"``: the mean goodness of the first step's data, which every chip and width has for itself. ``"width"``: the
-        population's number of neurons, as in ``ffnew.m``. ``"running"``: running mean of the goodness of all data.
+        population's number of neurons, as in ``ffnew.m``.
     temperature
         Of the logistic that turns goodness into a probability, in units of the threshold over the root of the number of
         neurons, by which the goodness of random data is spread (0.03 in ``ffnew.m``: 1 at a threshold of 1000).

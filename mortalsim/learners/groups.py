@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.fields import Rate
 from mortalsim.hardware import Chip, Datasheet, Task, Trace
 from mortalsim.learners._single_read import SingleRead, Verdict, standardised
 from mortalsim.learners.base import Batch, State
@@ -53,6 +54,7 @@ class Groups(SingleRead):
     name: ClassVar[str] = "groups"
     signals: ClassVar[str] = "one number a class"
 
+    rate: Rate = 13.0
     sharpness: Annotated[float, Field(ge=1e-3, le=1e6)] = 10.0
 
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:

@@ -64,7 +64,8 @@ class Mono(SingleRead):
     name: ClassVar[str] = "mono"
     signals: ClassVar[str] = "one number a class"
 
-    head_rate: Rate = 6.5
+    rate: Rate = 13.0
+    head_rate: Rate = 13.0
     heads: Literal["host", "shadow", "fixed"] = "host"
 
     def judged(self, sheet: Datasheet) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class WeightPerturbation(Learner):
         return {}
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
-        weights, amplitude = self._sizes(chip.datasheet)
+        weights, amplitude = self.sizes(chip.datasheet)
         rest = 0.0 if self.antithetic else self._loss(chip, batch, None)
         rate = self.rate * half_linear(batch.progress) / (weights * self.probes)
         nudges, scales, losses = self._nudges(chip.datasheet, amplitude, rng), [], []
@@ -97,7 +97,7 @@ class WeightPerturbation(Learner):
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         return output_of(chip.read(x, want="output"))
 
-    def _sizes(self, sheet: Datasheet) -> tuple[float, float]:
+    def sizes(self, sheet: Datasheet) -> tuple[float, float]:
         """Return the chip's number of weights, and the amplitude of each."""
         neurons = {name: sheet.populations[name].size for name in sheet.fed}
         weights = sum(lines(sheet, name) * size for name, size in neurons.items())

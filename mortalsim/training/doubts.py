@@ -143,8 +143,8 @@ def label_lost(x: FloatArray, strength: float) -> str | None:
     if not strength or size < RATIO * strength:
         return None
     return (
-        f"inputs are large, root mean square {size:.3g}, beside the label's line, which carries {strength:g}. Divide pixels "
-        "from 0 to 255 by 255, or raise label_strength."
+        f"inputs are large, root mean square {size:.3g}, beside the label's line, which carries {strength:g}. Raise "
+        "label_strength."
     )
 
 

@@ -152,7 +152,9 @@ class Session:
         if not step and self.history:
             return self.history[-1]
         return Record(
-            self.done // self.batches + 1, {name: value / max(step, 1) for name, value in self._sums.items()}, None
+            self.done // self.batches + 1,
+            {name: value * self.batches / max(step, 1) for name, value in self._sums.items()},
+            None,
         )
 
     def steps(self, n: int) -> Record:
