@@ -263,7 +263,7 @@ def test_compare_has_a_row_for_every_learner_that_goes_on_from_a_head_start(tiny
     assert list(each.panels[0].categories) == labels
     assert [place for series in each.panels[0].series for place in series.y] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5] * 2
     assert [series.name for series in curves.panels[0].series] == labels
-    pairs = [(row["learner"], row["other"]) for row in found.tables[0].rows]
+    pairs = [(row["learner"], row["other"]) for row in found.tables[1].rows]
     assert ("insilico", "ap, started") in pairs and ("ap", "ap, started") in pairs and len(pairs) == 15
     assert any("trained 2 epochs from there" in note for note in found.notes)
     kept = {

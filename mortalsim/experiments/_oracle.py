@@ -33,10 +33,11 @@ class Oracle(Learner):
     """
 
     name: ClassVar[str] = "oracle"
+    signals: ClassVar[str] = "the chip's inside"
 
     epochs: AtLeastOne = 30
-    batch_size: AtLeastOne = 25
-    rate: Rate = 26.0
+    batch_size: AtLeastOne = 50
+    rate: Rate = 52.0
 
     @property
     def ports(self) -> tuple[Port, ...]:

@@ -23,7 +23,7 @@ from mortalsim.data import Dataset, suited
 from mortalsim.experiments import _trial
 from mortalsim.experiments._differences import paired_differences
 from mortalsim.experiments._inputs import Data, Inputs
-from mortalsim.experiments._needs import table_of_needs
+from mortalsim.experiments._needs import Needs, table_of_needs
 from mortalsim.experiments._parallel import Jobs
 from mortalsim.experiments._start import FABRICATED, START_HELP, HeadStart, Start, goes_on, label_of, refusal
 from mortalsim.experiments._trial import COMPARED, DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName, Outcome
@@ -158,9 +158,7 @@ class Compare(Experiment):
             rows=tuple(_row(entry, group) for entry, group in groups.items()),
             figures=figures,
             tables=(
-                table_of_needs(
-                    {entry.learner: next(iter(group.values())).needs for entry, group in reversed(groups.items())}
-                ),
+                table_of_needs(_needs(groups)),
                 paired_differences({(entry.design, entry.label): group for entry, group in groups.items()}),
             ),
             notes=(*NOTES, *self._notes(inputs, entries)),
@@ -262,6 +260,14 @@ def _row(entry: Entry, group: Mapping[int, Outcome]) -> dict[str, Any]:
 
 #: By row of the table, then by chip.
 _Groups = dict[Entry, dict[int, Outcome]]
+
+
+def _needs(groups: _Groups) -> dict[str, Needs | None]:
+    """Return what each learner needed on the first of its rows."""
+    found: dict[str, Needs | None] = {}
+    for entry, group in groups.items():
+        found.setdefault(entry.learner, next(iter(group.values())).needs)
+    return found
 
 
 def _of(design: str, groups: _Groups) -> dict[str, dict[int, Outcome]]:

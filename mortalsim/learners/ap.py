@@ -37,8 +37,7 @@ class ActivityPerturbation(Learner):
         True: each pattern is tried with both signs. False: it is compared with one undisturbed read.
     exact_output
         True: the output is trained by the delta rule from the loss's derivative there, which needs no probing, and only
-        hidden populations are shaken. False: its neurons are shaken like all others. The default is the pure rule
-        because, tuned alike, the two came out equal on digits within the spread over chips.
+        hidden populations are shaken. False: its neurons are shaken like all others, as in the pure rule.
     temperature
         Of `objectives.cross_entropy`; above 1 it softens the outputs.
     center
@@ -64,7 +63,7 @@ class ActivityPerturbation(Learner):
     amplitude: Amplitude = 0.3
     probes: Times = 8
     antithetic: bool = True
-    exact_output: bool = False
+    exact_output: bool = True
     temperature: Temperature = 1.0
     center: bool = True
 

@@ -65,7 +65,7 @@ class Mono(SingleRead):
     signals: ClassVar[str] = "one number a class"
 
     rate: Rate = 13.0
-    head_rate: Rate = 13.0
+    head_rate: Rate = 6.5
     heads: Literal["host", "shadow", "fixed"] = "host"
 
     def judged(self, sheet: Datasheet) -> tuple[str, ...]:
