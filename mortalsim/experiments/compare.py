@@ -306,14 +306,15 @@ def _error_vs_reads(compare: Compare, groups: _Groups) -> Figure:
         lines = {label: _mean_curve(list(group.values())) for label, group in _of(design, groups).items() if group}
         reads = [x for curve in lines.values() for x in curve[0] if x > 0]
         span = (min(reads), max(reads)) if reads else (1.0, 10.0)
-        series = tuple(_line(learner, curve, span) for learner, curve in lines.items())
+        started = {entry.label for entry in groups if entry.start != FABRICATED}
+        series = tuple(_line(learner, curve, span, learner in started) for learner, curve in lines.items())
         axes: dict[str, Any] = {"x_unit": "count", "x_scale": "log", "y_unit": "percent", "y_scale": "root"}
         panels.append(
             Panel(title=design, x_label="samples read for training", y_label="validation error", series=series, **axes)
         )
     caption = (
         "Validation error against samples read for training: mean over chips, band one standard deviation. "
-        "A dashed line marks where a learner ends that reads nothing."
+        "A dashed line marks where a learner ends that reads nothing; dotted lines follow a head start."
     )
     return Figure(name="error-vs-reads", caption=caption, panels=tuple(panels))
 
@@ -324,11 +325,11 @@ def _mean_curve(found: list[Outcome]) -> np.ndarray:
     return np.stack([*curves.mean(axis=0).T, curves[:, :, 1].std(axis=0)])
 
 
-def _line(learner: str, curve: np.ndarray, span: tuple[float, float]) -> Series:
+def _line(learner: str, curve: np.ndarray, span: tuple[float, float], started: bool) -> Series:
     x, y, spread = (tuple(values) for values in curve[:, curve[0] > 0])
     if not x:
         return Series(name=learner, x=span, y=(curve[1, -1], curve[1, -1]), style="dashed")
-    return Series(name=learner, x=x, y=y, spread=spread)
+    return Series(name=learner, x=x, y=y, spread=spread, style="dotted" if started else "line")
 
 
 def _transfer_curves(compare: Compare, inputs: Inputs) -> Figure:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6BB1", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 ROOT_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-LINES = {"line": (1.8, "-", 1.0), "thin": (0.9, "-", 0.55), "dashed": (1.6, "--", 1.0)}  #: width, dash and opacity by style
+LINES = {
+    "line": (1.8, "-", 1.0),
+    "thin": (0.9, "-", 0.55),
+    "dashed": (1.6, "--", 1.0),
+    "dotted": (1.8, ":", 1.0),
+}  #: width, dash and opacity by style
 DPI = 110
 LONGEST = 48  #: letters of a name in a picture
 
@@ -68,6 +73,11 @@ def _drawable(panel: Panel) -> Panel:
     return panel.model_copy(update=shown)
 
 
+def _family(name: str) -> str:
+    """Return what series of one colour have in common: a name up to its first comma, as in ``ap, started``."""
+    return name.partition(",")[0]
+
+
 def _short(name: str) -> str:
     """Return a name that can be drawn and leaves room for the axes; one that is empty becomes a dash."""
     text = printable(name).strip() or "-"
@@ -84,7 +94,9 @@ def _draw(figure: Figure) -> bytes:
     canvas = Canvas(figsize=(1.6 + 4.4 * across, height * down), dpi=DPI, layout="constrained")
     axes = canvas.subplots(down, across, squeeze=False, sharex=figure.share, sharey=figure.share)
     names = list(dict.fromkeys(series.name for panel in figure.panels for series in panel.series))
-    look = {name: (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for k, name in enumerate(names)}
+    families = list(dict.fromkeys(map(_family, names)))
+    places = {name: families.index(_family(name)) for name in names}
+    look = {name: (COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]) for name, k in places.items()}
     for axis, panel in zip(axes.flat, figure.panels, strict=False):
         _draw_panel(axis, panel, look)
     for axis, panel in zip(axes.flat, figure.panels, strict=False):

@@ -30,7 +30,9 @@ class Series(_Data):
         description="vertical places; in a panel with categories the index of each value's category"
     )
     spread: tuple[Place, ...] = Field((), description="half height of a band around y; empty: no band")
-    style: Literal["line", "thin", "dashed", "dots", "rings"] = Field("line", description="how the points are drawn")
+    style: Literal["line", "thin", "dashed", "dotted", "dots", "rings"] = Field(
+        "line", description="how the points are drawn"
+    )
 
 
 class Panel(_Data):
