@@ -108,7 +108,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     ],
     "oracle": [
         {},
-        *({"rate": rate} for rate in (13.0, 26.0, 104.0)),
+        *({"rate": rate} for rate in (26.0, 52.0, 104.0)),
         *({"batch_size": 25, "rate": rate} for rate in (6.5, 13.0, 26.0, 52.0, 104.0)),
     ],
 }

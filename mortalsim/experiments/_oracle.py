@@ -37,7 +37,7 @@ class Oracle(Learner):
 
     epochs: AtLeastOne = 30
     batch_size: AtLeastOne = 50
-    rate: Rate = 52.0
+    rate: Rate = 13.0
 
     @property
     def ports(self) -> tuple[Port, ...]:
