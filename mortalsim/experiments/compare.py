@@ -59,8 +59,8 @@ class Compare(Experiment):
         "last, because its estimate is noisier by about the number of inputs of a neuron (Werfel et al. 2005). On wild "
         "chips the rules that look only at the chip (ff, ap, wp, readout) should lose little, while insilico, which "
         "trusts the data sheet, should lose much. Copied weights should lose something on mild chips and more on wild "
-        "ones: that is what makes the hardware mortal. A head start should spare a learner most of its reads, and leave it to "
-        "mend what the data sheet does not know."
+        "ones: that is what makes the hardware mortal. A head start should spare a learner most of its reads, and leave it "
+        "to mend what the data sheet does not know."
     )
 
     designs: tuple[DesignName, ...] = Field(("mild", "wild"), min_length=1, description="designs, or paths of design files")
