@@ -151,6 +151,7 @@ def trial(
     streams: Streams,
     keeper: Keeper | None = None,
     start: HeadStart | None = None,
+    shift: int = 0,
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
@@ -169,6 +170,8 @@ def trial(
         Keeps the training, and is told how far it is; None: nobody does.
     start
         Where the weights come from that ``chip`` is programmed with first; None: it stays as it was fabricated.
+    shift
+        As in `mortalsim.training.train`.
     """
     tell = None if keeper is None else keeper.tell
     weights: list[FloatArray] | None = None
@@ -177,7 +180,9 @@ def trial(
         weights, doubts = start.weights(chip.datasheet, data, keeper, None if tell is None else teller(tell, "head start"))
     hooks = Hooks(None if tell is None else teller(tell), lambda: {"reads": chip.meter.reads}, tell)
     kept = None if keeper is None else keep_training(keeper, "training", chip)
-    result = train(chip, learner, data, streams, start=weights, validate_samples=0, hooks=hooks, checkpoint=kept)
+    result = train(
+        chip, learner, data, streams, start=weights, validate_samples=0, hooks=hooks, checkpoint=kept, shift=shift
+    )
     trained = dataclasses.replace(chip.meter)
     counts = _confusion(chip, learner, data, result.state)
     test_error = None if counts is None else error_of(counts)

@@ -24,6 +24,7 @@ from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
+from mortalsim.training.shifting import check_shift
 
 COLUMNS = (
     Column(key="design", heading="design"),
@@ -53,6 +54,9 @@ class Train(Experiment):
     chip: int = Field(0, ge=0, lt=2**63, description="number of the chip: which individual of the run is trained")
     start: Start = Field("fabricated", description=f"what the chip holds before the learner begins: {START_HELP}")
     hidden: Hidden = ()
+    shift: int = Field(
+        0, ge=0, le=1000, description="pixels by which the learner's training images are moved at most, anew in every epoch"
+    )
     epochs: int = Field(
         0, ge=0, le=1_000_000_000, description="passes through the training data; 0: the learner's own number"
     )
@@ -91,7 +95,9 @@ class Train(Experiment):
         giver = None if self.start == FABRICATED else inputs.learners[self.start]
         if giver is not None:
             check_start(giver, learner, design, data)
-        return [Training(design, learner, self.learner, self.chip, inputs.checked_data, giver)]
+        if self.shift:
+            check_shift(data.task, design.datasheet().n_inputs, self.shift)
+        return [Training(design, learner, self.learner, self.chip, inputs.checked_data, giver, self.shift)]
 
     @staticmethod
     def work(task: Training, keeper: Keeper) -> Outcome:
@@ -104,7 +110,7 @@ class Train(Experiment):
         dataset = suited(task.data.load(), task.design.datasheet())
         # The giver draws as it does when it trains this chip alone, so the weights are those that it would program.
         start = None if task.giver is None else HeadStart(task.giver, own(task.giver.name))
-        return _trial.trial(chip, other, task.learner, dataset, own(task.learner_name), keeper, start)
+        return _trial.trial(chip, other, task.learner, dataset, own(task.learner_name), keeper, start, task.shift)
 
     def results(self, inputs: Inputs, found: Sequence[tuple[Training, Outcome]]) -> Results:
         notes = (*NOTES, *_trial.assumed(inputs.fitted(self.design, self.hidden), [self.learner, self.start]))
@@ -165,6 +171,8 @@ class Training:
         The data set.
     giver
         Who gives the weights that the chip is programmed with; None: the chip stays as it was fabricated.
+    shift
+        Pixels by which training images are moved at most.
     """
 
     design: Design
@@ -173,6 +181,7 @@ class Training:
     chip: int
     data: Data
     giver: Learner | None = None
+    shift: int = 0
 
     @property
     def name(self) -> str:

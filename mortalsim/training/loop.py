@@ -13,7 +13,7 @@ from mortalsim.learners.base import Learner
 from mortalsim.streams import Streams
 from mortalsim.training.checkpoint import Checkpoint, Keeping
 from mortalsim.training.record import Record, Result
-from mortalsim.training.session import Session, TrainingData, ValidationOptions
+from mortalsim.training.session import Options, Session, TrainingData
 
 LOG = logging.getLogger("mortalsim")
 
@@ -51,7 +51,7 @@ def train(
     on_epoch: Callable[[Record], None] | None = None,
     hooks: Hooks = Hooks(),
     checkpoint: Checkpoint | None = None,
-    **validation: Unpack[ValidationOptions],
+    **options: Unpack[Options],
 ) -> Result:
     """Train ``chip`` by ``learner`` for the learner's own number of epochs.
 
@@ -74,6 +74,9 @@ def train(
         epoch is always validated unless 0.
     validate_samples
         Most validation samples to read each time, drawn once; 0: all. Left out: 200.
+    shift
+        Pixels, up or down and to either side, by which each training image is moved at most, anew in every epoch. 0, or left
+        out: none is moved.
     on_epoch
         Called after every epoch, for progress bars and meters.
     hooks
@@ -97,7 +100,7 @@ def train(
     OutputError
         The checkpoint cannot be written.
     """
-    session = Session(chip, learner, data, streams, start=start, observe=hooks.observe, **validation)
+    session = Session(chip, learner, data, streams, start=start, observe=hooks.observe, **options)
     keeping = None if checkpoint is None else Keeping(checkpoint, session.identity())
     if keeping is not None:
         keeping.load(session.restore)

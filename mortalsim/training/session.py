@@ -29,6 +29,7 @@ from mortalsim.training.doubts import (
 from mortalsim.training.programming import check_start, program, started_state
 from mortalsim.training.record import History, Record
 from mortalsim.training.scoring import CAUSE, confusion, error_of
+from mortalsim.training.shifting import check_shift, draw_shifts, shifted
 
 
 class TrainingData(Protocol):
@@ -84,11 +85,12 @@ class Validation:
     labels: np.ndarray | None = None
 
 
-class ValidationOptions(TypedDict, total=False):
-    """When `train` validates, and on how many samples; it says what they mean."""
+class Options(TypedDict, total=False):
+    """When `train` validates, on how many samples, and how far it moves images; it says what they mean."""
 
     validate_every: int | None
     validate_samples: int
+    shift: int
 
 
 class Session:
@@ -96,7 +98,7 @@ class Session:
 
     Parameters
     ----------
-    chip, learner, data, streams, start, validate_every, validate_samples
+    chip, learner, data, streams, start, validate_every, validate_samples, shift
         As in `train`.
     observe
         Returns what has been spent so far, by name; it is asked at the end of every epoch and goes into the record.
@@ -112,6 +114,7 @@ class Session:
         start: Sequence[FloatArray] | None = None,
         validate_every: int | None = None,
         validate_samples: int = 200,
+        shift: int = 0,
         observe: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
         if not isinstance(streams, Streams):
@@ -124,6 +127,9 @@ class Session:
         self.validation = _validation(
             data, chip.datasheet.n_inputs, learner.epochs, validate_every, validate_samples, streams
         )
+        self.shift = check_whole("shift", shift, 0)
+        if self.shift:
+            check_shift(self.task, chip.datasheet.n_inputs, self.shift)
         self.learned = learner.init(chip.datasheet, self.task, streams.generator("init"))
         self.start = None if start is None else check_start(chip.datasheet, start)
         if self.start is not None:
@@ -177,13 +183,16 @@ class Session:
         epoch = self.done // self.batches
         self._rows = np.array_split(self.streams.generator("shuffle", epoch).permutation(len(self.x)), self.batches)
         self._rng = self.streams.generator("learner", epoch)
+        if self.shift:
+            self._shifts = draw_shifts(self.streams.generator("shift", epoch), len(self.x), self.shift)
         self._sums: dict[str, float] = {}
 
     def _step(self) -> None:
         epoch, step = divmod(self.done, self.batches)
         rows = self._rows[step]
         targets = None if self.targets is None else self.targets[rows]
-        batch = Batch(self.x[rows], targets, self.done / self.total, final=self.done + 1 == self.total)
+        x = shifted(self.x[rows], self._shifts[rows], self.task) if self.shift else self.x[rows]
+        batch = Batch(x, targets, self.done / self.total, final=self.done + 1 == self.total)
         where = f"{self.learner.name}, epoch {epoch + 1} of {self.learner.epochs}, step {step + 1} of {self.batches}"
         program(self.chip, self._due)
         self._due = ()
@@ -235,17 +244,21 @@ class Session:
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a kept state to be of this training: rule, settings, task, chance, data and start."""
         valid = self.validation
-        head_start = {} if self.start is None else {"start": digest_of(*self.start)}
-        return head_start | {
-            "learner": self.learner.name,
-            "settings": settings_of(self.learner),
-            "task": dataclasses.asdict(self.task),
-            "seed": int(self.streams.seed),
-            "streams": list(self.streams.path),
-            "training data": digest_of(self.x, self.targets),
-            "validation data": digest_of(valid.x, valid.labels) if valid.every else "none",
-            "validate_every": valid.every,
-        }
+        further: dict[str, Any] = {} if self.start is None else {"start": digest_of(*self.start)}
+        return (
+            further
+            | ({"shift": self.shift} if self.shift else {})
+            | {
+                "learner": self.learner.name,
+                "settings": settings_of(self.learner),
+                "task": dataclasses.asdict(self.task),
+                "seed": int(self.streams.seed),
+                "streams": list(self.streams.path),
+                "training data": digest_of(self.x, self.targets),
+                "validation data": digest_of(valid.x, valid.labels) if valid.every else "none",
+                "validate_every": valid.every,
+            }
+        )
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that changes but the chip, as named arrays; `restore` takes it back."""
