@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args, get_origin
 
 import typer
 
@@ -139,6 +139,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if isinstance(default, bool):
         choice: Any = typer.Option(f"--{name.replace('_', '-')}", help=field.description, show_default=False)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, choice])
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("argument"):
+        words = get_args(field.annotation)
+        argument = typer.Argument(metavar=name.upper(), help=f"{field.description}: {', '.join(words)}", show_default=False)
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument])
     option = typer.Option(
         f"--{name.replace('_', '-')}", help=described, metavar="A,B,..." if many else "VALUE", show_default=False
     )

@@ -123,6 +123,8 @@ class Outcome:
         What looks as if nothing, or the wrong thing, was learned.
     needs
         What the rule needed beside the chip.
+    wall
+        Seconds that it was computed in; 0: nobody looked.
     """
 
     test_error: float | None
@@ -136,6 +138,7 @@ class Outcome:
     recall: tuple[float | None, ...] = ()
     warnings: tuple[str, ...] = ()
     needs: Needs | None = None
+    wall: float = 0.0
 
     @property
     def costs(self) -> dict[str, float]:

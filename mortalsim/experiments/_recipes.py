@@ -1,0 +1,131 @@
+"""What `reproduce` can do again: a wiring, a rule with its settings, and what others have published of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mortalsim.chips import Design
+from mortalsim.chips.design import SHORT
+
+_HINTON = "Hinton 2022, section"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One result that can be made again.
+
+    Parameters
+    ----------
+    summary
+        What it is, in a line.
+    learner, settings, epochs
+        The rule, what of its hyper-parameters differs from the defaults, and its number of epochs.
+    hidden
+        Neurons of each hidden population of a chain.
+    additions
+        Fields of a short design beside its sizes.
+    populations, arrays
+        Of a wiring that is no chain, as in a design file.
+    paper, paper_source
+        Published test error, a fraction, and where it stands; None: there is none.
+    public, public_source
+        The best that public code is known to reach, and whose it is; None: nobody is known to have tried.
+    """
+
+    summary: str
+    learner: str
+    epochs: int
+    hidden: tuple[int, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    additions: Mapping[str, Any] = field(default_factory=dict)
+    populations: tuple[Mapping[str, Any], ...] = ()
+    arrays: tuple[Mapping[str, Any], ...] = ()
+    paper: float | None = None
+    paper_source: str = ""
+    public: float | None = None
+    public_source: str = ""
+
+    def design(self, base: Design, inputs: int, classes: int, hidden: tuple[int, ...]) -> Design:
+        """Return the wiring in the technology of ``base``; ``hidden`` stands for the recipe's own, if given."""
+        if not self.populations:
+            label = {"label": classes} if "label" in self.additions else {}
+            return base.revised(**{**self.additions, **label}, sizes=(inputs, *(hidden or self.hidden), classes))
+        kept = {name: getattr(base, name) for name in base.fields() if name not in ("sizes", *SHORT)}
+        return type(base)(**kept, population=self.populations, array=self.arrays, output="out")
+
+
+_PATCHED: Final = (
+    {"name": "pixels", "shape": [28, 28]},
+    {"name": "h1", "shape": [4, 4, 128]},
+    {"name": "h2", "shape": [3, 3, 220]},
+    {"name": "h3", "shape": [2, 2, 512]},
+    {"name": "out", "shape": [10]},
+)
+_LOCAL: Final = (
+    {"source": "pixels", "target": "h1", "wiring": {"kind": "patches", "size": 10, "stride": 6}},
+    {"source": "h1", "target": "h2", "wiring": {"kind": "patches", "size": 2}},
+    {"source": "h2", "target": "h3", "wiring": {"kind": "patches", "size": 2}},
+    {"source": "h2", "target": "out"},
+    {"source": "h3", "target": "out"},
+)
+
+RECIPES: Final[dict[str, Recipe]] = {
+    "ff-supervised": Recipe(
+        "Forward-Forward with the label in the input, dense populations",
+        "ff",
+        60,
+        hidden=(1000, 1000, 1000),
+        additions={"into_output": "later"},
+        paper=0.0136,
+        paper_source=f"{_HINTON} 3.4 (4 x 2000)",
+    ),
+    "ff-local": Recipe(
+        "unsupervised Forward-Forward with local receptive fields",
+        "ff_unsupervised",
+        40,
+        settings={"unlabelled": 0.5, "blurs": 10},
+        populations=_PATCHED,
+        arrays=_LOCAL,
+        paper=0.0116,
+        paper_source=f"{_HINTON} 3.3",
+    ),
+    "ff-local-supervised": Recipe(
+        "Forward-Forward with local receptive fields and the label at each of them",
+        "ff",
+        60,
+        populations=(_PATCHED[0], {"name": "label", "shape": [10]}, *_PATCHED[1:]),
+        arrays=(_LOCAL[0], {"source": "label", "target": "h1"}, *_LOCAL[1:]),
+    ),
+    "ff-unsupervised": Recipe(
+        "Forward-Forward on images and hybrids of two, and a softmax on what was learned",
+        "ff_unsupervised",
+        50,
+        hidden=(1000, 1000, 1000, 1000),
+        settings={"unlabelled": 0.6, "blurs": 4},
+        additions={"into_output": "later"},
+        paper=0.0137,
+        paper_source=f"{_HINTON} 3.3 (4 x 2000)",
+    ),
+    "ff-recurrent": Recipe(
+        "Forward-Forward with top-down connections, a clamped label and damped states",
+        "ff",
+        60,
+        hidden=(500, 500),
+        settings={"learn_ticks": 6, "score_ticks": 3, "score_early": 3},
+        additions={
+            "label": 10,
+            "feedback": True,
+            "dynamics": {"kind": "recurrent", "ticks": 8, "keep": 0.3, "late": ["label"]},
+        },
+        paper=0.0131,
+        paper_source=f"{_HINTON} 3.5",
+    ),
+    "mono": Recipe(
+        "local softmax heads, one read a step",
+        "mono",
+        30,
+        hidden=(1000, 1000, 1000),
+    ),
+}

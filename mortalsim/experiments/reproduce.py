@@ -1,0 +1,210 @@
+"""Does a published result come out again, on ideal arithmetic and on chips?
+
+A recipe is a wiring and a rule with its settings. It runs once for each chip, and beside it a frozen random chip with a
+digital head, and plain backprop. Validation data choose nothing here; each chip is tested once, after its last epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from mortalsim import build
+from mortalsim.chips import Design
+from mortalsim.data import Dataset, suited
+from mortalsim.experiments import _trial
+from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._parallel import Jobs
+from mortalsim.experiments._recipes import RECIPES, Recipe
+from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, Outcome
+from mortalsim.experiments.base import Experiment
+from mortalsim.learners import Learner
+from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
+from mortalsim.report.store import Keeper
+from mortalsim.streams import Streams
+
+#: Training images, and share of the epochs, of a quick run.
+QUICK_IMAGES, QUICK_SHARE = 10_000, 0.2
+
+#: What stands beside every recipe.
+BESIDE = ("readout", "insilico")
+
+COLUMNS = (
+    Column(key="design", heading="design"),
+    Column(key="learner", heading="learner"),
+    Column(key="chips", heading="chips", unit="count"),
+    Column(key="test_error", heading="test error", unit="percent", spread="test_error_sd"),
+    Column(key="valid_error", heading="validation", unit="percent"),
+    Column(key="paper", heading="paper", unit="percent"),
+    Column(key="public", heading="public code", unit="percent"),
+    *COST_COLUMNS,
+    Column(key="wall", heading="computed in", unit="seconds"),
+)
+NOTES = (
+    "Errors: mean ± standard deviation over chips. Costs are those of training one chip. insilico on an ideal design is plain "
+    "backprop; readout is a frozen random chip with a digital head.",
+)
+
+RecipeName = Literal["ff-supervised", "ff-local", "ff-local-supervised", "ff-unsupervised", "ff-recurrent", "mono"]
+
+
+class Reproduce(Experiment):
+    """One recipe, run again on a few chips."""
+
+    expected: ClassVar[str] = (
+        "Plain numpy comes to within half a point of the figures of the Forward-Forward paper with recipes like these, so "
+        "ideal arithmetic should too. Chips of `mild` should lose a few tenths of a point."
+    )
+
+    recipe: RecipeName = Field(description="what to do again", json_schema_extra={"argument": True})
+    design: DesignName = Field("ideal", description="design whose technology the recipe's wiring gets")
+    dataset: DatasetName = Field("mnist", description=DATASET_HELP)
+    chips: int = Field(1, ge=1, le=1000, description="different chips, each with draws of its own")
+    hidden: Hidden = ()
+    epochs: int = Field(
+        0, ge=0, le=1_000_000_000, description="passes through the training data; 0: the recipe's own number"
+    )
+    shift: int = Field(
+        0, ge=0, le=1000, description="pixels by which training images are moved at most, anew in every epoch"
+    )
+    quick: bool = Field(False, description=f"{QUICK_IMAGES:,} training images and a fifth of the epochs")
+    beside: bool = Field(True, description="also readout and plain backprop")
+    jobs: Jobs = 0
+
+    row: ClassVar[type] = Outcome
+
+    @property
+    def own(self) -> Recipe:
+        """The recipe."""
+        return RECIPES[self.recipe]
+
+    def used_learners(self) -> dict[str, Learner]:
+        epochs = self.epochs or self.own.epochs
+        if self.quick:
+            epochs = max(1, round(QUICK_SHARE * epochs))
+        rule = _trial.make_learner(self.own.learner, settings={**self.own.settings, "epochs": epochs})
+        others = {name: _trial.make_learner(name) for name in BESIDE} if self.beside else {}
+        if "insilico" in others:
+            others["insilico"] = dataclasses.replace(others["insilico"], epochs=max(1, round(epochs / 3)))
+        return {self.own.learner: rule} | others
+
+    def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
+        return {self.design: (self._design(inputs), range(self.chips))}
+
+    def _design(self, inputs: Inputs) -> Design:
+        data = inputs.dataset
+        return self.own.design(inputs.designs[self.design], data.train_x.shape[1], data.classes, self.hidden)
+
+    def tasks(self, inputs: Inputs) -> list[Run]:
+        design = self._design(inputs)
+        build.check_served(design, suited(inputs.dataset, design.datasheet()), inputs.learners.values())
+        return [
+            Run(self.recipe, design, learner, name, chip, inputs.checked_data, self.shift, self.quick)
+            for chip in range(self.chips)
+            for name, learner in inputs.learners.items()
+        ]
+
+    @staticmethod
+    def work(task: Run, keeper: Keeper) -> Outcome:
+        dataset, run = task.data.load(), Streams(task.data.seed)
+        if task.quick:
+            dataset = _fewer(dataset, QUICK_IMAGES)
+        chip, other = (build.make_chip(task.design, run, number) for number in (task.chip, task.chip + 1))
+        own = run.child("reproduce", task.recipe, task.learner_name, task.chip)
+        data = suited(dataset, task.design.datasheet())
+        begun = time.monotonic()
+        found = _trial.trial(chip, other, task.learner, data, own, keeper, shift=task.shift)
+        return dataclasses.replace(found, wall=time.monotonic() - begun)
+
+    def results(self, inputs: Inputs, found: Sequence[tuple[Run, Outcome]]) -> Results:
+        groups: dict[str, list[Outcome]] = {}
+        for task, outcome in found:
+            groups.setdefault(task.learner_name, []).append(outcome)
+        sources = [f"Paper: {self.own.paper_source}."] * bool(self.own.paper)
+        sources += [f"Public code: {self.own.public_source}."] * bool(self.own.public)
+        return Results(
+            columns=COLUMNS,
+            rows=tuple(self._row(name, group) for name, group in groups.items()),
+            figures=(self._errors(groups),),
+            notes=(f"{self.recipe}: {self.own.summary}.", *NOTES, *sources),
+            warnings=tuple(sentence for group in groups.values() for outcome in group for sentence in outcome.warnings),
+        )
+
+    def _row(self, name: str, group: list[Outcome]) -> dict[str, Any]:
+        tests = [outcome.test_error for outcome in group if outcome.test_error is not None]
+        own = name == self.own.learner
+        return {
+            "design": self.design,
+            "learner": name,
+            "chips": len(group),
+            "test_error": statistics.fmean(tests),
+            "test_error_sd": statistics.stdev(tests) if len(tests) > 1 else None,
+            "valid_error": statistics.fmean(outcome.curve[-1].error for outcome in group),
+            "paper": self.own.paper if own else None,
+            "public": self.own.public if own else None,
+            **{key: statistics.fmean(outcome.costs[key] for outcome in group) for key in group[0].costs},
+            "wall": statistics.fmean(outcome.wall for outcome in group),
+            "test_errors": tests,
+            "by_chip": [[{"reads": p.reads, "valid_error": p.error} for p in outcome.curve] for outcome in group],
+        }
+
+    def _errors(self, groups: dict[str, list[Outcome]]) -> Figure:
+        series = tuple(
+            Series(name=name, x=tuple(p.reads for p in outcome.curve), y=tuple(p.error for p in outcome.curve))
+            for name, group in groups.items()
+            for outcome in group
+            if name != "insilico"
+        )
+        axes: dict[str, Any] = {"x_unit": "count", "x_scale": "log", "y_unit": "percent", "y_scale": "root"}
+        panel = Panel(
+            title=self.recipe, x_label="samples read for training", y_label="validation error", series=series, **axes
+        )
+        return Figure(
+            name="error-vs-reads", caption="Validation error against samples read, a line a chip.", panels=(panel,)
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One learner on one chip of a recipe.
+
+    Parameters
+    ----------
+    recipe
+        Its name.
+    design
+        Made to fit the data.
+    learner, learner_name
+        The rule with its hyper-parameters, and its name.
+    chip
+        Number of the chip.
+    data
+        The data set.
+    shift, quick
+        As in the fields of the experiment.
+    """
+
+    recipe: str
+    design: Design
+    learner: Learner
+    learner_name: str
+    chip: int
+    data: Data
+    shift: int
+    quick: bool
+
+    @property
+    def name(self) -> str:
+        """Recipe, learner and chip."""
+        return f"{self.recipe}-{self.learner_name}-{self.chip}"
+
+
+def _fewer(data: Dataset, images: int) -> Dataset:
+    labels = data.train_y
+    return dataclasses.replace(data, train_x=data.train_x[:images], train_y=None if labels is None else labels[:images])
