@@ -59,7 +59,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     ],
     "groups": [
         {},
-        *({"rate": rate} for rate in (6.5, 26.0)),
+        *({"rate": rate} for rate in (6.5, 13.0)),
         *({"sharpness": sharpness} for sharpness in (5.0, 20.0)),
         *({"output_rate": rate} for rate in (3.2, 13.0)),
         {"center": False},
