@@ -105,7 +105,7 @@ def test_prediction_by_heads_adds_up_log_probabilities_of_all_but_the_first(name
     state = begin(learner, chip)
     trace = chip.read(x)
     names = {"chain": ["h2"], "headless": ["h2"], "one": ["h1"]}[kind]
-    parts = [learner.scores(chip, TASK, trace, name, state) for name in names]
+    parts = [learner.scores(chip, TASK, trace, name, unit(trace.states[name][0]), state) for name in names]
     parts += [] if trace.output is None else [trace.output]
     wanted = sum(log_softmax(part, axis=1) for part in parts)
     np.testing.assert_allclose(learner.predict(chip, TASK, x, state), wanted, rtol=1e-4, atol=1e-5)

@@ -68,7 +68,7 @@ CLAIMS = (
     Claim("steps not normalised", "learners/steps.py::ask", "rate / max(", "rate / 65 + 0 * max("),
     Claim("steps by one array's lines", "learners/steps.py::drive", "total += share", "total = share"),
     Claim("steps by the sum over ticks", "learners/steps.py::drive", "/ len(own)", "/ 1"),
-    Claim("centring forgets", "learners/steps.py::_centered", "MEMORY * before", "0 * before"),
+    Claim("centring forgets", "learners/steps.py::running_mean", "MEMORY * before", "0 * before"),
     Claim("centring takes the bias away", "learners/steps.py::_centered", ") * carried", ") * 1"),
     Claim("centring gives nothing back", "learners/steps.py::_given_back", "* bias for", "* 0 * bias for"),
     Claim("heads of mono never learn", _MONO + "_host_step", "rate / max(", "0 * rate / max("),

@@ -92,11 +92,12 @@ class Compare(Experiment):
         for design in designs.values():
             chosen = [inputs.learners[name] for name in self.learners]
             build.check_served(design, suited(inputs.dataset, design.datasheet()), chosen)
+        entries = {name: self._entries(inputs, name) for name in self.designs}
         found = [
             self._trial(inputs, entry, designs[name], chip)
             for name in self.designs
             for chip in range(self.chips)
-            for entry in self._entries(inputs, name)
+            for entry in entries[name]
         ]
         if not found:
             raise DesignError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -12,10 +13,11 @@ from scipy.special import expit
 
 from mortalsim.checks import FloatArray
 from mortalsim.fields import AtLeastOne, Many, Rate, Share
-from mortalsim.hardware import Chip, Datasheet, Port, Shrink, Trace
+from mortalsim.hardware import Chip, Datasheet, Port, Shrink, Task, Trace
 from mortalsim.learners._goodness import GOODNESS
-from mortalsim.learners.base import Learner, State
+from mortalsim.learners.base import Learner, State, output_of
 from mortalsim.learners.steps import Memory, Pull, ask, row_means
+from mortalsim.objectives import cross_entropy
 
 #: By tick of a population's states.
 ByTick: TypeAlias = dict[int, FloatArray]
@@ -49,6 +51,11 @@ class Contrast(Learner):
         decays = self.decay or self.head_decay
         return (Port.TAPS, Port.OUTER, *[Port.DELTA] * bool(self.momentum), *[Port.SHRINK] * bool(decays))
 
+    def host_work(self, sheet: Datasheet, task: Task) -> int:
+        # With momentum the products of pairs are worked out and kept on the host, and sent weight by weight.
+        own = [array for name in sheet.hidden for array in sheet.into(name)] * bool(self.momentum)
+        return 2 * sum(prod(sheet.arrays[array].shape) for array in own)
+
     def init_contrast(self, sheet: Datasheet) -> State:
         """Return the entries of the state that the populations' learning needs."""
         state: State = {"steps": np.zeros(1, np.int64)}
@@ -70,6 +77,17 @@ class Contrast(Learner):
         for name in hidden:
             mistakes += self._learn_population(chip, trace, name, found[name], self._helped(margins, name), state, rate)
         return mistakes / len(hidden)
+
+    def learn_output(
+        self, chip: Chip, trace: Trace, targets: FloatArray, state: State, rate: float, center: bool
+    ) -> FloatArray:
+        """Update the arrays into the output by the delta rule at its last tick; return its losses before it, (B,)."""
+        output = chip.datasheet.output_of(self.name)
+        loss, slope = cross_entropy(output_of(trace), targets)
+        factors = dict.fromkeys(trace.late(output, 1), slope / np.float32(-targets.shape[-2]))
+        step = ask(chip, trace, output, factors, rate, memory=Memory(state, center=center))
+        state[f"due {output}"] = state[f"due {output}"] + step
+        return loss
 
     def shrink(self, chip: Chip, state: State) -> None:
         """Count the step; ask for the weight decay that has come due, every ``shrink_every`` steps."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.fields import AtLeastOne, Rate
 from mortalsim.hardware import Chip, Datasheet, Port, Task, Trace
-from mortalsim.learners.base import Batch, Info, Learner, State, output_of
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of, require_hidden
 from mortalsim.learners.schedules import half_linear
 from mortalsim.learners.steps import Memory, ask, row_means
 from mortalsim.objectives import cross_entropy
@@ -46,11 +46,13 @@ class SingleRead(Learner):
         return (Port.TAPS, Port.OUTER)
 
     @abstractmethod
-    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, state: State) -> FloatArray:
-        """Return the scores (B, classes) that a hidden population gives the classes."""
+    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, activity: FloatArray, state: State) -> FloatArray:
+        """Return the scores (B, classes) that a hidden population gives the classes; ``activity`` is `standardised`."""
 
     @abstractmethod
-    def judge(self, chip: Chip, task: Task, trace: Trace, name: str, batch: Batch, state: State) -> Verdict:
+    def judge(
+        self, chip: Chip, task: Task, trace: Trace, name: str, activity: FloatArray, batch: Batch, state: State
+    ) -> Verdict:
         """Return what a hidden population is told, and let what judges it learn: in ``state``, or by a request."""
 
     def judged(self, sheet: Datasheet) -> tuple[str, ...]:
@@ -59,10 +61,7 @@ class SingleRead(Learner):
 
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
-        if not self.judged(sheet):
-            raise ShapeError(
-                f"{self.name} needs a hidden population, which the design {sheet.design!r} lacks. Add one to its design."
-            )
+        require_hidden(sheet, self.name)
         if task.classes < 2:
             raise ShapeError(
                 f"{self.name}: expected a task of at least 2 classes, found {task.classes}. Choose labelled data."
@@ -77,7 +76,7 @@ class SingleRead(Learner):
         rate, losses = self.falling(batch), []
         for name in self.judged(sheet):
             activity = standardised(trace, name)
-            loss, slope = self.judge(chip, task, trace, name, batch, state)
+            loss, slope = self.judge(chip, task, trace, name, activity, batch, state)
             losses.append(float(loss.mean(dtype=np.float64)))
             self._learn(chip, trace, name, np.where(np.abs(activity) > self.gate, slope, 0), -self.rate * rate, state)
         if sheet.output is not None:
@@ -91,7 +90,10 @@ class SingleRead(Learner):
             return output_of(chip.read(x, want="output"))
         trace = chip.read(x, want="states")
         names = self.judged(sheet)
-        scores = [self.scores(chip, task, trace, name, state) for name in names[min(1, len(names) - 1) :]]
+        scores = [
+            self.scores(chip, task, trace, name, standardised(trace, name), state)
+            for name in names[min(1, len(names) - 1) :]
+        ]
         if sheet.output is not None:
             scores.append(output_of(trace))
         return np.asarray(sum(score - _log_of_sum(score) for score in scores))

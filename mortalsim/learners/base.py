@@ -174,6 +174,12 @@ def _held(method: Callable[..., Any]) -> Callable[..., Any]:
     return held
 
 
+def require_hidden(sheet: Datasheet, who: str) -> None:
+    """Raise `ShapeError`, in a sentence, unless the chip has a hidden population."""
+    if not sheet.hidden:
+        raise ShapeError(f"{who} needs a hidden population, which the design {sheet.design!r} lacks. Add one to its design.")
+
+
 def output_of(trace: Trace) -> FloatArray:
     """Return the output of a chip that has one."""
     if trace.output is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -15,10 +14,8 @@ from mortalsim.fields import AtLeastOne, Many, Rate
 from mortalsim.hardware import Chip, Datasheet, Overlaid, Samples, Task, Trace
 from mortalsim.learners._contrast import Contrast
 from mortalsim.learners._goodness import GOODNESS
-from mortalsim.learners.base import Batch, Info, State, output_of
+from mortalsim.learners.base import Batch, Info, State, output_of, require_hidden
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import Memory, ask
-from mortalsim.objectives import cross_entropy
 
 #: Samples of one read of a prediction, each image counted once for every label.
 ROWS = 2000
@@ -120,14 +117,6 @@ class ForwardForward(Contrast):
     score_ticks: Many = 0
     score_early: Many = 0
 
-    def host_work(self, sheet: Datasheet, task: Task) -> int:
-        # With momentum the products of pairs are worked out and kept on the host, and sent weight by weight.
-        return (
-            2
-            * sum(prod(sheet.arrays[array].shape) for name in sheet.hidden for array in sheet.into(name))
-            * bool(self.momentum)
-        )
-
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return super().guessing_loss(sheet, classes) if sheet.output else 0.5
 
@@ -136,10 +125,7 @@ class ForwardForward(Contrast):
 
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
-        if not sheet.hidden:
-            raise ShapeError(
-                f"ff needs a hidden population, which the design {sheet.design!r} lacks. Add one to its design."
-            )
+        require_hidden(sheet, self.name)
         _lines(task)
         if max(_lines(task)) >= sheet.n_inputs:
             raise ShapeError(
@@ -187,14 +173,10 @@ class ForwardForward(Contrast):
 
     def _train_head(self, chip: Chip, task: Task, batch: Batch, state: State, rate: float) -> tuple[Info, FloatArray]:
         """Train the output on a neutral label; return its loss and its outputs, which say which wrong labels are hard."""
-        output, size = chip.datasheet.output, batch.x.shape[-2]
-        if output is None:
-            return {}, np.zeros((size, task.classes), np.float32)
+        if chip.datasheet.output is None:
+            return {}, np.zeros((batch.x.shape[-2], task.classes), np.float32)
         trace = chip.read(self._neutral(chip, task, batch.x, state))
-        loss, slope = cross_entropy(output_of(trace), batch.labelled(self.name))
-        factors = dict.fromkeys(trace.late(output, 1), slope / np.float32(-size))
-        step = ask(chip, trace, output, factors, rate * self.head_rate, memory=Memory(state, center=self.center))
-        state[f"due {output}"] = state[f"due {output}"] + step
+        loss = self.learn_output(chip, trace, batch.labelled(self.name), state, rate * self.head_rate, self.center)
         return {"loss": float(loss.mean())}, output_of(trace)
 
     def _neutral(self, chip: Chip, task: Task, x: FloatArray, state: State) -> Samples:

@@ -9,14 +9,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.checks import FloatArray
 from mortalsim.fields import AtLeastOne, Rate, Share
 from mortalsim.hardware import Chip, Datasheet, Task
 from mortalsim.learners._contrast import Contrast
-from mortalsim.learners.base import Batch, Info, State, output_of
+from mortalsim.learners.base import Batch, Info, State, output_of, require_hidden
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import Memory, ask, row_means
-from mortalsim.objectives import cross_entropy
+from mortalsim.learners.steps import row_means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +90,9 @@ class UnsupervisedForwardForward(Contrast):
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return None
 
-    def host_work(self, sheet: Datasheet, task: Task) -> int:
-        own = [array for name in sheet.hidden for array in sheet.into(name)] * bool(self.momentum)
-        return 2 * sum(prod(sheet.arrays[array].shape) for array in own)
-
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
-        if not sheet.hidden:
-            raise ShapeError(
-                f"ff_unsupervised needs a hidden population, which the design {sheet.design!r} lacks. Add one to its design."
-            )
+        require_hidden(sheet, self.name)
         output = sheet.output_of(self.name, task.classes)
         return self.init_contrast(sheet) | (row_means(sheet, [output]) if self.head_center else {})
 
@@ -127,12 +119,9 @@ class UnsupervisedForwardForward(Contrast):
         return np.where(mask, x, np.roll(x, -1, axis=0))
 
     def _train_head(self, chip: Chip, batch: Batch, targets: FloatArray, state: State) -> tuple[State, Info]:
-        output, trace = chip.datasheet.output_of(self.name), chip.read(batch.x)
+        trace = chip.read(batch.x)
         rate = self.head_rate * half_linear((batch.progress - self.unlabelled) / max(1 - self.unlabelled, 1e-9))
-        _, slope = cross_entropy(output_of(trace), targets)
-        factors = dict.fromkeys(trace.late(output, 1), slope / np.float32(-len(batch.x)))
-        step = ask(chip, trace, output, factors, rate, memory=Memory(state, center=self.head_center))
-        state[f"due {output}"] = state[f"due {output}"] + step
+        self.learn_output(chip, trace, targets, state, rate, self.head_center)
         self.shrink(chip, state)
         return state, {"loss": float(np.mean(output_of(trace).argmax(axis=-1) != targets.argmax(axis=-1)))}
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.fields import Rate
 from mortalsim.hardware import Chip, Datasheet, Task, Trace
-from mortalsim.learners._single_read import SingleRead, Verdict, standardised
+from mortalsim.learners._single_read import SingleRead, Verdict
 from mortalsim.learners.base import Batch, State
 from mortalsim.objectives import cross_entropy
 
@@ -71,14 +71,15 @@ class Groups(SingleRead):
     def host_work(self, sheet: Datasheet, task: Task) -> int:
         return sum(2 * sheet.populations[name].size for name in sheet.hidden)
 
-    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, state: State) -> FloatArray:
-        activity = standardised(trace, name)
+    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, activity: FloatArray, state: State) -> FloatArray:
         owners = _owners(activity.shape[-1], task.classes)
         sums = np.add.reduceat(activity, np.searchsorted(owners, np.arange(task.classes)), axis=-1)
         return np.asarray(np.float32(self.sharpness) * sums / np.bincount(owners).astype(np.float32))
 
-    def judge(self, chip: Chip, task: Task, trace: Trace, name: str, batch: Batch, state: State) -> Verdict:
-        loss, slope = cross_entropy(self.scores(chip, task, trace, name, state), batch.labelled(self.name))
+    def judge(
+        self, chip: Chip, task: Task, trace: Trace, name: str, activity: FloatArray, batch: Batch, state: State
+    ) -> Verdict:
+        loss, slope = cross_entropy(self.scores(chip, task, trace, name, activity, state), batch.labelled(self.name))
         return Verdict(loss, slope[..., _owners(chip.datasheet.populations[name].size, task.classes)])
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from mortalsim.checks import FloatArray, ShapeError
+from mortalsim.checks import FloatArray
 from mortalsim.fields import Amplitude, AtLeastOne, Rate, Share
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Task, Trace
 from mortalsim.learners._signs import random_signs
-from mortalsim.learners.base import Batch, Info, Learner, State, output_of
+from mortalsim.learners.base import Batch, Info, Learner, State, output_of, require_hidden
 from mortalsim.learners.schedules import half_linear
 from mortalsim.learners.steps import Memory, ask, row_means
 from mortalsim.objectives import cross_entropy
@@ -78,11 +78,7 @@ class LearnedFeedback(Learner):
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
         sheet.output_of(self.name, task.classes)
-        if not sheet.hidden:
-            raise ShapeError(
-                f"learned_feedback needs a hidden population, which the design {sheet.design!r} lacks. Add one to its "
-                "design."
-            )
+        require_hidden(sheet, self.name)
         state: State = {"steps": np.zeros(1, np.int64)}
         for name in sheet.hidden:
             state[f"feedback {name}"] = np.zeros((task.classes, sheet.populations[name].size), np.float32)

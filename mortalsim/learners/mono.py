@@ -10,9 +10,9 @@ import numpy as np
 from mortalsim.checks import FloatArray, ShapeError
 from mortalsim.fields import Rate
 from mortalsim.hardware import Chip, Datasheet, Task, Trace
-from mortalsim.learners._single_read import SingleRead, Verdict, standardised
+from mortalsim.learners._single_read import SingleRead, Verdict
 from mortalsim.learners.base import Batch, State
-from mortalsim.learners.steps import MEMORY, SILENCE, Memory, ask
+from mortalsim.learners.steps import SILENCE, Memory, ask, running_mean
 from mortalsim.objectives import cross_entropy
 
 
@@ -100,18 +100,20 @@ class Mono(SingleRead):
         products = {"host": 3, "shadow": 2, "fixed": 1}[self.heads]  # scores, error back, the head's own step
         return sum(products * sheet.populations[name].size * task.classes for name in self.judged(sheet))
 
-    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, state: State) -> FloatArray:
+    def scores(self, chip: Chip, task: Task, trace: Trace, name: str, activity: FloatArray, state: State) -> FloatArray:
         if self.heads == "host":
-            return np.asarray(standardised(trace, name) @ state[f"head {name}"])
+            return np.asarray(activity @ state[f"head {name}"])
         (scores,) = trace.late(_chip_heads(chip.datasheet)[name], 1).values()
         return scores
 
-    def judge(self, chip: Chip, task: Task, trace: Trace, name: str, batch: Batch, state: State) -> Verdict:
+    def judge(
+        self, chip: Chip, task: Task, trace: Trace, name: str, activity: FloatArray, batch: Batch, state: State
+    ) -> Verdict:
         head = state[f"head {name}"]
-        loss, slope = cross_entropy(self.scores(chip, task, trace, name, state), batch.labelled(self.name))
+        loss, slope = cross_entropy(self.scores(chip, task, trace, name, activity, state), batch.labelled(self.name))
         rate = -self.head_rate * self.falling(batch)
         if self.heads == "host":
-            state[f"head {name}"] = head + self._host_step(standardised(trace, name), name, slope, rate, state)
+            state[f"head {name}"] = head + self._host_step(activity, name, slope, rate, state)
         else:
             asked = self._chip_step(chip, trace, name, slope, rate, state)
             if self.heads == "shadow":
@@ -122,8 +124,8 @@ class Mono(SingleRead):
     def _host_step(self, activity: FloatArray, name: str, slope: FloatArray, rate: float, state: State) -> FloatArray:
         """Return what a head on the host changes by: what `ask` asks of an array, without its bias line."""
         if self.center:
-            mean, key = activity.mean(axis=-2), f"level {name}"
-            state[key] = MEMORY * state[key] + (1 - MEMORY) * mean if state[key].any() else mean
+            key = f"level {name}"
+            state[key] = running_mean(state[key], activity.mean(axis=-2))
             activity = activity - state[key]
         drive = float(np.sum(activity * activity, axis=-1).mean())
         return np.asarray(np.float32(rate / max(drive, SILENCE)) * (activity.T @ slope))

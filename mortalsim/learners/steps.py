@@ -156,6 +156,11 @@ def _row_shape(spec: ArraySpec) -> tuple[int, ...]:
     return (*spec.shape[:-2], spec.n_in)
 
 
+def running_mean(before: FloatArray, level: FloatArray) -> FloatArray:
+    """Return the running mean ``before`` with a new ``level`` taken in; the first level is the mean."""
+    return np.asarray(MEMORY * before + (1 - MEMORY) * level if before.any() else level)
+
+
 def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -> list[Tap]:
     """Bring the running mean of an array's rows up to date and return the taps without it; ground stays."""
     spec = sheet.arrays[array]
@@ -166,7 +171,7 @@ def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -
         return list(taps)
     level = np.mean([pre.mean(axis=-2) for pre in pres.values()], axis=0)
     before = state[f"rows{array}"]
-    mean = np.asarray(MEMORY * before + (1 - MEMORY) * level if before.any() else level) * carried
+    mean = running_mean(before, level) * carried
     state[f"rows{array}"] = mean.astype(np.float32)
     centered = {at: pre - mean[..., None, :].astype(np.float32) for at, pre in pres.items()}
     return [tap._replace(pre=centered[tap.at]) for tap in taps]
