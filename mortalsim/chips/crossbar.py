@@ -27,12 +27,14 @@ from mortalsim.kernels import (
     Present,
     PulseLaw,
     Sent,
+    Wanted,
     apply_pulses,
     compute_weights,
     fill_normal,
+    move_devices,
 )
 from mortalsim.kernels.counters import ROUND, VERIFY
-from mortalsim.kernels.devices import HIGH, LOW, NU, WRITTEN, G
+from mortalsim.kernels.devices import NU, WRITTEN, G
 from mortalsim.parallel import chunks, map_chunks
 from mortalsim.streams import Streams
 
@@ -352,21 +354,16 @@ class Crossbar:
         return np.where(self._unwired[first:last], np.float32(0), change)
 
     def _change_exactly(self, rows: Rows, scale: float, moment: Moment) -> None:
-        # Continuous devices: each of the pair takes its share of the change, up to its own bounds.
-        with np.errstate(over="ignore"):  # as far as that no device goes
-            change = self._wired(rows(0, self.shape[0]), 0, self.shape[0]) * np.float32(scale * self._unit)
-        shares = np.stack(self.technology.pair.share(change))
-        g, moves = self.devices.levels(G), ~self.devices.stuck() & (shares != 0)
-        # Ageing starts anew in the devices that move, from where it has taken them; the others go on ageing.
-        start: FloatArray = g
-        if self._timed:
-            start = self.conducted(moment)
-        after = np.clip(start + shares, self.devices.values(LOW), self.devices.values(HIGH))
-        if self._timed:
-            self._move_epoch(moment.now)
-            self.devices.levels(WRITTEN)[moves] = moment.now - self.epoch
-        g[moves] = after[moves]
-        self.compute_weights(moment)
+        """Let each device of a pair take its share of the changes, up to its own bounds, and renew all weights."""
+        self._set_noise(moment)
+        self.computed_at = moment
+        present, effective, per_weight = self._present(moment), self._effective, scale * self._unit
+
+        def chunk(first: int, last: int) -> None:
+            change = self._wired(rows(first, last), first, last)
+            move_devices(self.devices, Wanted(change, per_weight, self._shares, first), present, effective)
+
+        map_chunks(chunk, self._rows)
 
 
 def epoch_ends(t0: float) -> float:

@@ -4,6 +4,7 @@ The only room that imports numba. Every kernel has a reference implementation in
 """
 
 from mortalsim.kernels.compiling import compile_all
+from mortalsim.kernels.continuous import Wanted, move_devices
 from mortalsim.kernels.counters import Draw
 from mortalsim.kernels.dac import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Converter, Normaliser, drive_blocks, drive_lines
 from mortalsim.kernels.effective import Effective, Present, ReadNoise, compute_weights, drifted
@@ -28,6 +29,7 @@ __all__ = [
     "PulseLaw",
     "ReadNoise",
     "Sent",
+    "Wanted",
     "add_signs",
     "apply_pulses",
     "compile_all",
@@ -36,6 +38,7 @@ __all__ = [
     "drive_blocks",
     "drive_lines",
     "fill_normal",
+    "move_devices",
     "philox4x32",
     "read_out",
     "sign_pattern",
