@@ -6,7 +6,7 @@ whole arrays are handled at once where the kernels loop; only the polynomials' c
 
 import numpy as np
 
-from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, philox
+from mortalsim.kernels import BY_BLOCK, BY_SOURCE, NOT_NORMALISED, Asked, philox
 from mortalsim.kernels.counters import CYCLE, ROUND, ROUND_REST
 from mortalsim.kernels.devices import DOWN, ERROR, HIGH, LOW, NU, UP, WRITTEN, G
 
@@ -230,6 +230,23 @@ def apply_pulses(devices, asked, pulse_law, present, effective, address, sent):
     if sent.by_device.size:
         sent.by_device[first : first + rows] = counts
     return int(counts.sum())
+
+
+def move_devices(devices, wanted, present, effective):
+    """Changes of conductance, device after device, within the bounds of each."""
+    (rows, n_out), first = wanted.change.shape, wanted.first
+    values, now = decoded(devices), conducting(devices, present).copy()
+    asked = Asked(wanted.change, wanted.siemens_per_unit, wanted.shares, 0, first)
+    steps = np.stack([asked_of(asked, device) for device in range(2)], axis=-1)
+    for i, j, device in np.ndindex(rows, n_out, 2):
+        place, own = (first + i, j, slice(None), device), values[first + i, j, :, device]
+        if steps[i, j, device] and (own[UP] or own[DOWN]):
+            new = np.clip(now[first + i, j, device] + steps[i, j, device], own[LOW], own[HIGH])
+            devices.state[place][G] = now[first + i, j, device] = new
+            devices.state[place][WRITTEN:] = present.now
+    written = np.zeros(effective.weights.shape, bool)
+    written[first : first + rows] = True
+    update(devices, now, effective, written)
 
 
 def block(address, c0, c1, purpose):

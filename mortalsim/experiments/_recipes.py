@@ -26,8 +26,8 @@ class Recipe:
         Neurons of each hidden population of a chain.
     additions
         Fields of a short design beside its sizes.
-    populations, arrays
-        Of a wiring that is no chain, as in a design file.
+    populations, arrays, dynamics
+        Of a wiring that is no chain, as in a design file; no dynamics: feed-forward.
     paper, paper_source
         Published test error, a fraction, and where it stands; None: there is none.
     public, public_source
@@ -42,6 +42,7 @@ class Recipe:
     additions: Mapping[str, Any] = field(default_factory=dict)
     populations: tuple[Mapping[str, Any], ...] = ()
     arrays: tuple[Mapping[str, Any], ...] = ()
+    dynamics: Mapping[str, Any] | None = None
     paper: float | None = None
     paper_source: str = ""
     public: float | None = None
@@ -53,6 +54,8 @@ class Recipe:
             label = {"label": classes} if "label" in self.additions else {}
             return base.revised(**{**self.additions, **label}, sizes=(inputs, *(hidden or self.hidden), classes))
         kept = {name: getattr(base, name) for name in base.fields() if name not in ("sizes", *SHORT)}
+        if self.dynamics is not None:
+            kept["dynamics"] = self.dynamics
         return type(base)(**kept, population=self.populations, array=self.arrays, output="out")
 
 
@@ -69,6 +72,23 @@ _LOCAL: Final = (
     {"source": "h2", "target": "h3", "wiring": {"kind": "patches", "size": 2}},
     {"source": "h2", "target": "out"},
     {"source": "h3", "target": "out"},
+)
+
+_SETTLING: Final = (
+    {"name": "pixels", "shape": [28, 28]},
+    {"name": "label", "shape": [10]},
+    {"name": "h1", "shape": [500]},
+    {"name": "h2", "shape": [500]},
+    {"name": "out", "shape": [10]},
+)
+# Behind a normaliser a label of any strength would be of unit mean square; h2 hears it at twice that.
+_BOTH_WAYS: Final = (
+    {"source": "pixels", "target": "h1"},
+    {"source": "h2", "target": "h1"},
+    {"source": "h1", "target": "h2"},
+    {"source": "label", "target": "h2", "normaliser": "none"},
+    {"source": "h1", "target": "out"},
+    {"source": "h2", "target": "out"},
 )
 
 RECIPES: Final[dict[str, Recipe]] = {
@@ -112,13 +132,10 @@ RECIPES: Final[dict[str, Recipe]] = {
         "Forward-Forward with top-down connections, a clamped label and damped states",
         "ff",
         60,
-        hidden=(500, 500),
-        settings={"learn_ticks": 6, "score_ticks": 3, "score_early": 3},
-        additions={
-            "label": 10,
-            "feedback": True,
-            "dynamics": {"kind": "recurrent", "ticks": 8, "keep": 0.3, "late": ["label"]},
-        },
+        settings={"learn_ticks": 6, "score_ticks": 3, "score_early": 3, "label_strength": 6.3},
+        populations=_SETTLING,
+        arrays=_BOTH_WAYS,
+        dynamics={"kind": "recurrent", "ticks": 8, "keep": 0.3, "late": ("label",)},
         paper=0.0131,
         paper_source=f"{_HINTON} 3.5",
     ),

@@ -71,7 +71,7 @@ class Contrast(Learner):
     def learn_pairs(self, chip: Chip, trace: Trace, state: State, rate: float) -> float:
         """Update the arrays into all hidden populations, and ``state``; return the share of pairs in wrong order."""
         hidden = chip.datasheet.hidden
-        found = {name: self._measured(trace, name) for name in hidden}
+        found = {name: self._measured(chip.datasheet, trace, name) for name in hidden}
         margins = {name: self._margins(name, found[name], state) for name in hidden}
         mistakes = 0.0
         for name in hidden:
@@ -102,10 +102,23 @@ class Contrast(Learner):
                     chip.write(Shrink(array, float(np.exp(-decay * state[f"due {name}"][0]))))
             state[f"due {name}"] = np.zeros(1)
 
-    def _measured(self, trace: Trace, name: str) -> dict[int, tuple[FloatArray, FloatArray, FloatArray]]:
-        """Return states, goodness and direction by tick."""
-        measure = GOODNESS[self.goodness]
-        return {tick: (post, *measure(post, self.top)) for tick, post in trace.late(name, self.learn_ticks).items()}
+    def _measured(self, sheet: Datasheet, trace: Trace, name: str) -> dict[int, tuple[FloatArray, FloatArray, FloatArray]]:
+        """Return states, goodness and direction by tick.
+
+        Where a state keeps a share of an older one, the direction is that of what has just been computed: a neuron that is off
+        by now learns nothing from having been on.
+        """
+        measure, states = GOODNESS[self.goodness], trace.states[name]
+        kept = {answer.tick: answer for answer in sheet.timetable if answer.population == name and answer.keep}
+        found = {}
+        for tick, post in trace.late(name, self.learn_ticks).items():
+            value, direction = measure(post, self.top)
+            if tick in kept:
+                share = np.float32(kept[tick].keep)
+                computed = (post - share * states[kept[tick].old]) / (1 - share)
+                direction = measure(computed, self.top).direction
+            found[tick] = post, value, direction
+        return found
 
     def _margins(self, name: str, found: Mapping[int, tuple[FloatArray, ...]], state: State) -> ByTick:
         """Return goodness above the threshold in units of the temperature, (..., 2 B), by tick."""
