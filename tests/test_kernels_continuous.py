@@ -12,9 +12,10 @@ from mortalsim.kernels import Effective, Present, ReadNoise, Wanted
 from mortalsim.kernels.devices import HIGH, LOW, MINUS, PLUS, WRITTEN, G
 
 NEVER = np.zeros((0, 0, 1, 2), F)
+NOW = Present(0.0, 1.0, NEVER)
 
 
-def move(devices, change, module=kernels, *, shares=TWO_SIDED, present=Present(0.0, 1.0, NEVER), noise=None, first=0):
+def move(devices, change, module=kernels, *, shares=TWO_SIDED, present=NOW, noise=None, first=0):
     """Move in place; return weights and variances, 7 where nobody has written."""
     shape = devices.state.shape[:2]
     weights, variance = np.full(shape, 7, F), np.full(shape if noise else (0, 0), 7, F)

@@ -59,6 +59,10 @@ class Recipe:
         return type(base)(**kept, population=self.populations, array=self.arrays, output="out")
 
 
+# The threshold, temperature and batches of ffnew.m; rates are its own times the squared lengths of the rows, but that the
+# head's is half of that. Samples that would change next to nothing are left out.
+_AS_IN_MATLAB: Final = {"batch_size": 100, "threshold": "width", "temperature": 0.03, "head_rate": 100, "skip": 0.01}
+
 _PATCHED: Final = (
     {"name": "pixels", "shape": [28, 28]},
     {"name": "h1", "shape": [4, 4, 128]},
@@ -97,6 +101,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         "ff",
         60,
         hidden=(1000, 1000, 1000),
+        settings=_AS_IN_MATLAB | {"rate": 7.9},
         additions={"into_output": "later"},
         paper=0.0136,
         paper_source=f"{_HINTON} 3.4 (4 x 2000)",

@@ -24,7 +24,7 @@ from mortalsim.models.twin import assumptions
 from mortalsim.report.progress import Standing
 from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
-from mortalsim.training import Checkpoint, Hooks, Session, confusion, error_of, error_rate, recall_of, train
+from mortalsim.training import Checkpoint, Hooks, Result, Session, confusion, error_of, error_rate, recall_of, train
 from mortalsim.training.doubts import like_guessing, one_answer, other_scale
 
 #: Context of validation under which the names of designs that are written down already stand.
@@ -155,6 +155,7 @@ def trial(
     keeper: Keeper | None = None,
     start: HeadStart | None = None,
     shift: int = 0,
+    look: Callable[[Result], None] | None = None,
 ) -> Outcome:
     """Train ``chip``, test it once, then program its true weights onto the ``other`` chip and test that.
 
@@ -175,6 +176,8 @@ def trial(
         Where the weights come from that ``chip`` is programmed with first; None: it stays as it was fabricated.
     shift
         As in `mortalsim.training.train`.
+    look
+        Called with the training's result once the chip is tested; what it reads costs nobody anything. None: nobody looks.
     """
     tell = None if keeper is None else keeper.tell
     weights: list[FloatArray] | None = None
@@ -201,6 +204,8 @@ def trial(
     )
     sheet, samples = chip.datasheet, learner.epochs * len(data.train_x)
     needs = Needs.of(learner, sheet, data.task, result.state, (trained.reads - unpaid) / samples, per_sample)
+    if look is not None:
+        look(result)
     return Outcome(
         test_error=test_error,
         copied_error=copied_error(chip, other, learner, data, result.state),

@@ -18,16 +18,19 @@ from pydantic import Field
 from mortalsim import build
 from mortalsim.chips import Design
 from mortalsim.data import Dataset, suited
+from mortalsim.experiments import _recipe_figures as figures
 from mortalsim.experiments import _trial
 from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._inside import Inside, look_inside
 from mortalsim.experiments._parallel import Jobs
 from mortalsim.experiments._recipes import RECIPES, Recipe
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, Outcome
 from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
-from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
+from mortalsim.report.results import COST_COLUMNS, Column, Results
 from mortalsim.report.store import Keeper
 from mortalsim.streams import Streams
+from mortalsim.training import Result
 
 #: Training images, and share of the epochs, of a quick run.
 QUICK_IMAGES, QUICK_SHARE = 10_000, 0.2
@@ -47,11 +50,28 @@ COLUMNS = (
     Column(key="wall", heading="computed in", unit="seconds"),
 )
 NOTES = (
-    "Errors: mean ± standard deviation over chips. Costs are those of training one chip. insilico on an ideal design is plain "
-    "backprop; readout is a frozen random chip with a digital head.",
+    "Errors: mean ± standard deviation over chips. Costs are those of training one chip.",
+    "insilico on an ideal design is plain backprop; readout is a frozen random chip with a digital head.",
+    "Pictures from inside are of the first chip.",
 )
 
 RecipeName = Literal["ff-supervised", "ff-local", "ff-local-supervised", "ff-unsupervised", "ff-recurrent", "mono"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a task gives.
+
+    Parameters
+    ----------
+    outcome
+        Of the trial.
+    inside
+        What is to be seen of the chip; of the recipe's own learner alone.
+    """
+
+    outcome: Outcome
+    inside: Inside | None = None
 
 
 class Reproduce(Experiment):
@@ -73,11 +93,11 @@ class Reproduce(Experiment):
     shift: int = Field(
         0, ge=0, le=1000, description="pixels by which training images are moved at most, anew in every epoch"
     )
-    quick: bool = Field(False, description=f"{QUICK_IMAGES:,} training images and a fifth of the epochs")
-    beside: bool = Field(True, description="also readout and plain backprop")
+    quick: bool = Field(False, description=f"{QUICK_IMAGES:,} training images and, unless epochs are given, a fifth of them")
+    alone: bool = Field(False, description="without readout and plain backprop beside it")
     jobs: Jobs = 0
 
-    row: ClassVar[type] = Outcome
+    row: ClassVar[type] = Made
 
     @property
     def own(self) -> Recipe:
@@ -85,11 +105,9 @@ class Reproduce(Experiment):
         return RECIPES[self.recipe]
 
     def used_learners(self) -> dict[str, Learner]:
-        epochs = self.epochs or self.own.epochs
-        if self.quick:
-            epochs = max(1, round(QUICK_SHARE * epochs))
+        epochs = self.epochs or max(1, round(self.own.epochs * (QUICK_SHARE if self.quick else 1)))
         rule = _trial.make_learner(self.own.learner, settings={**self.own.settings, "epochs": epochs})
-        others = {name: _trial.make_learner(name) for name in BESIDE} if self.beside else {}
+        others = {name: _trial.make_learner(name) for name in BESIDE} if not self.alone else {}
         if "insilico" in others:
             others["insilico"] = dataclasses.replace(others["insilico"], epochs=max(1, round(epochs / 3)))
         return {self.own.learner: rule} | others
@@ -111,27 +129,33 @@ class Reproduce(Experiment):
         ]
 
     @staticmethod
-    def work(task: Run, keeper: Keeper) -> Outcome:
+    def work(task: Run, keeper: Keeper) -> Made:
         dataset, run = task.data.load(), Streams(task.data.seed)
         if task.quick:
             dataset = _fewer(dataset, QUICK_IMAGES)
         chip, other = (build.make_chip(task.design, run, number) for number in (task.chip, task.chip + 1))
         own = run.child("reproduce", task.recipe, task.learner_name, task.chip)
         data = suited(dataset, task.design.datasheet())
-        begun = time.monotonic()
-        found = _trial.trial(chip, other, task.learner, data, own, keeper, shift=task.shift)
-        return dataclasses.replace(found, wall=time.monotonic() - begun)
+        begun, seen = time.monotonic(), []
 
-    def results(self, inputs: Inputs, found: Sequence[tuple[Run, Outcome]]) -> Results:
+        def look(result: Result) -> None:
+            if task.learner_name not in BESIDE:
+                seen.append(look_inside(chip, task.learner, data, result))
+
+        found = _trial.trial(chip, other, task.learner, data, own, keeper, shift=task.shift, look=look)
+        return Made(dataclasses.replace(found, wall=time.monotonic() - begun), *seen)
+
+    def results(self, inputs: Inputs, found: Sequence[tuple[Run, Made]]) -> Results:
         groups: dict[str, list[Outcome]] = {}
-        for task, outcome in found:
-            groups.setdefault(task.learner_name, []).append(outcome)
+        for task, made in found:
+            groups.setdefault(task.learner_name, []).append(made.outcome)
+        inside = next((made.inside for _, made in found if made.inside is not None), None)
         sources = [f"Paper: {self.own.paper_source}."] * bool(self.own.paper)
         sources += [f"Public code: {self.own.public_source}."] * bool(self.own.public)
         return Results(
             columns=COLUMNS,
             rows=tuple(self._row(name, group) for name, group in groups.items()),
-            figures=(self._errors(groups),),
+            figures=(figures.errors(self.recipe, groups), *(figures.inner(inside) if inside else ())),
             notes=(f"{self.recipe}: {self.own.summary}.", *NOTES, *sources),
             warnings=tuple(sentence for group in groups.values() for outcome in group for sentence in outcome.warnings),
         )
@@ -153,21 +177,6 @@ class Reproduce(Experiment):
             "test_errors": tests,
             "by_chip": [[{"reads": p.reads, "valid_error": p.error} for p in outcome.curve] for outcome in group],
         }
-
-    def _errors(self, groups: dict[str, list[Outcome]]) -> Figure:
-        series = tuple(
-            Series(name=name, x=tuple(p.reads for p in outcome.curve), y=tuple(p.error for p in outcome.curve))
-            for name, group in groups.items()
-            for outcome in group
-            if name != "insilico"
-        )
-        axes: dict[str, Any] = {"x_unit": "count", "x_scale": "log", "y_unit": "percent", "y_scale": "root"}
-        panel = Panel(
-            title=self.recipe, x_label="samples read for training", y_label="validation error", series=series, **axes
-        )
-        return Figure(
-            name="error-vs-reads", caption="Validation error against samples read, a line a chip.", panels=(panel,)
-        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mortalsim.checks import FloatArray
 from mortalsim.fields import AtLeastOne, Many, Rate, Share
 from mortalsim.hardware import Chip, Datasheet, Port, Shrink, Task, Trace
 from mortalsim.learners._goodness import GOODNESS
-from mortalsim.learners.base import Learner, State, output_of
+from mortalsim.learners.base import Info, Learner, State, output_of
 from mortalsim.learners.steps import Memory, Pull, ask, row_means
 from mortalsim.objectives import cross_entropy
 
@@ -68,15 +68,26 @@ class Contrast(Learner):
         state |= {f"due {name}": np.zeros(1) for name in sheet.fed}
         return state | (row_means(sheet, sheet.fed) if self.center else {})
 
-    def learn_pairs(self, chip: Chip, trace: Trace, state: State, rate: float) -> float:
-        """Update the arrays into all hidden populations, and ``state``; return the share of pairs in wrong order."""
+    def learn_pairs(self, chip: Chip, trace: Trace, state: State, rate: float) -> Info:
+        """Update the arrays into all hidden populations, and ``state``.
+
+        Returns
+        -------
+        info
+            ``pair_errors``, the share of pairs in wrong order, and of each population ``positive {name}`` and
+            ``negative {name}``, the mean goodness of positive and of negative data in units of its threshold.
+        """
         hidden = chip.datasheet.hidden
         found = {name: self._measured(chip.datasheet, trace, name) for name in hidden}
         margins = {name: self._margins(name, found[name], state) for name in hidden}
-        mistakes = 0.0
+        info = {"pair_errors": 0.0}
         for name in hidden:
-            mistakes += self._learn_population(chip, trace, name, found[name], self._helped(margins, name), state, rate)
-        return mistakes / len(hidden)
+            mistakes = self._learn_population(chip, trace, name, found[name], self._helped(margins, name), state, rate)
+            info["pair_errors"] += mistakes / len(hidden)
+            values = np.mean([value for _, value, _ in found[name].values()], axis=0) / state[f"threshold {name}"]
+            good, bad = np.split(values, 2, axis=-1)
+            info |= {f"positive {name}": float(good.mean()), f"negative {name}": float(bad.mean())}
+        return info
 
     def learn_output(
         self, chip: Chip, trace: Trace, targets: FloatArray, state: State, rate: float, center: bool
@@ -105,8 +116,8 @@ class Contrast(Learner):
     def _measured(self, sheet: Datasheet, trace: Trace, name: str) -> dict[int, tuple[FloatArray, FloatArray, FloatArray]]:
         """Return states, goodness and direction by tick.
 
-        Where a state keeps a share of an older one, the direction is that of what has just been computed: a neuron that is off
-        by now learns nothing from having been on.
+        Where a state keeps a share of an older one, the direction is that of what has just been computed: a neuron that is
+        off by now learns nothing from having been on.
         """
         measure, states = GOODNESS[self.goodness], trace.states[name]
         kept = {answer.tick: answer for answer in sheet.timetable if answer.population == name and answer.keep}

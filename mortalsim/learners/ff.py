@@ -105,6 +105,8 @@ class ForwardForward(Contrast):
     pair_errors : fraction
         Share of the batch's images whose wrong label has more goodness than the right one, mean over hidden populations and
         the ticks learned.
+    positive {population}, negative {population} : number
+        Of each hidden population: mean goodness of images with the right and with a wrong label, in units of its threshold.
     """
 
     name: ClassVar[str] = "ff"
@@ -146,10 +148,10 @@ class ForwardForward(Contrast):
         info, guess = self._train_head(chip, task, batch, state, rate)
         wrong = _draw(softmax(np.where(np.arange(task.classes) == labels[..., None], -1000, guess), axis=-1), rng)
         pairs = np.eye(task.classes, dtype=np.float32)[np.stack([labels, wrong])]
-        trace = chip.read(self._label(chip, task, batch.x, pairs, state))
-        mistakes = self.learn_pairs(chip, trace, state, rate)
+        trace = chip.read(self.present(chip, task, batch.x, pairs, state))
+        pairs_info = self.learn_pairs(chip, trace, state, rate)
         self.shrink(chip, state)
-        return state, {"loss": mistakes, "pair_errors": mistakes} | info
+        return state, {"loss": pairs_info["pair_errors"]} | pairs_info | info
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         if self.predict_by == "softmax":
@@ -160,7 +162,7 @@ class ForwardForward(Contrast):
             labels = np.broadcast_to(
                 np.eye(task.classes, dtype=np.float32)[:, None], (task.classes, len(part), task.classes)
             )
-            trace = chip.read(self._label(chip, task, part, labels, state), want="states")
+            trace = chip.read(self.present(chip, task, part, labels, state), want="states")
             states = [self._scored(trace, name) for name in hidden[min(1, len(hidden) - 1) :]]
             total = sum(measure(post, self.top).value for posts in states for post in posts)
             scores.append(np.reshape(total, (task.classes, len(part))).T)
@@ -180,9 +182,9 @@ class ForwardForward(Contrast):
         return {"loss": float(loss.mean())}, output_of(trace)
 
     def _neutral(self, chip: Chip, task: Task, x: FloatArray, state: State) -> Samples:
-        return self._label(chip, task, x, np.full((1, len(x), task.classes), 1 / task.classes, np.float32), state)
+        return self.present(chip, task, x, np.full((1, len(x), task.classes), 1 / task.classes, np.float32), state)
 
-    def _label(self, chip: Chip, task: Task, x: FloatArray, labels: FloatArray, state: State) -> Samples:
+    def present(self, chip: Chip, task: Task, x: FloatArray, labels: FloatArray, state: State) -> Samples:
         """Return ``x`` (B, n_inputs) with each set of ``labels`` (V, B, classes) written over the label lines."""
         strength = np.float32(self.label_strength) * state["largest"]
         overlaid = Overlaid(x, np.asarray(_lines(task)), strength * labels)

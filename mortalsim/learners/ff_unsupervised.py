@@ -75,6 +75,10 @@ class UnsupervisedForwardForward(Contrast):
     loss : fraction
         Share of the batch's pairs of which the hybrid has more goodness, mean over hidden populations and the ticks learned;
         while the head learns: the head's share of wrong answers.
+    pair_errors : fraction
+        The loss while hidden populations learn.
+    positive {population}, negative {population} : number
+        While hidden populations learn, of each: mean goodness of images and of hybrids, in units of its threshold.
     """
 
     name: ClassVar[str] = "ff_unsupervised"
@@ -101,11 +105,10 @@ class UnsupervisedForwardForward(Contrast):
         if batch.progress >= self.unlabelled:
             return self._train_head(chip, batch, targets, state)
         rate = half_linear(batch.progress / self.unlabelled)
-        mistakes = self.learn_pairs(
-            chip, chip.read(np.concatenate([batch.x, self.hybrids(task, batch.x, rng)])), state, rate
-        )
+        trace = chip.read(np.concatenate([batch.x, self.hybrids(task, batch.x, rng)]))
+        info = self.learn_pairs(chip, trace, state, rate)
         self.shrink(chip, state)
-        return state, {"loss": mistakes}
+        return state, {"loss": info["pair_errors"]} | info
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         return output_of(chip.read(x, want="output"))

@@ -114,6 +114,11 @@ def _draw(figure: Figure) -> bytes:
 
 def _draw_panel(axis: Axes, panel: Panel, look: dict[str, tuple[str, str]]) -> None:
     axis.set_title(panel.title, fontsize=11, loc="left")
+    if panel.image:
+        signed = min(map(min, panel.image)) < 0
+        axis.imshow(panel.image, cmap="RdBu_r" if signed else "Greys", vmin=-1 if signed else 0, vmax=1)
+        axis.set_axis_off()
+        return
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
     axis.grid(True, color="#e4e4e4", linewidth=0.7)

@@ -47,6 +47,11 @@ class Panel(_Data):
     y_scale: Scale = "linear"
     categories: tuple[str, ...] = Field((), description="names down the vertical axis; empty: numbers")
     series: tuple[Series, ...] = ()
+    image: tuple[tuple[Place, ...], ...] = Field(
+        (),
+        description="a picture instead of points: rows of numbers from the top; 0 (white) to 1 (black), or, if some are "
+        "negative, -1 (blue) to 1 (red)",
+    )
 
 
 class Figure(_Data):
