@@ -63,6 +63,8 @@ class Recipe:
 # head's is half of that. Samples that would change next to nothing are left out.
 _AS_IN_MATLAB: Final = {"batch_size": 100, "threshold": "width", "temperature": 0.03, "head_rate": 100, "skip": 0.01}
 
+_UNLABELLED: Final = _AS_IN_MATLAB | {"head_rate": 200, "center": False, "head_center": False}
+
 _PATCHED: Final = (
     {"name": "pixels", "shape": [28, 28]},
     {"name": "h1", "shape": [4, 4, 128]},
@@ -110,7 +112,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         "unsupervised Forward-Forward with local receptive fields",
         "ff_unsupervised",
         40,
-        settings={"unlabelled": 0.5, "blurs": 10},
+        settings=_UNLABELLED | {"rate": 5.0, "unlabelled": 0.5, "blurs": 10},
         populations=_PATCHED,
         arrays=_LOCAL,
         paper=0.0116,
@@ -119,7 +121,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     "ff-local-supervised": Recipe(
         "Forward-Forward with local receptive fields and the label at each of them",
         "ff",
-        60,
+        30,
+        settings=_AS_IN_MATLAB | {"rate": 5.0},
         populations=(_PATCHED[0], {"name": "label", "shape": [10]}, *_PATCHED[1:]),
         arrays=(_LOCAL[0], {"source": "label", "target": "h1"}, *_LOCAL[1:]),
     ),
@@ -128,7 +131,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         "ff_unsupervised",
         50,
         hidden=(1000, 1000, 1000, 1000),
-        settings={"unlabelled": 0.6, "blurs": 4},
+        settings=_UNLABELLED | {"rate": 7.9, "unlabelled": 0.6, "blurs": 4},
         additions={"into_output": "later"},
         paper=0.0137,
         paper_source=f"{_HINTON} 3.3 (4 x 2000)",
@@ -136,8 +139,11 @@ RECIPES: Final[dict[str, Recipe]] = {
     "ff-recurrent": Recipe(
         "Forward-Forward with top-down connections, a clamped label and damped states",
         "ff",
-        60,
-        settings={"learn_ticks": 6, "score_ticks": 3, "score_early": 3, "label_strength": 6.3},
+        30,
+        settings={
+            **{"learn_ticks": 6, "score_ticks": 3, "score_early": 3, "label_strength": 6.3},
+            **{"rate": 12, "head_rate": 100, "batch_size": 100, "skip": 1e-3},
+        },
         populations=_SETTLING,
         arrays=_BOTH_WAYS,
         dynamics={"kind": "recurrent", "ticks": 8, "keep": 0.3, "late": ("label",)},
