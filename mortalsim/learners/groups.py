@@ -54,7 +54,7 @@ class Groups(SingleRead):
     name: ClassVar[str] = "groups"
     signals: ClassVar[str] = "one number a class"
 
-    rate: Rate = 3.2
+    rate: Rate = 1.0
     sharpness: Annotated[float, Field(ge=1e-3, le=1e6)] = 10.0
 
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:

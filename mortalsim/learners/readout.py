@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,10 @@ from mortalsim.fields import AtLeastOne
 from mortalsim.hardware import BIAS, Chip, Datasheet, Port, Task
 from mortalsim.learners.base import Batch, Info, Learner, State
 from mortalsim.objectives import cross_entropy
+
+
+#: The head is solved for anew whenever the samples seen have grown by this factor, and at the end.
+GROWTH: Final = 1.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,8 @@ class Readout(Learner):
     products : float64 (features, classes)
         Sum over samples of the features' products with the targets.
     head : float32 (features, classes)
-        The head's weights; a feature is a neuron of a hidden population, in order, or the bias, which is last.
+        The head's weights; a feature is a neuron of a hidden population, in order, or the bias, which is last. They are
+        worked out anew whenever the samples seen have grown by a fifth, and after the last.
 
     Info
     ----
@@ -73,13 +78,21 @@ class Readout(Learner):
         loss, _ = cross_entropy(features @ state["head"], targets)
         squares = state["squares"] + np.swapaxes(features, -1, -2) @ features
         products = state["products"] + np.swapaxes(features, -1, -2) @ targets
-        penalty = self.ridge * np.trace(squares) * np.eye(len(squares)) / len(squares)
-        penalty[-1, -1] = 1e-9  # the bias is free
-        head = np.linalg.solve(squares + penalty, products).astype(np.float32)
+        head = state["head"]
+        # The bias's own square counts the samples. Solving at every step would take hours with thousands of features.
+        if batch.final or _stage(squares[-1, -1]) > _stage(state["squares"][-1, -1]):
+            penalty = self.ridge * np.trace(squares) * np.eye(len(squares)) / len(squares)
+            penalty[-1, -1] = 1e-9  # the bias is free
+            head = np.linalg.solve(squares + penalty, products).astype(np.float32)
         return {"squares": squares, "products": products, "head": head}, {"loss": float(loss.mean())}
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         return np.asarray(_features(chip, x) @ state["head"])
+
+
+def _stage(samples: float) -> int:
+    """Return how often the number of samples has grown by `GROWTH`; -1 before the first."""
+    return int(np.log(samples) / np.log(GROWTH)) if samples > 0 else -1
 
 
 def _features(chip: Chip, x: FloatArray) -> FloatArray:
