@@ -187,3 +187,31 @@ def test_groups_refuse_a_population_smaller_than_the_classes():
         ShapeError, match="at least one neuron a class in every hidden population, found 3 in 'h2' for 4 classes"
     ):
         LEARNERS.get("groups")().init(make_datasheet((12, 8, 3, 4)), TASK, RNG(0))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_dropped_neurons_are_neither_judged_nor_taught_and_the_chip_knows_nothing_of_it(name):
+    """A third is dropped in each sample; of the others every neuron that is on learns, and the chip reads the same."""
+    chip, whole, b = watched(), watched(), batch(200)
+    learner = plain(name, dropout=1 / 3, sharpness=5.0) if name == "groups" else plain(name, dropout=1 / 3)
+    state = begin(learner, chip)
+    _, info = learner.step(chip, TASK, b, state, RNG(1))
+    _, info_of_all = plain(name).step(whole, TASK, b, begin(plain(name), whole), RNG(1))
+    np.testing.assert_array_equal(chip.presented[0][0], whole.presented[0][0])
+    trace = make().read(b.x)
+    for array, population in enumerate(("h1", "h2")):
+        on = unit(trace.states[population][0]) > learner.gate
+        taught, all_taught = chip.asked[array].post != 0, whole.asked[array].post != 0
+        assert np.array_equal(all_taught, on) and not np.any(taught & ~on)
+        share = taught[on].mean()
+        assert abs(share - 2 / 3) < 5 * np.sqrt(2 / 9 / on.sum())
+    assert info["loss"] != info_of_all["loss"]
+    np.testing.assert_array_equal(chip.asked[2].post, whole.asked[2].post)  # the output is taught by what the chip says
+
+
+def test_what_a_dropped_out_head_sees_is_right_in_the_mean():
+    learner = plain("mono", dropout=0.4)
+    activity = np.ones((4000, 5), np.float32)
+    thinned = learner._thinned(activity, RNG(0))
+    assert set(np.unique(thinned)) == {0, np.float32(1 / 0.6)}
+    assert abs(thinned.mean() - 1) < 5 * np.sqrt(0.4 / 0.6 / thinned.size)

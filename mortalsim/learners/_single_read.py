@@ -38,6 +38,7 @@ class SingleRead(Learner):
     rate: Rate = 6.5
     output_rate: Rate = 6.5
     gate: Annotated[float, Field(ge=0, le=1e6)] = 0.05
+    dropout: Annotated[float, Field(ge=0, le=0.99)] = 0.0
     center: bool = True
     predict_by: Literal["output", "heads"] = "output"
 
@@ -75,7 +76,7 @@ class SingleRead(Learner):
         trace = chip.read(batch.x)
         rate, losses = self.falling(batch), []
         for name in self.judged(sheet):
-            activity = standardised(trace, name)
+            activity = self._thinned(standardised(trace, name), rng)
             loss, slope = self.judge(chip, task, trace, name, activity, batch, state)
             losses.append(float(loss.mean(dtype=np.float64)))
             self._learn(chip, trace, name, np.where(np.abs(activity) > self.gate, slope, 0), -self.rate * rate, state)
@@ -83,6 +84,13 @@ class SingleRead(Learner):
             _, slope = cross_entropy(output_of(trace), targets)
             self._learn(chip, trace, sheet.output, slope, -self.output_rate * rate, state)
         return state, {"loss": float(np.mean(losses))}
+
+    def _thinned(self, activity: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Return activities of which a share is 0, and the others larger; the gate then lets those that are 0 learn nothing."""
+        if not self.dropout:
+            return activity
+        kept = rng.random(activity.shape, np.float32) >= self.dropout
+        return np.asarray(activity * kept / np.float32(1 - self.dropout))
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         sheet = chip.datasheet

@@ -33,6 +33,9 @@ class Groups(SingleRead):
     gate
         A neuron learns from a sample on which its activity, in units of the population's root mean square, is above it in
         absolute value: of a neuron that is off nothing would change.
+    dropout
+        Share of a population's activities, drawn anew for each sample, that its judge does not see in a step, and whose
+        neurons learn nothing from it (Srivastava et al. 2014). The chip itself, and heads on it, see all of them.
     center
         Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
     predict_by

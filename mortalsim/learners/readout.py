@@ -15,7 +15,6 @@ from mortalsim.hardware import BIAS, Chip, Datasheet, Port, Task
 from mortalsim.learners.base import Batch, Info, Learner, State
 from mortalsim.objectives import cross_entropy
 
-
 #: The head is solved for anew whenever the samples seen have grown by this factor, and at the end.
 GROWTH: Final = 1.2
 
