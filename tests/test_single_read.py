@@ -211,7 +211,6 @@ def test_dropped_neurons_are_neither_judged_nor_taught_and_the_chip_knows_nothin
 
 def test_what_a_dropped_out_head_sees_is_right_in_the_mean():
     learner = plain("mono", dropout=0.4)
-    activity = np.ones((4000, 5), np.float32)
-    thinned = learner._thinned(activity, RNG(0))
-    assert set(np.unique(thinned)) == {0, np.float32(1 / 0.6)}
-    assert abs(thinned.mean() - 1) < 5 * np.sqrt(0.4 / 0.6 / thinned.size)
+    seen = learner._seen(np.ones((4000, 5), np.float32), RNG(0))
+    assert set(np.unique(seen)) == {0, np.float32(1) / np.float32(1 - 0.4)}
+    assert abs(seen.mean() - 1) < 5 * np.sqrt(0.4 / 0.6 / seen.size)

@@ -76,21 +76,23 @@ class SingleRead(Learner):
         trace = chip.read(batch.x)
         rate, losses = self.falling(batch), []
         for name in self.judged(sheet):
-            activity = self._thinned(standardised(trace, name), rng)
-            loss, slope = self.judge(chip, task, trace, name, activity, batch, state)
+            activity = standardised(trace, name)
+            seen = self._seen(activity, rng)
+            loss, slope = self.judge(chip, task, trace, name, activity * seen, batch, state)
             losses.append(float(loss.mean(dtype=np.float64)))
-            self._learn(chip, trace, name, np.where(np.abs(activity) > self.gate, slope, 0), -self.rate * rate, state)
+            learning = (np.abs(activity) > self.gate) & (seen != 0)
+            self._learn(chip, trace, name, np.where(learning, slope, 0), -self.rate * rate, state)
         if sheet.output is not None:
             _, slope = cross_entropy(output_of(trace), targets)
             self._learn(chip, trace, sheet.output, slope, -self.output_rate * rate, state)
         return state, {"loss": float(np.mean(losses))}
 
-    def _thinned(self, activity: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Return activities of which a share is 0, and the others larger; the gate then lets those that are 0 learn nothing."""
+    def _seen(self, activity: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Return what the judge's view of activities is multiplied with: 0 for those that are dropped, 1 in the mean."""
         if not self.dropout:
-            return activity
+            return np.ones_like(activity[:1])
         kept = rng.random(activity.shape, np.float32) >= self.dropout
-        return np.asarray(activity * kept / np.float32(1 - self.dropout))
+        return np.asarray(kept / np.float32(1 - self.dropout))
 
     def predict(self, chip: Chip, task: Task, x: FloatArray, state: State) -> FloatArray:
         sheet = chip.datasheet
