@@ -117,7 +117,10 @@ def test_ff_learns_the_goodness_of_each_late_tick_as_a_mean(learn, ticks):
             post = trace.states[name][tick]
             distance = (goodness(post) - post.shape[1]) / np.sqrt(post.shape[1])
             coefficient = np.concatenate([expit(-distance[:10]), -expit(distance[10:])])
-            factors[tick] = coefficient[:, None] * post / (10 * len(ticks))
+            (line,) = [line for line in sheet.timetable if (line.population, line.tick) == (name, tick)]
+            old = trace.states[name][line.old] if line.keep else 0
+            computed = (post - line.keep * old) / (1 - line.keep)  # a neuron that is off by now learns nothing
+            factors[tick] = coefficient[:, None] * computed / (10 * len(ticks))
             wrong.append(np.mean(goodness(post[10:]) > goodness(post[:10])))
         for array in sheet.into(name):
             taps = [tap for tap in trace.of(array) if tap.tick in ticks]

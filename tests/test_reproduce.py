@@ -114,6 +114,14 @@ def test_a_quick_run_takes_fewer_images_and_a_fifth_of_the_epochs(monkeypatch):
     assert row["reads"] == QUICK_IMAGES
 
 
+def test_a_shift_reaches_the_training(monkeypatch):
+    monkeypatch.setattr(data, "load", load_tiny)
+    options = {"recipe": "mono", "hidden": (8,), "epochs": 3, "alone": True, "jobs": 1}
+    still, moved = (Reproduce(**options, shift=shift).run().rows[0] for shift in (0, 1))
+    assert still["by_chip"][0][-1]["reads"] == moved["by_chip"][0][-1]["reads"]
+    assert (still["valid_error"], still["test_error"]) != (moved["valid_error"], moved["test_error"])
+
+
 # --- from inside ----------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +168,7 @@ def test_a_population_s_own_judgement_is_the_rule_s_where_there_is_one_alone():
     error = error_rate(chip, learner, own.task, own.valid_x, own.valid_y, result.state)
     assert seen.judged == {"h1": pytest.approx(error)}
     assert seen.right == {} and seen.told["positive h1"][-1] > seen.told["negative h1"][-1]
+    assert len(seen.told["positive h1"]) == 5 and seen.told["loss"] == tuple(r.info["loss"] for r in result.history)
 
 
 def test_goodness_of_the_right_label_is_told_apart_from_the_best_wrong_one():
