@@ -211,3 +211,25 @@ def test_a_running_mean_is_the_same_in_pieces(monkeypatch):
         mean = before.copy()
         remember(ArraySpec("a", "b", (23, 6), 1.0), mean, 0.9, pre, post)
         np.testing.assert_allclose(mean, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
+def test_a_pull_goes_by_rows_as_they_are_though_others_are_centred(kind):
+    """A pull is about the mean activity, which what rows have in common moves; centred rows would leave it to the bias."""
+    sheet = net(kind).datasheet()
+    size, ticks = sheet.populations["h1"].size, range(sheet.ticks("h1"))
+    pull = Pull(np.full(7, 1 / 7, np.float32), RNG(2).standard_normal(size, dtype=np.float32))
+    chips, steps = [], []
+    for pulls in (None, dict.fromkeys(ticks, pull)):
+        chip = watched(net(kind).datasheet())
+        trace = chip.read(batch(7).x)
+        factors = {tick: RNG(tick).standard_normal((7, size), dtype=np.float32) for tick in ticks}
+        memory = Memory(row_means(sheet, ["h1"]), center=True)
+        steps.append(ask(chip, trace, "h1", factors, RATE, memory=memory, pulls=pulls))
+        chips.append(chip)
+    without, both = chips
+    assert steps[0] == steps[1]
+    for one, two in zip(without.asked, both.asked, strict=True):
+        alone = {tick: np.outer(pull.weights, pull.row) for tick in ticks}
+        expected = change(without, one) + steps[0] * by_hand(without, trace, one.array, alone)
+        np.testing.assert_allclose(change(both, two), expected, rtol=1e-3, atol=1e-5)

@@ -77,6 +77,22 @@ def test_readout_reports_the_mean_loss_of_its_head_as_it_was_before_the_batch():
     assert info["loss"] == pytest.approx(wanted.mean(), rel=1e-4)
 
 
+def test_readout_s_head_knows_every_sample_in_the_end():
+    """Ridge regression on all 61 samples, though the last step adds less than a fifth."""
+    chip, learner = make(), LEARNERS.get("readout")(ridge=1e-2)
+    state, features, targets = begin(learner, chip), [], []
+    for turn in range(7):
+        b = batch(10 if turn < 6 else 1, seed=turn, final=turn == 6)
+        state, _ = learner.step(chip, TASK, b, state, RNG(1))
+        hidden = [post for name in chip.datasheet.hidden for post in chip.read(b.x, want="states").late(name, 1).values()]
+        features.append(np.concatenate([*hidden, np.ones((len(b.x), 1))], axis=1))
+        targets.append(b.targets)
+    x, y = np.concatenate(features).astype(np.float64), np.concatenate(targets)
+    penalty = 1e-2 * np.trace(x.T @ x) / x.shape[1] * np.eye(x.shape[1])
+    penalty[-1, -1] = 1e-9
+    np.testing.assert_allclose(state["head"], np.linalg.solve(x.T @ x + penalty, x.T @ y), rtol=1e-3, atol=1e-5)
+
+
 def test_starting_weights_end_at_the_chip_s_range():
     for weights in random_weights(make(weight_range=0.3).datasheet, RNG(1)):
         assert weights.max() == np.float32(0.3) == -weights.min()

@@ -100,13 +100,14 @@ def ask(
     """
     sheet, memory = chip.datasheet, memory or Memory({})
     taps = {array: [tap for tap in trace.of(array) if tap.tick in factors] for array in sheet.into(population)}
+    raw = taps
     if memory.center:
         taps = {array: _centered(sheet, array, own, memory.state) for array, own in taps.items()}
     step = rate / max(drive(sheet, population, taps), SILENCE)
     if memory.center:
         taps = {array: _given_back(sheet, array, own, memory.state) for array, own in taps.items()}
     for array, own in taps.items():
-        pre, post = _joined(own, factors, heard, pulls or {})
+        pre, post = _joined(own, factors, heard, _pulled(raw[array], pulls or {}))
         if pre is None or post is None:
             continue  # it did not feed the population at any of these ticks
         if memory.momentum:
@@ -187,30 +188,37 @@ def _given_back(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State)
     return [tap._replace(pre=given[tap.at].astype(np.float32)) for tap in taps]
 
 
+def _pulled(taps: Sequence[Tap], pulls: Mapping[int, Pull]) -> list[tuple[FloatArray, FloatArray]]:
+    """Return rows and factors of further terms, each as one sample.
+
+    Rows stand as they are. What they have in common is what moves a neuron's mean, and that is what these terms are about:
+    by centred rows, and the bias line alone, a neuron that takes over would be pulled back hundreds of times as slowly.
+    """
+    pairs = [(tap.pre, pulls[tap.tick]) for tap in taps if tap.tick in pulls]
+    return [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in pairs]
+
+
 def _joined(
     taps: Sequence[Tap],
     factors: Mapping[int, FloatArray],
     heard: Mapping[int, np.ndarray] | None,
-    pulls: Mapping[int, Pull],
+    pulled: Sequence[tuple[FloatArray, FloatArray]],
 ) -> tuple[FloatArray | None, FloatArray | None]:
     """Return what an array's rows carried and the factors that belong to it, ticks one after the other as samples."""
-    if len(taps) == 1 and heard is None and not pulls:  # the usual case, at no cost
+    if len(taps) == 1 and heard is None and not pulled:  # the usual case, at no cost
         return (taps[0].pre, factors[taps[0].tick]) if taps[0].tick in factors else (None, None)
     pres: dict[int, FloatArray] = {}
     posts: dict[int, FloatArray] = {}
     some: dict[int, np.ndarray] = {}
-    own: list[tuple[FloatArray, Pull]] = []
     for tap in taps:
         if tap.tick in factors:  # a clamped source carries the same at every tick: add up first, multiply once
             pres[tap.at] = tap.pre
             posts[tap.at] = posts[tap.at] + factors[tap.tick] if tap.at in posts else factors[tap.tick]
             if heard is not None:
                 some[tap.at] = some[tap.at] | heard[tap.tick] if tap.at in some else heard[tap.tick]
-        if tap.tick in pulls:
-            own.append((tap.pre, pulls[tap.tick]))
     every = slice(None)
     rows = [(pres[at][..., some.get(at, every), :], posts[at][..., some.get(at, every), :]) for at in pres]
-    rows += [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in own]
+    rows += pulled
     if not rows:
         return None, None
     if len(rows) == 1:
