@@ -159,7 +159,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     "mono": Recipe(
         "local softmax heads, one read a step",
         "mono",
-        30,
+        20,
         hidden=(1000, 1000, 1000),
+        settings={"dropout": 0.3, "predict_by": "heads"},
     ),
 }
