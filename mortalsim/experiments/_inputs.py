@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,6 +124,14 @@ class Inputs:
                 name: [identity(design, self.streams, k) for k in numbers] for name, (design, numbers) in chips.items()
             },
         }
+
+
+def first_images(data: Dataset, count: int) -> Dataset:
+    """Return the data with the first ``count`` training samples alone; 0: with all of them."""
+    if not count:
+        return data
+    labels = data.train_y
+    return dataclasses.replace(data, train_x=data.train_x[:count], train_y=None if labels is None else labels[:count])
 
 
 def identity(design: Design, streams: Streams, number: int) -> dict[str, Any]:

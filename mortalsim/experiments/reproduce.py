@@ -17,10 +17,10 @@ from pydantic import Field
 
 from mortalsim import build
 from mortalsim.chips import Design
-from mortalsim.data import Dataset, suited
+from mortalsim.data import suited
 from mortalsim.experiments import _recipe_figures as figures
 from mortalsim.experiments import _trial
-from mortalsim.experiments._inputs import Data, Inputs
+from mortalsim.experiments._inputs import Data, Inputs, first_images
 from mortalsim.experiments._inside import Inside, look_inside
 from mortalsim.experiments._parallel import Jobs
 from mortalsim.experiments._recipes import RECIPES, Recipe
@@ -132,7 +132,7 @@ class Reproduce(Experiment):
     def work(task: Run, keeper: Keeper) -> Made:
         dataset, run = task.data.load(), Streams(task.data.seed)
         if task.quick:
-            dataset = _fewer(dataset, QUICK_IMAGES)
+            dataset = first_images(dataset, QUICK_IMAGES)
         chip, other = (build.make_chip(task.design, run, number) for number in (task.chip, task.chip + 1))
         own = run.child("reproduce", task.recipe, task.learner_name, task.chip)
         data = suited(dataset, task.design.datasheet())
@@ -212,8 +212,3 @@ class Run:
     def name(self) -> str:
         """Recipe, learner and chip."""
         return f"{self.recipe}-{self.learner_name}-{self.chip}"
-
-
-def _fewer(data: Dataset, images: int) -> Dataset:
-    labels = data.train_y
-    return dataclasses.replace(data, train_x=data.train_x[:images], train_y=None if labels is None else labels[:images])
