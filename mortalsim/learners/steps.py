@@ -91,7 +91,7 @@ def ask(
     heard
         By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
     pulls
-        Further terms by tick. Each is worked out as one sample more.
+        Further terms by tick, about mean activities. Each is worked out as one sample more, of rows that are not centred.
 
     Returns
     -------
