@@ -309,7 +309,7 @@ def _explain(error: ValidationError, kind: type[Experiment]) -> str:
 
     complaints = []
     for problem in error.errors():
-        option = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else "options"
+        option = _written(kind, str(problem["loc"][0])) if problem["loc"] else "options"
         words = words_at(kind, problem["loc"])
         text = f"expected {words}" if words else problem["msg"].removeprefix("Value error, ")
         # Our own validators' messages say what was found; the others do not.
@@ -319,6 +319,13 @@ def _explain(error: ValidationError, kind: type[Experiment]) -> str:
             + (problem["msg"].removeprefix("Value error, ") if own else f"{text}, found {problem['input']!r:.100}")
         )
     return "; ".join(complaints)
+
+
+def _written(kind: type[Experiment], name: str) -> str:
+    """Return what a field is called on the command line: an argument by its name in capitals, others as options."""
+    field = kind.model_fields.get(name)
+    extra = None if field is None else field.json_schema_extra
+    return name.upper() if isinstance(extra, dict) and extra.get("argument") else "--" + name.replace("_", "-")
 
 
 def _stop_early(error: BaseException) -> NoReturn:

@@ -231,5 +231,6 @@ def test_a_pull_goes_by_rows_as_they_are_though_others_are_centred(kind):
     assert steps[0] == steps[1]
     for one, two in zip(without.asked, both.asked, strict=True):
         alone = {tick: np.outer(pull.weights, pull.row) for tick in ticks}
-        expected = change(without, one) + steps[0] * by_hand(without, trace, one.array, alone)
+        own_step = RATE / drive_of(sheet, trace, "h1", factors)  # by rows as they are, not by the centred ones
+        expected = change(without, one) + own_step * by_hand(without, trace, one.array, alone)
         np.testing.assert_allclose(change(both, two), expected, rtol=1e-3, atol=1e-5)

@@ -81,6 +81,8 @@ def test_readout_s_head_knows_every_sample_in_the_end():
     """Ridge regression on all 61 samples, though the last step adds less than a fifth."""
     chip, learner = make(), LEARNERS.get("readout")(ridge=1e-2)
     state, features, targets = begin(learner, chip), [], []
+    early, _ = learner.step(chip, TASK, batch(40), state, RNG(1))
+    assert early["head"].any()  # it does not wait for the end
     for turn in range(7):
         b = batch(10 if turn < 6 else 1, seed=turn, final=turn == 6)
         state, _ = learner.step(chip, TASK, b, state, RNG(1))

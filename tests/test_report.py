@@ -110,6 +110,19 @@ def test_every_kind_of_panel_shows_every_point(axes: dict, canvases: list[Canvas
     assert [text.get_text() for text in legend.get_texts()] == [series.name for series in panel().series]
 
 
+def test_a_panel_may_be_a_picture_grey_or_red_for_what_is_positive(canvases: list[Canvas]):
+    signed, plain = ((-1.0, 0.0), (0.5, 1.0)), ((0.0, 0.2), (0.5, 1.0))
+    panels = tuple(Panel(title="", x_label="", image=rows) for rows in (signed, plain))
+    draw(Figure(name="f", caption="c", panels=panels))
+    first, second = (axis.get_images()[0] for axis in canvases[0].axes)
+    assert np.asarray(first.get_array()).tolist() == [list(row) for row in signed]
+    red, _, blue, _ = first.cmap(first.norm(1.0))
+    assert red > 2 * blue and first.norm(0.0) == 0.5
+    light, dark = (second.cmap(second.norm(value))[:3] for value in (0.0, 1.0))
+    assert min(light) > 0.95 and max(dark) < 0.05
+    assert not canvases[0].legends
+
+
 def test_errors_are_read_against_zero_in_per_cent(canvases: list[Canvas]):
     draw(Figure(name="f", caption="c", panels=(panel(y_scale="root", y_unit="percent"),)))
     (axis,) = canvases[0].axes

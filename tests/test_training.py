@@ -244,6 +244,34 @@ def numbered():
     return np.tile(np.arange(40, dtype=np.float32)[:, None], (1, 12))
 
 
+class Changing(type(LEARNERS.get("mono")())):
+    """Reports its progress at every step, and something else in the first half alone."""
+
+    def step(self, chip, task, batch, state, rng):
+        state, info = super().step(chip, task, batch, state, rng)
+        early = {"early": 10 * batch.progress + 1} if batch.progress < 0.5 else {}
+        return state, info | {"progress": batch.progress} | early
+
+
+def test_what_is_reported_now_and_then_has_the_mean_of_the_steps_that_report_it(tmp_path):
+    """Five steps an epoch, three epochs: of the second, three steps report. A run that was cut off there says the same."""
+
+    def cut(session):
+        if session.done == 8:
+            raise Stop
+
+    rule = Changing(epochs=3, batch_size=8)
+    whole = train(make(), rule, data(), Streams(1)).history
+    assert [record.info.get("early") for record in whole] == pytest.approx([1 + 10 * 2 / 15, 1 + 10 * 6 / 15, None])
+    assert whole[1].info["progress"] == pytest.approx(7 / 15)
+    chip = make()
+    with pytest.raises(Stop):
+        train(chip, rule, data(), Streams(1), checkpoint=checkpoint(tmp_path / "run", chip), hooks=Hooks(cut))
+    chip = make()
+    again = train(chip, rule, data(), Streams(1), checkpoint=checkpoint(tmp_path / "run", chip)).history
+    assert list(again) == list(whole) and list(whole[0].info) == ["loss", "progress", "early"]
+
+
 def test_batches_are_near_equal_and_cover_every_sample():
     state = train(make(), Count(), data(train_x=numbered()), Streams(1)).state
     first, second = np.split(state["seen"], 2)

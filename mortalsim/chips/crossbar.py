@@ -364,6 +364,8 @@ class Crossbar:
             move_devices(self.devices, Wanted(change, per_weight, self._shares, first), present, effective)
 
         map_chunks(chunk, self._rows)
+        if self._own_ageing:  # what such a device conducts just after it was written, its own law alone can say
+            self.compute_weights(moment)
 
 
 def epoch_ends(t0: float) -> float:

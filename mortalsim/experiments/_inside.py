@@ -5,6 +5,7 @@ Weights are the oracle's; everything else is read from the chip.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final, TypeAlias
@@ -19,7 +20,7 @@ from mortalsim.learners import Learner
 from mortalsim.learners._goodness import GOODNESS
 from mortalsim.learners.ff import ForwardForward
 from mortalsim.learners.ff_unsupervised import UnsupervisedForwardForward
-from mortalsim.training import Result
+from mortalsim.training import Result, error_rate
 
 #: Neurons whose fields are shown, in rows of so many.
 SHOWN, ACROSS = 32, 8
@@ -54,6 +55,9 @@ class Inside:
     known, judged
         By hidden population: error on validation data, a fraction, of a linear head on its activities alone, and of a
         prediction by its goodness alone.
+    by_head
+        Error on test data, a fraction, of the output's answer to a neutral label, in one read; None: the rule is not `ff`,
+        or the chip has no output.
     told
         By name: what the rule reported of itself, one an epoch; None where it reported nothing.
     """
@@ -64,6 +68,7 @@ class Inside:
     wrong: ByName = field(default_factory=dict)
     known: dict[str, float] = field(default_factory=dict)
     judged: dict[str, float] = field(default_factory=dict)
+    by_head: float | None = None
     told: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
 
@@ -71,7 +76,7 @@ def look_inside(chip: SimulatedChip, learner: Learner, data: Dataset, result: Re
     """Return what is to be seen of a chip that ``learner`` has trained."""
     told = {
         name: tuple(record.info.get(name) for record in result.history)
-        for name in dict.fromkeys(name for record in result.history for name in record.info)
+        for name in sorted({name for record in result.history for name in record.info})
     }
     scores = _scores(chip, learner, data, result)
     return Inside(
@@ -81,6 +86,7 @@ def look_inside(chip: SimulatedChip, learner: Learner, data: Dataset, result: Re
         wrong={name: _means(own, data.valid_y, right=False) for name, own in scores.items() if own.shape[0] > 1},
         known=_known(chip, learner, data, result),
         judged={name: _error(own[-1].T, data.valid_y) for name, own in scores.items()},
+        by_head=_by_head(chip, learner, data, result),
         told=told,
     )
 
@@ -115,13 +121,14 @@ def first_fields(chip: SimulatedChip, task: Task) -> Picture:
 
 def _mixed(learner: Learner, data: Dataset) -> Picture:
     task = data.task
-    if not isinstance(learner, UnsupervisedForwardForward) or task.image_shape is None:
-        return ()
     x = data.train_x[:MIXED]
-    hybrids = learner.hybrids(task, x, np.random.default_rng(0))
     lines = np.array(task.image_lines or range(x.shape[-1]))
+    shape = task.image_shape or ()
+    if not isinstance(learner, UnsupervisedForwardForward) or len(shape) < 2 or prod(shape[:2]) != len(lines):
+        return ()  # no images, or more than one channel
+    hybrids = learner.hybrids(task, x, np.random.default_rng(0))
     rows = np.stack([x, np.roll(x, -1, axis=0), hybrids], axis=1)[..., lines].reshape(3 * len(x), -1)
-    return _mosaic(rows / max(float(np.abs(rows).max()), 1e-12), task.image_shape[:2], across=3 * 2)
+    return _mosaic(rows / max(float(np.abs(rows).max()), 1e-12), shape[:2], across=3 * 2)
 
 
 def _mosaic(images: FloatArray, shape: tuple[int, ...], across: int = ACROSS) -> Picture:
@@ -174,6 +181,13 @@ def _known(chip: SimulatedChip, learner: Learner, data: Dataset, result: Result)
     tested = _states(chip, learner, data, data.valid_x[:TESTED], result)
     targets = np.eye(data.task.classes)[_classes(data.train_y)[:FITTED]]
     return {name: _error(_head(fitted[name], targets, tested[name]), data.valid_y) for name in fitted}
+
+
+def _by_head(chip: SimulatedChip, learner: Learner, data: Dataset, result: Result) -> float | None:
+    if not isinstance(learner, ForwardForward) or chip.datasheet.output is None or data.test_y is None:
+        return None
+    other = dataclasses.replace(learner, predict_by="softmax")
+    return error_rate(chip, other, data.task, data.test_x, data.test_y, result.state)
 
 
 def _states(chip: SimulatedChip, learner: Learner, data: Dataset, x: FloatArray, result: Result) -> dict[str, FloatArray]:

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mortalsim.checks import DesignError
 from mortalsim.chips import Design
 from mortalsim.chips.design import SHORT
 
 _HINTON = "Hinton 2022, section"
+
+#: Fields of a design that say how it is wired, and not what of.
+_WIRING: Final = ("sizes", *SHORT, "population", "array", "output", "dynamics")
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,20 @@ class Recipe:
 
     def design(self, base: Design, inputs: int, classes: int, hidden: tuple[int, ...]) -> Design:
         """Return the wiring in the technology of ``base``; ``hidden`` stands for the recipe's own, if given."""
+        kept = {name: getattr(base, name) for name in base.fields() if name not in _WIRING}
         if not self.populations:
-            label = {"label": classes} if "label" in self.additions else {}
-            return base.revised(**{**self.additions, **label}, sizes=(inputs, *(hidden or self.hidden), classes))
-        kept = {name: getattr(base, name) for name in base.fields() if name not in ("sizes", *SHORT)}
-        if self.dynamics is not None:
-            kept["dynamics"] = self.dynamics
-        return type(base)(**kept, population=self.populations, array=self.arrays, output="out")
+            return type(base)(**kept, **self.additions, sizes=(inputs, *(hidden or self.hidden), classes))
+        if hidden:
+            raise DesignError(
+                f"hidden: expected none for a wiring that is no chain of dense arrays, found {','.join(map(str, hidden))}. "
+                "Leave it out."
+            )
+        own = {} if self.dynamics is None else {"dynamics": self.dynamics}
+        return type(base)(**kept, **own, population=self.populations, array=self.arrays, output="out")
 
 
-# The threshold, temperature and batches of ffnew.m; rates are its own times the squared lengths of the rows, but that the
-# head's is half of that. Samples that would change next to nothing are left out.
+# The threshold and batches of ffnew.m, and its temperature at 1000 neurons; rates are its own times the squared lengths of
+# the rows, but that the head's is half of that. Samples that would change next to nothing are left out.
 _AS_IN_MATLAB: Final = {"batch_size": 100, "threshold": "width", "temperature": 0.03, "head_rate": 100, "skip": 0.01}
 
 _UNLABELLED: Final = _AS_IN_MATLAB | {"head_rate": 200, "center": False, "head_center": False}
@@ -87,12 +94,13 @@ _SETTLING: Final = (
     {"name": "h2", "shape": [500]},
     {"name": "out", "shape": [10]},
 )
-# Behind a normaliser a label of any strength would be of unit mean square; h2 hears it at twice that.
+# Behind a normaliser a label of any strength would be of unit mean square; h2 hears it at twice that, for which its
+# converters have room.
 _BOTH_WAYS: Final = (
     {"source": "pixels", "target": "h1"},
     {"source": "h2", "target": "h1"},
     {"source": "h1", "target": "h2"},
-    {"source": "label", "target": "h2", "normaliser": "none"},
+    {"source": "label", "target": "h2", "normaliser": "none", "converters": {"input_range": 7.0}},
     {"source": "h1", "target": "out"},
     {"source": "h2", "target": "out"},
 )
@@ -106,7 +114,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         settings=_AS_IN_MATLAB | {"rate": 7.9},
         additions={"into_output": "later"},
         paper=0.0136,
-        paper_source=f"{_HINTON} 3.4 (4 x 2000)",
+        paper_source=f"{_HINTON} 3.3 (4 x 2000)",
         public=0.0130,
         public_source="ff-py, in JAX, 3 x 1000, 125 epochs",
     ),
@@ -118,7 +126,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         populations=_PATCHED,
         arrays=_LOCAL,
         paper=0.0116,
-        paper_source=f"{_HINTON} 3.3",
+        paper_source=f"{_HINTON} 3.2",
     ),
     "ff-local-supervised": Recipe(
         "Forward-Forward with local receptive fields and the label at each of them",
@@ -152,9 +160,9 @@ RECIPES: Final[dict[str, Recipe]] = {
         arrays=_BOTH_WAYS,
         dynamics={"kind": "recurrent", "ticks": 8, "keep": 0.3, "late": ("label",)},
         paper=0.0131,
-        paper_source=f"{_HINTON} 3.5 (2000 wide)",
+        paper_source=f"{_HINTON} 3.4 (2000 wide)",
         public=0.02,
-        public_source="and-rewsmith, below this",
+        public_source="and-rewsmith, who say below 2 %",
     ),
     "mono": Recipe(
         "local softmax heads, one read a step",

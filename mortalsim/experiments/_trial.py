@@ -148,7 +148,7 @@ class Outcome:
 
 def trial(
     chip: SimulatedChip,
-    other: SimulatedChip,
+    other: SimulatedChip | None,
     learner: Learner,
     data: Dataset,
     streams: Streams,
@@ -167,7 +167,7 @@ def trial(
     Parameters
     ----------
     chip, other
-        Two fresh chips of one design.
+        Two fresh chips of one design; no ``other``: nothing is copied.
     learner, data, streams
         As in `mortalsim.training.train`.
     keeper
@@ -177,7 +177,7 @@ def trial(
     shift
         As in `mortalsim.training.train`.
     look
-        Called with the training's result once the chip is tested; what it reads costs nobody anything. None: nobody looks.
+        Called with the training's result when all else is done; what it reads costs nobody anything. None: nobody looks.
     """
     tell = None if keeper is None else keeper.tell
     weights: list[FloatArray] | None = None
@@ -204,11 +204,12 @@ def trial(
     )
     sheet, samples = chip.datasheet, learner.epochs * len(data.train_x)
     needs = Needs.of(learner, sheet, data.task, result.state, (trained.reads - unpaid) / samples, per_sample)
+    copied = None if other is None else copied_error(chip, other, learner, data, result.state)
     if look is not None:
         look(result)
     return Outcome(
         test_error=test_error,
-        copied_error=copied_error(chip, other, learner, data, result.state),
+        copied_error=copied,
         reads=trained.reads - unpaid,
         pulses=trained.pulses,
         joules=trained.joules - unpaid * sheet.joules_per_read,

@@ -77,10 +77,12 @@ class SingleRead(Learner):
         rate, losses = self.falling(batch), []
         for name in self.judged(sheet):
             activity = standardised(trace, name)
-            seen = self._seen(activity, rng)
-            loss, slope = self.judge(chip, task, trace, name, activity * seen, batch, state)
+            learning, view = np.abs(activity) > self.gate, activity
+            if self.dropout:
+                seen = self._seen(activity, rng)
+                learning, view = learning & (seen != 0), activity * seen
+            loss, slope = self.judge(chip, task, trace, name, view, batch, state)
             losses.append(float(loss.mean(dtype=np.float64)))
-            learning = (np.abs(activity) > self.gate) & (seen != 0)
             self._learn(chip, trace, name, np.where(learning, slope, 0), -self.rate * rate, state)
         if sheet.output is not None:
             _, slope = cross_entropy(output_of(trace), targets)
@@ -89,8 +91,6 @@ class SingleRead(Learner):
 
     def _seen(self, activity: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Return what the judge's view of activities is multiplied with: 0 for those that are dropped, 1 in the mean."""
-        if not self.dropout:
-            return np.ones_like(activity[:1])
         kept = rng.random(activity.shape, np.float32) >= self.dropout
         return np.asarray(kept / np.float32(1 - self.dropout))
 

@@ -20,7 +20,7 @@ from mortalsim.learners.steps import row_means
 
 @dataclass(frozen=True, kw_only=True)
 class UnsupervisedForwardForward(Contrast):
-    """Forward-Forward without labels (Hinton 2022, section 3.3), and a softmax head on what was learned.
+    """Forward-Forward without labels (Hinton 2022, section 3.2), and a softmax head on what was learned.
 
     Positive data are images. Negative data are hybrids: where a mask of large blobs is set they show one image, elsewhere
     another, so that they differ from images in nothing but their long-range shape. The mask is random bits, blurred in both

@@ -45,7 +45,7 @@ class Memory:
         and asked for as `Delta`. 0: nothing is kept, and the products are asked for as `Outer`.
     center
         Whether the running means of what rows carry, ``rows{array}`` as `row_means` makes them, are taken away from the
-        rows before the products.
+        rows before the products; not before those of pulls.
     """
 
     state: State
@@ -91,7 +91,8 @@ def ask(
     heard
         By tick, booleans (B,): samples that count; the factors of all others must be 0. None: all count.
     pulls
-        Further terms by tick, about mean activities. Each is worked out as one sample more, of rows that are not centred.
+        Further terms by tick, about mean activities. Each is worked out as one sample more, of rows that are not centred,
+        and its step is the rate divided by the squared length of these.
 
     Returns
     -------
@@ -104,10 +105,12 @@ def ask(
     if memory.center:
         taps = {array: _centered(sheet, array, own, memory.state) for array, own in taps.items()}
     step = rate / max(drive(sheet, population, taps), SILENCE)
+    # A pull has a step of its own, by the rows that it goes by: the same whatever they have in common.
+    share = rate / max(drive(sheet, population, raw), SILENCE) / step if pulls and memory.center and step else 1.0
     if memory.center:
         taps = {array: _given_back(sheet, array, own, memory.state) for array, own in taps.items()}
     for array, own in taps.items():
-        pre, post = _joined(own, factors, heard, _pulled(raw[array], pulls or {}))
+        pre, post = _joined(own, factors, heard, _pulled(raw[array], pulls or {}, share))
         if pre is None or post is None:
             continue  # it did not feed the population at any of these ticks
         if memory.momentum:
@@ -188,14 +191,14 @@ def _given_back(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State)
     return [tap._replace(pre=given[tap.at].astype(np.float32)) for tap in taps]
 
 
-def _pulled(taps: Sequence[Tap], pulls: Mapping[int, Pull]) -> list[tuple[FloatArray, FloatArray]]:
-    """Return rows and factors of further terms, each as one sample.
+def _pulled(taps: Sequence[Tap], pulls: Mapping[int, Pull], share: float) -> list[tuple[FloatArray, FloatArray]]:
+    """Return rows and factors of further terms, each as one sample; ``share`` is their step in units of the others'.
 
     Rows stand as they are. What they have in common is what moves a neuron's mean, and that is what these terms are about:
     by centred rows, and the bias line alone, a neuron that takes over would be pulled back hundreds of times as slowly.
     """
     pairs = [(tap.pre, pulls[tap.tick]) for tap in taps if tap.tick in pulls]
-    return [((pull.weights @ pre)[..., None, :], pull.row[None]) for pre, pull in pairs]
+    return [((pull.weights @ pre)[..., None, :], np.float32(share) * pull.row[None]) for pre, pull in pairs]
 
 
 def _joined(

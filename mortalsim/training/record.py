@@ -76,7 +76,7 @@ class History(Sequence[Record]):
         line = {"valid_error": np.nan if valid_error is None else valid_error}
         line |= {f"info/{name}": value for name, value in info.items()}
         line |= {f"costs/{name}": value for name, value in costs.items()}
-        for name in line.keys() - self._columns.keys():
+        for name in [name for name in line if name not in self._columns]:
             self._columns[name] = array("d", [np.nan]) * self._length
         for name, column in self._columns.items():
             column.append(float(line.get(name, np.nan)))

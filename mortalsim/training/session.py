@@ -159,7 +159,7 @@ class Session:
             return self.history[-1]
         return Record(
             self.done // self.batches + 1,
-            {name: value * self.batches / max(step, 1) for name, value in self._sums.items()},
+            self._means(),
             None,
         )
 
@@ -186,6 +186,7 @@ class Session:
         if self.shift:
             self._shifts = draw_shifts(self.streams.generator("shift", epoch), len(self.x), self.shift)
         self._sums: dict[str, float] = {}
+        self._told: dict[str, int] = {}
 
     def _step(self) -> None:
         epoch, step = divmod(self.done, self.batches)
@@ -206,6 +207,7 @@ class Session:
             raise ChipFault(f"{where}: {bad[0]} became {info[bad[0]]}. {CAUSE}")
         for name, value in info.items():
             self._sums[name] = self._sums.get(name, 0.0) + value / self.batches
+            self._told[name] = self._told.get(name, 0) + 1
         if step + 1 == self.batches:
             self._end_epoch(epoch)
         self.done += 1
@@ -218,7 +220,11 @@ class Session:
         if valid.every and valid.x is not None and valid.labels is not None and (last or (epoch + 1) % valid.every == 0):
             self.seen = confusion(self.chip, self.learner, self.task, valid.x, valid.labels, self.learned)
             error = error_of(self.seen)
-        self.history.add(self._sums, error, {} if self.observe is None else self.observe())
+        self.history.add(self._means(), error, {} if self.observe is None else self.observe())
+
+    def _means(self) -> dict[str, float]:
+        """Return the mean of everything that the learner has reported in this epoch, over the steps that reported it."""
+        return {name: value * (self.batches / self._told[name]) for name, value in self._sums.items()}
 
     def doubts(self) -> list[str]:
         """Return what can be said by now against what is learned; the data are judged as well."""
@@ -244,27 +250,28 @@ class Session:
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a kept state to be of this training: rule, settings, task, chance, data and start."""
         valid = self.validation
-        further: dict[str, Any] = {} if self.start is None else {"start": digest_of(*self.start)}
-        return (
-            further
-            | ({"shift": self.shift} if self.shift else {})
-            | {
-                "learner": self.learner.name,
-                "settings": settings_of(self.learner),
-                "task": dataclasses.asdict(self.task),
-                "seed": int(self.streams.seed),
-                "streams": list(self.streams.path),
-                "training data": digest_of(self.x, self.targets),
-                "validation data": digest_of(valid.x, valid.labels) if valid.every else "none",
-                "validate_every": valid.every,
-            }
-        )
+        identity: dict[str, Any] = {
+            "learner": self.learner.name,
+            "settings": settings_of(self.learner),
+            "task": dataclasses.asdict(self.task),
+            "seed": int(self.streams.seed),
+            "streams": list(self.streams.path),
+            "training data": digest_of(self.x, self.targets),
+            "validation data": digest_of(valid.x, valid.labels) if valid.every else "none",
+            "validate_every": valid.every,
+        }
+        if self.start is not None:
+            identity["start"] = digest_of(*self.start)
+        if self.shift:
+            identity["shift"] = self.shift
+        return identity
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that changes but the chip, as named arrays; `restore` takes it back."""
         state = {f"learned/{name}": np.asarray(value) for name, value in self.learned.items()}
         state |= {f"history/{name}": column for name, column in self.history.state().items()}
         state |= {f"sums/{name}": np.array(value) for name, value in self._sums.items()}
+        state |= {f"told/{name}": np.array(value) for name, value in self._told.items()}
         return state | {"done": np.array(self.done), "seen": self.seen} | _chance(self._rng)
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -275,7 +282,7 @@ class Session:
         RunError
             Something is missing or of another kind. Nothing is taken then.
         """
-        groups: dict[str, dict[str, np.ndarray]] = {"learned": {}, "history": {}, "sums": {}}
+        groups: dict[str, dict[str, np.ndarray]] = {"learned": {}, "history": {}, "sums": {}, "told": {}}
         for name, value in state.items():
             group, _, key = name.partition("/")
             if group in groups:
@@ -299,6 +306,7 @@ class Session:
         self._due = () if done else self.start or ()
         self._begin_epoch()
         self._sums = {name: float(value) for name, value in groups["sums"].items()}
+        self._told = {name: int(value) for name, value in groups["told"].items()}
         self._rng = chance
 
 

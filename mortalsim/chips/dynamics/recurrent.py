@@ -28,7 +28,7 @@ def recurrent(
 
     In the first pass a population answers to those that have answered already.
 
-    Source: Hinton 2022 (Forward-Forward), section 3.5: new state = 0.3 old + 0.7 computed, all at once; the hierarchical
+    Source: Hinton 2022 (Forward-Forward), section 3.4: new state = 0.3 old + 0.7 computed, all at once; the hierarchical
     variant lets even and odd layers take turns.
 
     Parameters

@@ -20,7 +20,7 @@ _Border: TypeAlias = Annotated[int, Field(ge=0, le=1023)]
 def patches(below: Shape, above: Shape, size: _Side, stride: _Side = 1, pad: _Border = 0, bias: bool = True) -> Tables:
     """Return a block for each location of ``above``: it sees all channels of one ``size`` x ``size`` window of ``below``.
 
-    Weights are not shared, as in section 3.4 of Hinton 2022 (Forward-Forward). Window (r, c) begins at row r stride - pad
+    Weights are not shared, as in section 3.2 of Hinton 2022 (Forward-Forward). Window (r, c) begins at row r stride - pad
     and column c stride - pad; what of it lies beyond the image's border is cut, that is, grounded.
 
     Parameters
