@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from test_kernels_pulses import BENT_NOISE, MID, ONE_SIDED, TWO_SIDED, UNIT, F, assert_equal, copied, fresh
 
 from mortalsim import kernels
+from mortalsim.chips import SimulatedChip, load_design
+from mortalsim.devices.linear import Linear
+from mortalsim.hardware import Delta
 from mortalsim.kernels import Effective, Present, ReadNoise, Wanted
 from mortalsim.kernels.devices import HIGH, LOW, MINUS, PLUS, WRITTEN, G
 
@@ -69,3 +72,20 @@ def test_devices_that_stay_keep_their_time_of_writing(change, up):
     move(devices, [[change]], present=Present(9.0, 1.0, NEVER))
     assert_equal(devices, before)
     assert not devices.levels(WRITTEN).any()
+
+
+class Swelling(Linear):
+    """What a device conducts is half as much again as what was written, at once and for ever."""
+
+    def aged(self, g, parameters, moment):
+        return 1.5 * g
+
+
+def test_weights_after_a_write_are_those_of_the_devices_own_law_of_ageing():
+    """Computed anew at the same moment they are the same, whatever a device conducts just after it was written."""
+    design = load_design("ideal").revised(sizes=(6, 4), device=Swelling(pulses=0), normaliser={"present": False})
+    chip = SimulatedChip(design, 3)
+    chip.write(Delta(0, np.random.default_rng(0).uniform(-0.3, 0.3, (7, 4)).astype(F), 1.0))
+    written = chip.arrays[0].crossbar.weights.copy()
+    chip.arrays[0].crossbar.compute_weights(chip.clock.moment)
+    np.testing.assert_array_equal(written, chip.arrays[0].crossbar.weights)

@@ -58,13 +58,6 @@ class Counted(Linear):
     keeps = ("taken",)
 
 
-class Swelling(Linear):
-    """What a device conducts is half as much again as what was written, at once and for ever."""
-
-    def aged(self, g, parameters, moment):
-        return 1.5 * g
-
-
 def chip_of(device, sizes=(6, 4), seed=3, clock=None, **fields):
     """An otherwise ideal chip, without normaliser."""
     design = load_design("ideal").revised(sizes=sizes, device=device, normaliser={"present": False}, **fields)
@@ -402,14 +395,3 @@ def test_a_technology_says_which_state_it_keeps():
     assert Linear(endurance=9.0).state == ("taken", "dead") and Retention().state == ("written",)
     assert Counted(drift=0.1).state == ("written", "taken")
     assert issubclass(Thermal, Device)
-
-
-def test_weights_after_a_write_to_continuous_devices_are_those_of_their_own_law_of_ageing():
-    """Computed anew at the same moment they are the same, whatever a device conducts just after it was written."""
-    chip = chip_of(Swelling(pulses=0))
-    change = np.random.default_rng(0).uniform(-0.3, 0.3, chip.datasheet.arrays[0].shape).astype(F)
-    chip.write(Delta(0, change, 1.0))
-    crossbar = chip.arrays[0].crossbar
-    written = crossbar.weights.copy()
-    crossbar.compute_weights(chip.clock.moment)
-    np.testing.assert_array_equal(written, crossbar.weights)
