@@ -143,6 +143,17 @@ def test_ff_predicts_by_the_goodness_of_late_ticks(score):
         np.testing.assert_allclose(scores[:, label], sum(map(goodness, states.values())), rtol=1e-4)
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_ff_counts_the_first_population_s_goodness_where_it_is_asked_to(first):
+    chip, learner, x = chip_of(), plain_ff(score_first=first), batch().x
+    scores = learner.predict(chip, TASK, x, begin(learner, chip))
+    labelled = x.copy()
+    labelled[:, LINES] = np.eye(4)[2]
+    states = chip.read(labelled).states
+    wanted = sum(goodness(post) for name in ("h1", "h2")[not first :] for post in states[name].values())
+    np.testing.assert_allclose(scores[:, 2], wanted, rtol=1e-4)
+
+
 def test_ff_trains_the_head_at_its_last_tick_alone():
     chip, learner = chip_of(Watched), plain_ff(head_rate=0.2)
     b = batch()

@@ -157,7 +157,7 @@ def _scores(chip: SimulatedChip, learner: Learner, data: Dataset, result: Result
         trace = chip.read(learner.present(chip, task, x, labels, state), want="states")
         for name, own in found.items():
             ticks = [measure(post, learner.top).value.ravel() for post in trace.late(name).values()]
-            own.append(np.stack(ticks) / state[f"threshold {name}"])
+            own.append(np.stack(ticks) / np.maximum(state[f"threshold {name}"], 1e-30))
     return {name: np.stack(own, axis=1) for name, own in found.items()}
 
 

@@ -153,7 +153,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         "ff",
         30,
         settings={
-            **{"learn_ticks": 6, "score_ticks": 3, "score_early": 3, "label_strength": 6.3},
+            **{"learn_ticks": 6, "score_ticks": 6, "score_first": True, "label_strength": 6.3},
             **{"rate": 12, "head_rate": 100, "batch_size": 100, "skip": 1e-3},
         },
         populations=_SETTLING,

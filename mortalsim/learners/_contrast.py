@@ -84,7 +84,8 @@ class Contrast(Learner):
         for name in hidden:
             mistakes = self._learn_population(chip, trace, name, found[name], self._helped(margins, name), state, rate)
             info["pair_errors"] += mistakes / len(hidden)
-            values = np.mean([value for _, value, _ in found[name].values()], axis=0) / state[f"threshold {name}"]
+            threshold = np.maximum(state[f"threshold {name}"], np.float32(1e-30))  # a silent population's is 0
+            values = np.mean([value for _, value, _ in found[name].values()], axis=0) / threshold
             good, bad = np.split(values, 2, axis=-1)
             info |= {f"positive {name}": float(good.mean()), f"negative {name}": float(bad.mean())}
         return info

@@ -74,8 +74,11 @@ class ForwardForward(Contrast):
         scale of the data; in a neutral label it is shared by all lines. It has no effect where the label is a population of
         its own with a normaliser behind it.
     predict_by
-        ``"goodness"``: one read per class with its label, goodness summed over hidden populations but the first (unless it
-        is the only one). ``"softmax"``: one read with a neutral label, the head's output.
+        ``"goodness"``: one read per class with its label, goodness summed over hidden populations. ``"softmax"``: one read
+        with a neutral label, the head's output.
+    score_first
+        Whether the first hidden population's goodness counts for a prediction. It does where there is no other. ``ffnew.m``
+        leaves it out; with top-down connections the paper counts all.
     learn_ticks, score_ticks
         Last ticks of each population whose goodness is learned, and is summed for a prediction; 0: all of them.
     score_early
@@ -105,8 +108,10 @@ class ForwardForward(Contrast):
     pair_errors : fraction
         Share of the batch's images whose wrong label has more goodness than the right one, mean over hidden populations and
         the ticks learned.
-    positive {population}, negative {population} : number
-        Of each hidden population: mean goodness of images with the right and with a wrong label, in units of its threshold.
+    positive {population} : number
+        Of each hidden population: mean goodness of images with the right label, in units of its threshold.
+    negative {population} : number
+        The same with a wrong label.
     """
 
     name: ClassVar[str] = "ff"
@@ -116,6 +121,7 @@ class ForwardForward(Contrast):
     head_rate: Rate = 6.5
     label_strength: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     predict_by: Literal["goodness", "softmax"] = "goodness"
+    score_first: bool = False
     score_ticks: Many = 0
     score_early: Many = 0
 
@@ -163,7 +169,8 @@ class ForwardForward(Contrast):
                 np.eye(task.classes, dtype=np.float32)[:, None], (task.classes, len(part), task.classes)
             )
             trace = chip.read(self.present(chip, task, part, labels, state), want="states")
-            states = [self._scored(trace, name) for name in hidden[min(1, len(hidden) - 1) :]]
+            counted = hidden if self.score_first else hidden[min(1, len(hidden) - 1) :]
+            states = [self._scored(trace, name) for name in counted]
             total = sum(measure(post, self.top).value for posts in states for post in posts)
             scores.append(np.reshape(total, (task.classes, len(part))).T)
         return np.concatenate(scores)

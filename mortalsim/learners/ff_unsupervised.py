@@ -77,8 +77,10 @@ class UnsupervisedForwardForward(Contrast):
         while the head learns: the head's share of wrong answers.
     pair_errors : fraction
         The loss while hidden populations learn.
-    positive {population}, negative {population} : number
-        While hidden populations learn, of each: mean goodness of images and of hybrids, in units of its threshold.
+    positive {population} : number
+        While hidden populations learn, of each: mean goodness of images, in units of its threshold.
+    negative {population} : number
+        The same of hybrids.
     """
 
     name: ClassVar[str] = "ff_unsupervised"
