@@ -26,6 +26,7 @@ from mortalsim.circuits.neurons import Neurons
 from mortalsim.circuits.normaliser import Normaliser
 from mortalsim.circuits.nudges import NudgePorts
 from mortalsim.circuits.stages import STAGES, Stage
+from mortalsim.cli import written
 from mortalsim.devices import DEVICES, Device
 from mortalsim.devices.pairs import PAIRS
 from mortalsim.experiments import EXPERIMENTS, Experiment
@@ -81,18 +82,12 @@ def design_tables() -> str:
     return "".join(parts)
 
 
-def _written(name: str, info: FieldInfo) -> str:
-    """Return what a field is called on the command line."""
-    extra = info.json_schema_extra
-    return name.upper() if isinstance(extra, dict) and extra.get("argument") else f"--{name.replace('_', '-')}"
-
-
 def command_tables() -> str:
     """Return a table for every experiment's options."""
     parts = []
     for name in EXPERIMENTS.names():
         kind = EXPERIMENTS.get(name)
-        options = ((_written(field, info), info) for field, info in _own(kind, Experiment))
+        options = ((written(kind, field), info) for field, info in _own(kind, Experiment))
         parts.append(_section(f"`mortalsim {name}`", kind.question(), options, "option"))
     common = ((f"--{field}", info) for field, info in Experiment.model_fields.items())
     parts.append(_section("Every experiment", "", common, "option"))

@@ -139,7 +139,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if isinstance(default, bool):
         choice: Any = typer.Option(f"--{name.replace('_', '-')}", help=field.description, show_default=False)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, choice])
-    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("argument"):
+    if _is_argument(field):
         words = get_args(field.annotation)
         argument = typer.Argument(metavar=name.upper(), help=f"{field.description}: {', '.join(words)}", show_default=False)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, argument])
@@ -309,7 +309,7 @@ def _explain(error: ValidationError, kind: type[Experiment]) -> str:
 
     complaints = []
     for problem in error.errors():
-        option = _written(kind, str(problem["loc"][0])) if problem["loc"] else "options"
+        option = written(kind, str(problem["loc"][0])) if problem["loc"] else "options"
         words = words_at(kind, problem["loc"])
         text = f"expected {words}" if words else problem["msg"].removeprefix("Value error, ")
         # Our own validators' messages say what was found; the others do not.
@@ -321,11 +321,14 @@ def _explain(error: ValidationError, kind: type[Experiment]) -> str:
     return "; ".join(complaints)
 
 
-def _written(kind: type[Experiment], name: str) -> str:
+def written(kind: type[Experiment], name: str) -> str:
     """Return what a field is called on the command line: an argument by its name in capitals, others as options."""
-    field = kind.model_fields.get(name)
+    return name.upper() if _is_argument(kind.model_fields.get(name)) else "--" + name.replace("_", "-")
+
+
+def _is_argument(field: FieldInfo | None) -> bool:
     extra = None if field is None else field.json_schema_extra
-    return name.upper() if isinstance(extra, dict) and extra.get("argument") else "--" + name.replace("_", "-")
+    return isinstance(extra, dict) and bool(extra.get("argument"))
 
 
 def _stop_early(error: BaseException) -> NoReturn:

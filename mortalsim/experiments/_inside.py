@@ -79,11 +79,12 @@ def look_inside(chip: SimulatedChip, learner: Learner, data: Dataset, result: Re
         for name in sorted({name for record in result.history for name in record.info})
     }
     scores = _scores(chip, learner, data, result)
+    settling = {name: own for name, own in scores.items() if len(own) > 1}
     return Inside(
         fields=first_fields(chip, data.task),
         mixed=_mixed(learner, data),
-        right={name: _means(own, data.valid_y, right=True) for name, own in scores.items() if own.shape[0] > 1},
-        wrong={name: _means(own, data.valid_y, right=False) for name, own in scores.items() if own.shape[0] > 1},
+        right={name: _means(own, data.valid_y, right=True) for name, own in settling.items()},
+        wrong={name: _means(own, data.valid_y, right=False) for name, own in settling.items()},
         known=_known(chip, learner, data, result),
         judged={name: _error(own[-1].T, data.valid_y) for name, own in scores.items()},
         by_head=_by_head(chip, learner, data, result),

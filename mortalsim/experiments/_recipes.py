@@ -144,7 +144,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         settings=_UNLABELLED | {"rate": 7.9, "unlabelled": 0.6, "blurs": 4},
         additions={"into_output": "later"},
         paper=0.0137,
-        paper_source=f"{_HINTON} 3.3 (4 x 2000)",
+        paper_source=f"{_HINTON} 3.2 (4 x 2000)",
         public=0.029,
         public_source="rmwkwok",
     ),

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mortalsim.kernels.devices import DOWN, HIGH, LOW, UP, Devices
+from mortalsim.kernels.devices import HIGH, LOW, Devices
 from mortalsim.kernels.effective import Effective, Present, decode_and_age, read_all, single_noise, vary_all, weigh_all
 from mortalsim.kernels.fetching import STRETCH, Float32s, StatePairs, new_fetched, take_stretch, write_back_stretch
 from mortalsim.kernels.jit import MATRIX, OUT_MATRIX, PARAMETERS, STATE, VECTOR, f8, i8, kernel, loop
-from mortalsim.kernels.pulses import pulses_asked
+from mortalsim.kernels.pulses import pulses_asked, skip_stuck
 
 ZERO = np.float32(0)
 
@@ -41,24 +41,21 @@ class Wanted(NamedTuple):
 
 @loop
 def move_all(d, wanted, fetched):
-    """Move d devices by ``wanted`` (d,), siemens, within their bounds; stuck ones and those that shall not move stay."""
-    up, down = fetched.parameters[UP], fetched.parameters[DOWN]
+    """Move d devices by ``wanted`` (d,), siemens, within their bounds; those that shall not move stay."""
     low, high = fetched.parameters[LOW], fetched.parameters[HIGH]
     stored, g_now = fetched.stored, fetched.g_now
     for e in range(d):
         after = min(max(g_now[e] + wanted[e], low[e]), high[e])
-        stays = (wanted[e] == ZERO) | ((up[e] == ZERO) & (down[e] == ZERO))
-        stored[e] = stored[e] if stays else after
-        g_now[e] = g_now[e] if stays else after
+        stored[e] = stored[e] if wanted[e] == ZERO else after
+        g_now[e] = g_now[e] if wanted[e] == ZERO else after
 
 
 @loop
 def time_moved(d, wanted, now, fetched):
-    """Set the time of writing of devices that were to move, and are not stuck, to ``now``."""
-    up, down, written = fetched.parameters[UP], fetched.parameters[DOWN], fetched.written
+    """Set the time of writing of devices that were to move to ``now``."""
+    written = fetched.written
     for e in range(d):
-        stays = (wanted[e] == ZERO) | ((up[e] == ZERO) & (down[e] == ZERO))
-        written[e] = written[e] if stays else now
+        written[e] = written[e] if wanted[e] == ZERO else now
 
 
 def move_devices(devices: Devices, wanted: Wanted, present: Present, effective: Effective) -> None:
@@ -106,6 +103,7 @@ def compiled_move_devices(
         pulses_asked(stretch, np.float32(siemens_per_unit), shares, wanted)
         take_stretch(pairs, code_pairs, aged_pairs, fields, first_pair, n, fetched)
         decode_and_age(2 * n, scales, now, t0, aged_pairs, fetched)
+        skip_stuck(2 * n, fetched, wanted)
         move_all(2 * n, wanted, fetched)
         if pairs.timed:
             time_moved(2 * n, wanted, np.float32(now), fetched)

@@ -176,7 +176,7 @@ def number_listed(m, places, stretch_place):
 
 @loop
 def skip_stuck(d, fetched, counts):
-    """Set the counts of stuck devices to 0: no pulse moves them."""
+    """Set the counts of stuck devices, or how far they shall move, to 0: nothing moves them."""
     up, down = fetched.parameters[UP], fetched.parameters[DOWN]
     for e in range(d):
         counts[e] = 0 if (up[e] == ZERO) & (down[e] == ZERO) else counts[e]
