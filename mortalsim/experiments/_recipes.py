@@ -167,8 +167,12 @@ RECIPES: Final[dict[str, Recipe]] = {
     "mono": Recipe(
         "local softmax heads, one read a step",
         "mono",
-        20,
+        30,
         hidden=(1000, 1000, 1000),
-        settings={"dropout": 0.3, "predict_by": "heads"},
+        # Heads of wide populations start small, so that only steps far above the defaults move what is below them.
+        settings={
+            **{"rate": 600, "head_rate": 26, "output_rate": 26, "batch_size": 100},
+            **{"dropout": 0.3, "predict_by": "heads"},
+        },
     ),
 }
