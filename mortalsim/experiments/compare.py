@@ -7,7 +7,6 @@ that goes on from weights also trains each chip after a head start: the data she
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,9 @@ from mortalsim.experiments import _trial
 from mortalsim.experiments._differences import paired_differences
 from mortalsim.experiments._inputs import Data, Inputs
 from mortalsim.experiments._needs import Needs, table_of_needs
-from mortalsim.experiments._parallel import Jobs
-from mortalsim.experiments._start import FABRICATED, START_HELP, HeadStart, Start, goes_on, label_of, refusal
-from mortalsim.experiments._trial import COMPARED, DATASET_HELP, DatasetName, DesignName, Hidden, LearnerName, Outcome
-from mortalsim.experiments.base import Experiment
+from mortalsim.experiments._start import FABRICATED, HeadStart, Start, goes_on, label_of, refusal
+from mortalsim.experiments._started import Started
+from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, Hidden, Outcome
 from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series
 from mortalsim.report.store import Keeper
@@ -50,7 +48,7 @@ NOTES = (
 SHOWN_NEURONS = 16
 
 
-class Compare(Experiment):
+class Compare(Started):
     """Every learner on the same chips of every design."""
 
     expected: ClassVar[str] = (
@@ -64,24 +62,11 @@ class Compare(Experiment):
     )
 
     designs: tuple[DesignName, ...] = Field(("mild", "wild"), min_length=1, description="designs, or paths of design files")
-    learners: tuple[LearnerName, ...] = Field(COMPARED, min_length=1, description="learners, and oracle for true backprop")
     chips: int = Field(5, ge=1, le=100_000, description="different chips of each design")
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
     hidden: Hidden = ()
-    epochs_scale: float = Field(1.0, gt=0, le=1000, description="factor of every learner's own number of epochs")
-    starts: tuple[Start, ...] = Field(
-        ("fabricated", "insilico"), min_length=1, description=f"what chips hold before a learner begins: {START_HELP}"
-    )
-    started_epochs: int = Field(
-        3, ge=1, le=1_000_000_000, description="epochs of a learner after a head start, whatever the scale"
-    )
-    jobs: Jobs = 0
 
     row: ClassVar[type] = Outcome
-
-    def used_learners(self) -> dict[str, Learner]:
-        givers = [start for start in self.starts if start != FABRICATED]
-        return {name: _trial.make_learner(name, self.epochs_scale) for name in dict.fromkeys((*self.learners, *givers))}
 
     def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
         return {name: (inputs.fitted(name, self.hidden), range(self.chips + 1)) for name in self.designs}
@@ -107,9 +92,7 @@ class Compare(Experiment):
         return found
 
     def _trial(self, inputs: Inputs, entry: Entry, design: Design, chip: int) -> Trial:
-        learner, giver = inputs.learners[entry.learner], None
-        if entry.start != FABRICATED:
-            learner, giver = dataclasses.replace(learner, epochs=self.started_epochs), inputs.learners[entry.start]
+        learner, giver = self.begun(inputs, entry.learner, entry.start)
         return Trial(entry, design, learner, chip, inputs.checked_data, giver)
 
     def _entries(self, inputs: Inputs, name: str) -> list[Entry]:

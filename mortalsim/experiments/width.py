@@ -21,10 +21,9 @@ from mortalsim.data import Dataset, suited
 from mortalsim.experiments import _trial
 from mortalsim.experiments._differences import LEVEL, interval
 from mortalsim.experiments._inputs import Data, Inputs, first_images
-from mortalsim.experiments._parallel import Jobs
-from mortalsim.experiments._start import FABRICATED, START_HELP, HeadStart, Start, goes_on, label_of
+from mortalsim.experiments._start import FABRICATED, HeadStart, Start, goes_on, label_of
+from mortalsim.experiments._started import Started
 from mortalsim.experiments._trial import DATASET_HELP, DatasetName, DesignName, LearnerName, Outcome
-from mortalsim.experiments.base import Experiment
 from mortalsim.learners import Learner
 from mortalsim.report.results import COST_COLUMNS, Column, Figure, Panel, Results, Series, Table
 from mortalsim.report.store import Keeper
@@ -58,7 +57,7 @@ NOTES = (
 )
 
 
-class Width(Experiment):
+class Width(Started):
     """The same rules on chips of one design that become wider."""
 
     expected: ClassVar[str] = (
@@ -79,19 +78,8 @@ class Width(Experiment):
     dataset: DatasetName = Field("digits", description=DATASET_HELP)
     images: int = Field(0, ge=0, le=1_000_000_000, description="training samples, the first of the data set; 0: all of them")
     epochs_scale: float = Field(0.5, gt=0, le=1000, description="factor of every learner's own number of epochs")
-    starts: tuple[Start, ...] = Field(
-        ("fabricated", "insilico"), min_length=1, description=f"what chips hold before a learner begins: {START_HELP}"
-    )
-    started_epochs: int = Field(
-        3, ge=1, le=1_000_000_000, description="epochs of a learner after a head start, whatever the scale"
-    )
-    jobs: Jobs = 0
 
     row: ClassVar[type] = Outcome
-
-    def used_learners(self) -> dict[str, Learner]:
-        givers = [start for start in self.starts if start != FABRICATED]
-        return {name: _trial.make_learner(name, self.epochs_scale) for name in dict.fromkeys((*self.learners, *givers))}
 
     def used_chips(self, inputs: Inputs) -> dict[str, tuple[Design, Sequence[int]]]:
         pairs = itertools.product(self.designs, self.widths)
@@ -114,9 +102,7 @@ class Width(Experiment):
         return found
 
     def _trial(self, inputs: Inputs, entry: Entry, design: Design, chip: int) -> Trial:
-        learner, giver = inputs.learners[entry.learner], None
-        if entry.start != FABRICATED:
-            learner, giver = dataclasses.replace(learner, epochs=self.started_epochs), inputs.learners[entry.start]
+        learner, giver = self.begun(inputs, entry.learner, entry.start)
         return Trial(entry, design, learner, chip, inputs.checked_data, self.images, giver)
 
     @staticmethod
