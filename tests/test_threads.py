@@ -49,14 +49,10 @@ def test_a_helper_that_wakes_too_late_is_not_waited_for_and_wakes_for_the_next_j
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there a thread can be told where to run")
 def test_a_helper_works_off_its_caller_s_processor_and_is_then_as_free_as_the_caller(monkeypatch):
-    allowed, places, found = os.sched_getaffinity(0), [], []
+    allowed, found = os.sched_getaffinity(0), []
     if len(allowed) < 2:
         pytest.skip("one processor")
-    caller, main, tell = min(allowed), threading.main_thread(), os.sched_setaffinity
-
-    def told(thread, processors):
-        places.append((thread, set(processors)))
-        tell(thread, processors)
+    caller, main = min(allowed), threading.main_thread()
 
     def job(start, stop):
         time.sleep(0.01)
@@ -64,14 +60,14 @@ def test_a_helper_works_off_its_caller_s_processor_and_is_then_as_free_as_the_ca
             found.append((threading.get_native_id(), os.sched_getaffinity(0)))
 
     monkeypatch.setattr(parallel, "_here", lambda: caller)
-    monkeypatch.setattr(os, "sched_setaffinity", told)
+    deadline = time.monotonic() + 20
     with threadpool_limits(2):
-        map_chunks(job, [0, 1, 2, 3])
+        while not found and time.monotonic() < deadline:  # on a busy machine a helper may wake too late
+            map_chunks(job, [0, 1, 2, 3])
     assert found and all(place == allowed - {caller} for _, place in found)
-    thread, deadline = found[0][0], time.monotonic() + 10
+    thread = found[0][0]
     while os.sched_getaffinity(thread) != allowed and time.monotonic() < deadline:
         time.sleep(parallel.REST)
-    assert (thread, allowed - {caller}) in places and places[-1] == (thread, allowed)
     assert os.sched_getaffinity(thread) == allowed
 
 
