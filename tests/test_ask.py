@@ -155,8 +155,9 @@ def test_a_step_changes_a_neuron_s_input_by_rate_times_factor_on_one_sample(kind
     assert np.mean(moved / factor) == pytest.approx(RATE, rel=0.15)
 
 
+@pytest.mark.parametrize("center", [1.0, 0.9])
 @pytest.mark.parametrize("kind", ["forked", "blocks", "recurrent"])
-def test_centring_takes_away_the_mean_of_what_rows_carry_and_the_bias_takes_it_back(kind):
+def test_centring_takes_away_a_share_of_the_mean_of_what_rows_carry_and_the_bias_takes_it_back(kind, center):
     """The first mean is the first batch's; later 0.95 old + 0.05 new. The bias line carries 1 - m (x - m)."""
     sheet = net(kind).datasheet()
     state = row_means(sheet, ["h1"])
@@ -167,7 +168,7 @@ def test_centring_takes_away_the_mean_of_what_rows_carry_and_the_bias_takes_it_b
         trace = chip.read(RNG(turn).random((7, sheet.n_inputs), dtype=np.float32) + turn)
         size = sheet.populations["h1"].size
         factors = {tick: RNG(4 + tick).standard_normal((7, size), dtype=np.float32) for tick in trace.states["h1"]}
-        ask(chip, trace, "h1", factors, RATE, memory=Memory(state, center=True))
+        ask(chip, trace, "h1", factors, RATE, memory=Memory(state, center=center))
         for request in chip.asked:
             spec = sheet.arrays[request.array]
             level = np.mean(
@@ -179,24 +180,28 @@ def test_centring_takes_away_the_mean_of_what_rows_carry_and_the_bias_takes_it_b
             np.testing.assert_allclose(state[f"rows{request.array}"], means[request.array] * carried, rtol=1e-4, atol=1e-6)
             plain = next(tap.pre for tap in trace.of(request.array))
             first = request.pre[..., :7, :]
-            wanted = plain - np.where(carried, means[request.array], 0)[..., None, :]
-            along = np.einsum("...bi,...i->...b", wanted * carried[..., None, :], means[request.array])
+            away = center * means[request.array]
+            wanted = plain - np.where(carried, away, 0)[..., None, :]
+            along = np.einsum("...bi,...i->...b", wanted * carried[..., None, :], away)
             bias = (np.arange(spec.n_in) if spec.rows is None else spec.rows) == sheet.populations[spec.source].size
             wanted = wanted - along[..., None] * bias[..., None, :]
             np.testing.assert_allclose(first, wanted, rtol=1e-4, atol=1e-5)
             assert not carried.all() or spec.n_in == sheet.populations[spec.source].size
 
 
-def test_a_centred_step_changes_a_neuron_s_input_as_one_on_inputs_without_their_mean_would():
+@pytest.mark.parametrize("center", [1.0, 0.9, 0.5])
+def test_a_centred_step_changes_a_neuron_s_input_as_one_on_inputs_without_that_share_of_their_mean_would(center):
     """Change at x: step * ((x - m) (x' - m) + 1) times the factor of x', summed over the batch."""
     chip = watched(make_datasheet((12, 8, 4), weight_range=1e6))
     state, size = row_means(chip.datasheet, ["h1"]), 8
     trace = chip.read(RNG(0).random((9, 12), dtype=np.float32) + 1)
     factors = RNG(1).standard_normal((9, size), dtype=np.float32)
     before = chip.weights[0].copy()
-    step = ask(chip, trace, "h1", {0: factors}, RATE, memory=Memory(state, center=True))
+    step = ask(chip, trace, "h1", {0: factors}, RATE, memory=Memory(state, center=center))
     x = trace.of(0)[0].pre[:, :-1].astype(float)
-    kernel = (x - x.mean(axis=0)) @ (x - x.mean(axis=0)).T + 1
+    less = x - center * x.mean(axis=0)
+    kernel = less @ less.T + 1
+    assert step == pytest.approx(RATE / (np.mean(np.sum(less**2, axis=1)) + 1), rel=1e-5)
     moved = trace.of(0)[0].pre @ (chip.weights[0] - before)
     np.testing.assert_allclose(moved, step * kernel @ factors, rtol=1e-2, atol=1e-4)
 
@@ -224,7 +229,7 @@ def test_a_pull_goes_by_rows_as_they_are_though_others_are_centred(kind):
         chip = watched(net(kind).datasheet())
         trace = chip.read(batch(7).x)
         factors = {tick: RNG(tick).standard_normal((7, size), dtype=np.float32) for tick in ticks}
-        memory = Memory(row_means(sheet, ["h1"]), center=True)
+        memory = Memory(row_means(sheet, ["h1"]), center=1.0)
         steps.append(ask(chip, trace, "h1", factors, RATE, memory=memory, pulls=pulls))
         chips.append(chip)
     without, both = chips

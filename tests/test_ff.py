@@ -23,7 +23,7 @@ def bare(**kw):
         "momentum": 0.0,
         "temperature": 1.0,
         "threshold": "width",
-        "center": False,
+        "center": 0.0,
     }
     return LEARNERS.get("ff")(**plain | kw)
 
@@ -345,7 +345,7 @@ def test_goodness_of_bursts_does_not_change_with_the_gain_and_rises_along_its_di
         {"goodness": "bursts"},
         {"objective": "margin"},
         {"collaboration": 0.3},
-        {"center": True},
+        {"center": 1.0},
     ],
     ids=str,
 )

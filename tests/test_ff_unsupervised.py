@@ -17,7 +17,7 @@ from mortalsim.training import error_rate, train
 
 
 def make_learner(**kw):
-    plain = {"momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0, "head_center": False}
+    plain = {"momentum": 0.0, "peer": 0.0, "decay": 0.0, "head_decay": 0.0, "head_center": 0.0}
     return LEARNERS.get("ff_unsupervised")(**plain | kw)
 
 

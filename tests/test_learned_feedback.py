@@ -51,7 +51,7 @@ def test_what_is_asked_for_is_the_gradient_s_direction_once_feedback_is_known(cu
     """Cosine above 0.95 with the true gradient of the first array, for curves that rise and for curves that fall."""
     chip, learner = (
         chip_of(curve),
-        LEARNERS.get("learned_feedback")(center=False, rate=1e-6, output_rate=0.0, amplitude=0.05),
+        LEARNERS.get("learned_feedback")(center=0.0, rate=1e-6, output_rate=0.0, amplitude=0.05),
     )
     state, rng = begin(learner, chip), RNG(5)
     for seed in range(200):
@@ -68,7 +68,7 @@ def test_what_is_asked_for_is_the_gradient_s_direction_once_feedback_is_known(cu
 
 def test_the_output_is_trained_by_the_delta_rule_on_the_mean_of_both_signs():
     chip, b = watched(), batch()
-    learner = LEARNERS.get("learned_feedback")(output_rate=0.2, center=False)
+    learner = LEARNERS.get("learned_feedback")(output_rate=0.2, center=0.0)
     _, info = learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     trace = IdealChip(chip.datasheet, 1).read(x, nudge)

@@ -15,7 +15,7 @@ from nets import net
 from mortalsim.learners import LEARNERS, Learner
 
 #: Settings that change which keys there are, beside the defaults.
-FURTHER = {"ff": [{"momentum": 0.0}, {"threshold": "running"}, {"center": True}]}
+FURTHER = {"ff": [{"momentum": 0.0}, {"threshold": "running"}, {"center": 0.0}]}
 CHIPS = {"chain": make, "blocks": lambda: IdealChip(net("blocks").datasheet(), 1)}
 UNITS = {"nats", "fraction", "number"}
 

@@ -38,7 +38,7 @@ def mean_update(learner, chip, b, steps, task, length=1.0):
 
 def _plain(name):
     """Settings without which what is asked for is the gradient's estimate and nothing else."""
-    return {"center": False, "exact_output": False} if name == "ap" else {}
+    return {"center": 0.0, "exact_output": False} if name == "ap" else {}
 
 
 def z_squared(learner, chip, b, task=TASK, steps=500):
@@ -145,7 +145,7 @@ def test_ap_shakes_each_sample_for_itself_and_not_the_exact_output():
 def test_ap_credits_each_sample_with_its_own_loss_and_reports_the_mean():
     """The error of a sample is its slope times its signs; the rows' input is the mean over both signs."""
     chip, b = watched(), batch()
-    learner = LEARNERS.get("ap")(amplitude=0.3, probes=1, rate=0.2, center=False, exact_output=False)
+    learner = LEARNERS.get("ap")(amplitude=0.3, probes=1, rate=0.2, center=0.0, exact_output=False)
     _, info = learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     trace = make().read(x, nudge)
@@ -210,5 +210,5 @@ def test_ap_hides_the_exact_output_from_its_shaking_of_the_rest():
 @pytest.mark.parametrize("exact", [True, False])
 def test_ap_needs_no_hidden_population(exact):
     chip = watched(make_datasheet((12, 4)))
-    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, center=False, exact_output=exact)
+    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, center=0.0, exact_output=exact)
     assert z_squared(learner, chip, batch(8)) < 1.6

@@ -31,7 +31,7 @@ def plain_ff(**kw):
             "head_decay": 0.0,
             "temperature": 1.0,
             "threshold": "width",
-            "center": False,
+            "center": 0.0,
             "rate": 0.3,
         }
         | kw
@@ -46,7 +46,7 @@ def test_ap_descends_the_slope_by_a_held_current(exact):
     """Held through T ticks, a current acts at each: its slope is the sum of the twin's over the ticks, per unit of length
     sqrt(T), times the rows' mean. Where the source is clamped that is the gradient over sqrt(T)."""
     chip, b = chip_of(Watched, neurons={"curve": "softplus"}), batch(8)
-    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, exact_output=exact, center=False)
+    learner = LEARNERS.get("ap")(rate=1.0, probes=1, amplitude=0.01, exact_output=exact, center=0.0)
     twin = Twin.nominal(chip.datasheet, chip.weights)
     trace, gradient, truth = twin.forward(b.x), twin.gradient(b.x, b.targets), []
     slope = cross_entropy(trace.output, b.targets)[1] / 8
@@ -68,7 +68,7 @@ def test_ap_descends_the_slope_by_a_held_current(exact):
 @pytest.mark.parametrize("exact", [False, True])
 def test_ap_hears_the_mean_over_ticks_and_divides_by_the_length_of_what_it_holds(exact):
     chip, b = chip_of(Watched), batch()
-    learner = LEARNERS.get("ap")(probes=1, rate=0.2, amplitude=0.1, exact_output=exact, center=False)
+    learner = LEARNERS.get("ap")(probes=1, rate=0.2, amplitude=0.1, exact_output=exact, center=0.0)
     learner.step(chip, TASK, b, begin(learner, chip), RNG(1))
     ((x, nudge),) = chip.presented
     assert set(nudge.currents) == ({"h1", "h2"} if exact else {"h1", "h2", "out"})

@@ -19,7 +19,7 @@ RULES = ("mono", "groups")
 
 
 def plain(name, **kw):
-    return LEARNERS.get(name)(**{"center": False, "rate": 0.3, "output_rate": 0.2} | kw)
+    return LEARNERS.get(name)(**{"center": 0.0, "rate": 0.3, "output_rate": 0.2} | kw)
 
 
 def unit(post):
@@ -119,7 +119,7 @@ def test_prediction_by_the_output_is_the_output():
 # --- heads on the chip ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("center", [0.0, 0.9])
 def test_the_shadow_is_the_sum_of_what_was_asked_of_the_head(center):
     """On a chip that takes every change as asked: the head's weights less those as fabricated."""
     chip = watched(headed())
@@ -140,7 +140,7 @@ def test_the_shadow_is_the_sum_of_what_was_asked_of_the_head(center):
 def test_an_error_goes_back_through_the_shadow_or_through_fixed_weights_and_is_the_chip_s_own_head_s():
     for heads in ("shadow", "fixed"):
         chip, b = watched(headed()), batch()
-        learner = LEARNERS.get("mono")(heads=heads, center=False)
+        learner = LEARNERS.get("mono")(heads=heads, center=0.0)
         state = begin(learner, chip)
         state, _ = learner.step(chip, TASK, b, state, RNG(1))
         held, fresh = state["head h1"].copy(), IdealChip(chip.datasheet, 1)

@@ -70,7 +70,7 @@ class Recipe:
 # the rows, but that the head's is half of that. Samples that would change next to nothing are left out.
 _AS_IN_MATLAB: Final = {"batch_size": 100, "threshold": "width", "temperature": 0.03, "head_rate": 100, "skip": 0.01}
 
-_UNLABELLED: Final = _AS_IN_MATLAB | {"head_rate": 200, "center": False, "head_center": False}
+_UNLABELLED: Final = _AS_IN_MATLAB | {"head_rate": 200, "center": 0.0, "head_center": 0.0}
 
 _PATCHED: Final = (
     {"name": "pixels", "shape": [28, 28]},

@@ -62,9 +62,9 @@ BARE_RULES: dict[
         "peer": 0.0,
         "decay": 0.0,
         "head_decay": 0.0,
-        "center": False,
+        "center": 0.0,
     },
-    "ap": {"probes": 1, "exact_output": False, "temperature": 1.0, "center": False},
+    "ap": {"probes": 1, "exact_output": False, "temperature": 1.0, "center": 0.0},
     "wp": {"probes": 1, "temperature": 1.0},
 }
 REPEATS = 32  # reads that estimate the noise of a sample's loss

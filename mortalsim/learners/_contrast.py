@@ -43,7 +43,7 @@ class Contrast(Learner):
     temperature: Annotated[float, Field(ge=1e-6, le=1e9)] = 0.4
     collaboration: Share = 0.0
     skip: Share = 0.0
-    center: bool = True
+    center: Share = 0.9
     learn_ticks: Many = 0
 
     @property
@@ -91,7 +91,7 @@ class Contrast(Learner):
         return info
 
     def learn_output(
-        self, chip: Chip, trace: Trace, targets: FloatArray, state: State, rate: float, center: bool
+        self, chip: Chip, trace: Trace, targets: FloatArray, state: State, rate: float, center: float
     ) -> FloatArray:
         """Update the arrays into the output by the delta rule at its last tick; return its losses before it, (B,)."""
         output = chip.datasheet.output_of(self.name)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from mortalsim.checks import FloatArray, ShapeError
-from mortalsim.fields import AtLeastOne, Rate
+from mortalsim.fields import AtLeastOne, Rate, Share
 from mortalsim.hardware import Chip, Datasheet, Port, Task, Trace
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of, require_hidden
 from mortalsim.learners.schedules import half_linear
@@ -39,7 +39,7 @@ class SingleRead(Learner):
     output_rate: Rate = 6.5
     gate: Annotated[float, Field(ge=0, le=1e6)] = 0.05
     dropout: Annotated[float, Field(ge=0, le=0.99)] = 0.0
-    center: bool = True
+    center: Share = 0.9
     predict_by: Literal["output", "heads"] = "output"
 
     @property

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from mortalsim.checks import FloatArray
-from mortalsim.fields import Amplitude, AtLeastOne, Rate, Temperature, Times
+from mortalsim.fields import Amplitude, AtLeastOne, Rate, Share, Temperature, Times
 from mortalsim.hardware import Chip, CurrentNudge, Datasheet, Overlaid, Port, Tap, Task, Trace
 from mortalsim.learners._signs import random_signs
 from mortalsim.learners.base import Batch, Info, Learner, State, output_of
@@ -41,7 +41,7 @@ class ActivityPerturbation(Learner):
     temperature
         Of `objectives.cross_entropy`; above 1 it softens the outputs.
     center
-        Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
+        Share of what rows have in common that is left to the bias lines, as `steps.ask` has it; 0: none.
 
     State
     -----
@@ -65,7 +65,7 @@ class ActivityPerturbation(Learner):
     antithetic: bool = True
     exact_output: bool = True
     temperature: Temperature = 1.0
-    center: bool = True
+    center: Share = 0.9
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return self.temperature**2 * float(np.log(classes)) if classes else None

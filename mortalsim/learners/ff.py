@@ -68,7 +68,7 @@ class ForwardForward(Contrast):
         Late in training these are most samples. 0 keeps all. Up to 0.3 the error changed by less than its spread over
         chips (``benchmarks/skipping.md``).
     center
-        Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
+        Share of what rows have in common that is left to the bias lines, as `steps.ask` has it; 0: none.
     label_strength
         What the right label's line carries, in units of the largest input that the first step's images have, whatever the
         scale of the data; in a neutral label it is shared by all lines. It has no effect where the label is a population of

@@ -51,7 +51,7 @@ class UnsupervisedForwardForward(Contrast):
     goodness, top, objective, threshold, temperature, collaboration, skip, learn_ticks
         As in ``ff``.
     center
-        Whether what rows have in common is left to the bias lines of the hidden populations, as `steps.ask` has it.
+        Share of what rows have in common that is left to the bias lines of the hidden populations, as `steps.ask` has it.
     head_center
         The same for the output's.
 
@@ -91,7 +91,7 @@ class UnsupervisedForwardForward(Contrast):
     head_rate: Rate = 6.5
     unlabelled: Share = 0.6
     blurs: Annotated[int, Field(ge=0, le=1000)] = 4
-    head_center: bool = True
+    head_center: Share = 0.9
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return None

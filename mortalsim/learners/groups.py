@@ -37,7 +37,7 @@ class Groups(SingleRead):
         Share of a population's activities, drawn anew for each sample, that its judge does not see in a step, and whose
         neurons learn nothing from it (Srivastava et al. 2014). The chip itself, and heads on it, see all of them.
     center
-        Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
+        Share of what rows have in common that is left to the bias lines, as `steps.ask` has it; 0: none.
     predict_by
         ``"output"``: the output population; a chip without one is judged as by ``"heads"``. ``"heads"``: the scores of all
         hidden populations but the first (unless it is the only one) and of the output, as logarithms of probabilities,

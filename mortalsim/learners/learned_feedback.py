@@ -43,7 +43,7 @@ class LearnedFeedback(Learner):
     forget
         Share of a step's estimate in the feedback weights; at first as much as makes them the mean of all estimates.
     center
-        Whether what rows have in common is left to the bias lines, as `steps.ask` has it.
+        Share of what rows have in common that is left to the bias lines, as `steps.ask` has it; 0: none.
 
     State
     -----
@@ -69,7 +69,7 @@ class LearnedFeedback(Learner):
     output_rate: Rate = 6.5
     amplitude: Amplitude = 0.3
     forget: Share = 0.02
-    center: bool = True
+    center: Share = 0.9
 
     @property
     def ports(self) -> tuple[Port, ...]:

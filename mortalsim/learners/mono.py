@@ -43,8 +43,8 @@ class Mono(SingleRead):
         Share of a population's activities, drawn anew for each sample, that its judge does not see in a step, and whose
         neurons learn nothing from it (Srivastava et al. 2014). The chip itself, and heads on it, see all of them.
     center
-        Whether what rows have in common is left to the bias lines, as `steps.ask` has it. Heads on the host have no bias
-        line, and lose the common part.
+        Share of what rows have in common that is left to the bias lines, as `steps.ask` has it; 0: none. Heads on the host
+        have no bias line, and lose that share.
     predict_by
         ``"output"``: the output population; a chip without one is judged as by ``"heads"``. ``"heads"``: the scores of all
         heads but the first (unless it is the only one) and of the output, as logarithms of probabilities, added up.
@@ -129,7 +129,7 @@ class Mono(SingleRead):
         if self.center:
             key = f"level {name}"
             state[key] = running_mean(state[key], activity.mean(axis=-2))
-            activity = activity - state[key]
+            activity = activity - np.float32(self.center) * state[key]
         drive = float(np.sum(activity * activity, axis=-1).mean())
         return np.asarray(np.float32(rate / max(drive, SILENCE)) * (activity.T @ slope))
 
@@ -142,7 +142,7 @@ class Mono(SingleRead):
         (array,), size = chip.datasheet.into(head), chip.datasheet.populations[name].size
         rows = trace.of(array)[-1].pre[..., :size]
         if self.center:
-            rows = rows - state[f"rows{array}"][:size]
+            rows = rows - np.float32(self.center) * state[f"rows{array}"][:size]
         return np.asarray(np.float32(step) * (rows.T @ slope))
 
 

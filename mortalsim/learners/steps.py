@@ -44,13 +44,13 @@ class Memory:
         Weight of the past in the running mean of the products, which is kept as ``gradient{array}``, of each array's shape,
         and asked for as `Delta`. 0: nothing is kept, and the products are asked for as `Outer`.
     center
-        Whether the running means of what rows carry, ``rows{array}`` as `row_means` makes them, are taken away from the
-        rows before the products; not before those of pulls.
+        Share, 0 to 1, of the running means of what rows carry, ``rows{array}`` as `row_means` makes them, that is taken away
+        from the rows before the products; not before those of pulls.
     """
 
     state: State
     momentum: float = 0.0
-    center: bool = False
+    center: float = 0.0
 
 
 def ask(
@@ -71,10 +71,12 @@ def ask(
     ``rate`` times its factor, whatever the number of lines and arrays, the scale of what they carry and the number of ticks.
 
     Where the rows have a large part in common, as pixels and rectified activities do, that part takes most of the step and
-    moves all neurons together. A memory with ``center`` takes its running mean m away before the product (Schraudolph 1998,
-    LeCun et al. 1998), and gives the bias line 1 - m (x - m) to carry instead of 1: the step is that of a neuron whose input
-    is w (x - m) + c, where only c learns what all samples share, written in terms of w x + b with b = c - w m. Its length
-    is that of x - m.
+    moves all neurons together. A memory with ``center`` k takes k times its running mean away before the product, m = k mean
+    (Schraudolph 1998, LeCun et al. 1998), and gives the bias line 1 - m (x - m) to carry instead of 1: the step is that of a
+    neuron whose input is w (x - m) + c, written in terms of w x + b with b = c - w m. Its length is that of x - m. With
+    k = 1 only c learns what all samples share. It is as slow as one line among many, and b is soon at its device's bound
+    where neurons have many active rows; what noisy writes of the other lines do to w m then stays. A k a little below 1
+    leaves w a hand in it.
 
     Parameters
     ----------
@@ -103,12 +105,12 @@ def ask(
     taps = {array: [tap for tap in trace.of(array) if tap.tick in factors] for array in sheet.into(population)}
     raw = taps
     if memory.center:
-        taps = {array: _centered(sheet, array, own, memory.state) for array, own in taps.items()}
+        taps = {array: _centered(sheet, array, own, memory) for array, own in taps.items()}
     step = rate / max(drive(sheet, population, taps), SILENCE)
     # A pull has a step of its own, by the rows that it goes by: the same whatever they have in common.
     share = rate / max(drive(sheet, population, raw), SILENCE) / step if pulls and memory.center and step else 1.0
     if memory.center:
-        taps = {array: _given_back(sheet, array, own, memory.state) for array, own in taps.items()}
+        taps = {array: _given_back(sheet, array, own, memory) for array, own in taps.items()}
     for array, own in taps.items():
         pre, post = _joined(own, factors, heard, _pulled(raw[array], pulls or {}, share))
         if pre is None or post is None:
@@ -165,8 +167,8 @@ def running_mean(before: FloatArray, level: FloatArray) -> FloatArray:
     return np.asarray(MEMORY * before + (1 - MEMORY) * level if before.any() else level)
 
 
-def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -> list[Tap]:
-    """Bring the running mean of an array's rows up to date and return the taps without it; ground stays."""
+def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], memory: Memory) -> list[Tap]:
+    """Bring the running mean of an array's rows up to date and return the taps without its share; ground stays."""
     spec = sheet.arrays[array]
     rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
     carried = rows < sheet.populations[spec.source].size
@@ -174,20 +176,21 @@ def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -
     if not pres:
         return list(taps)
     level = np.mean([pre.mean(axis=-2) for pre in pres.values()], axis=0)
-    before = state[f"rows{array}"]
-    mean = running_mean(before, level) * carried
-    state[f"rows{array}"] = mean.astype(np.float32)
-    centered = {at: pre - mean[..., None, :].astype(np.float32) for at, pre in pres.items()}
+    before = memory.state[f"rows{array}"]
+    mean = (running_mean(before, level) * carried).astype(np.float32)
+    memory.state[f"rows{array}"] = mean
+    away = np.float32(memory.center) * mean[..., None, :]
+    centered = {at: pre - away for at, pre in pres.items()}
     return [tap._replace(pre=centered[tap.at]) for tap in taps]
 
 
-def _given_back(sheet: Datasheet, array: int, taps: Sequence[Tap], state: State) -> list[Tap]:
-    """Return centred taps whose bias line takes back what the other rows' steps do to the mean."""
-    spec, mean = sheet.arrays[array], state[f"rows{array}"]
+def _given_back(sheet: Datasheet, array: int, taps: Sequence[Tap], memory: Memory) -> list[Tap]:
+    """Return centred taps whose bias line takes back what the other rows' steps do to what was taken away."""
+    spec, away = sheet.arrays[array], np.float32(memory.center) * memory.state[f"rows{array}"]
     rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
     bias = (rows == sheet.populations[spec.source].size)[..., None, :]
     pres = {tap.at: tap.pre for tap in taps}
-    given = {at: pre - np.einsum("...bi,...i->...b", pre, mean)[..., None] * bias for at, pre in pres.items()}
+    given = {at: pre - np.einsum("...bi,...i->...b", pre, away)[..., None] * bias for at, pre in pres.items()}
     return [tap._replace(pre=given[tap.at].astype(np.float32)) for tap in taps]
 
 
