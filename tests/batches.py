@@ -64,7 +64,7 @@ def drive_of(sheet, trace, population, ticks=None):
 #: Settings that suit chips of a dozen neurons and 200 samples.
 FAST = {
     "ff": {"epochs": 40, "rate": 3.0, "batch_size": 20},
-    "mono": {"rate": 3.0, "head_rate": 3.0},
+    "mono": {"rate": 0.4, "head_rate": 3.0},
     "ap": {"epochs": 20, "batch_size": 20},
     "wp": {"rate": 100.0, "amplitude": 0.1, "epochs": 40, "probes": 8},
     "physics_aware": {"epochs": 30, "rate": 2.0, "batch_size": 20},

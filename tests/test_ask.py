@@ -206,6 +206,22 @@ def test_a_centred_step_changes_a_neuron_s_input_as_one_on_inputs_without_that_s
     np.testing.assert_allclose(moved, step * kernel @ factors, rtol=1e-2, atol=1e-4)
 
 
+def test_rows_correct_what_all_samples_share_though_the_bias_line_is_at_its_bound():
+    """With all of the mean taken away only the bias line could; a share k leaves sum_b (x_b - k m) m = B (1 - k) |m|^2."""
+    moved = {}
+    for center in (1.0, 0.95):
+        chip = watched(make_datasheet((12, 8, 4), weight_range=1e6))
+        trace = chip.read(RNG(0).random((9, 12), dtype=np.float32) + 1)
+        before = chip.weights[0].copy()
+        memory = Memory(row_means(chip.datasheet, ["h1"]), center=center)
+        step = ask(chip, trace, "h1", {0: np.ones((9, 8), np.float32)}, RATE, memory=memory)
+        x = trace.of(0)[0].pre[:, :-1].astype(float)
+        mean = x.mean(axis=0)
+        moved[center] = mean @ (chip.weights[0] - before)[:-1] / step
+        np.testing.assert_allclose(moved[center], 9 * (1 - center) * mean @ mean, rtol=1e-2, atol=1e-2)
+    assert np.all(moved[0.95] > 4)
+
+
 def test_a_running_mean_is_the_same_in_pieces(monkeypatch):
     rng = RNG(0)
     pre, post = rng.random((5, 23), dtype=np.float32), rng.random((5, 6), dtype=np.float32)

@@ -8,6 +8,7 @@ from batches import RNG
 from fakes import IdealChip, make_datasheet
 from running import slow_in_plain_python
 
+from mortalsim import build
 from mortalsim.learners import LEARNERS
 from mortalsim.streams import Streams
 from mortalsim.training import error_rate, train
@@ -46,6 +47,18 @@ def test_defaults_learn_four_classes_at_any_width_number_of_lines_and_scale(name
     learner = LEARNERS.get(name)(epochs=20)
     result = train(chip, learner, data, Streams(2), validate_every=0)
     assert error_rate(chip, learner, result.task, data.valid_x, data.valid_y, result.state) <= 0.1
+
+
+@slow_in_plain_python
+@pytest.mark.parametrize(("width", "rate"), [(256, 0.2), (64, 0.4), (16, 0.4)])
+def test_mono_loses_no_chip_of_a_strong_mismatch_at_any_width(width, rate):
+    """The first is a chip that made 68 % errors where all of what rows have in common was left to the bias lines."""
+    data = build.load_data("digits", Streams(0))
+    design = build.design_for(build.find_design("wild"), data, (width, width))
+    chip = build.make_chip(design, Streams(0).child("tuning chips", 0), 1)
+    learner = LEARNERS.get("mono")(rate=rate, epochs=15)
+    result = train(chip, learner, data, Streams(0).child("tuning", "digits", 1, 0), validate_every=0)
+    assert error_rate(chip, learner, data.task, data.valid_x, data.valid_y, result.state) <= 0.07
 
 
 @slow_in_plain_python

@@ -45,7 +45,7 @@ def test_every_sample_is_read_once_and_carries_no_label(name):
 
 
 def test_mono_sends_each_head_s_error_back_through_the_head_alone():
-    """h = post / rms, e = softmax(h M) - y, factor (e M^T) where the neuron is on; head and output by the delta rule."""
+    """h = post / rms, e = softmax(h M) - y, factor n (e M^T) where the neuron is on; head and output by the delta rule."""
     learner, chip, b = plain("mono", head_rate=0.4), watched(), batch()
     state = begin(learner, chip)
     new, info = learner.step(chip, TASK, b, state, RNG(1))
@@ -58,7 +58,7 @@ def test_mono_sends_each_head_s_error_back_through_the_head_alone():
         assert isinstance(request, Outer) and request.array == array
         drive = drive_of(chip.datasheet, trace, name)
         assert request.rate == pytest.approx(-0.3 / 10 / drive, rel=1e-4)
-        np.testing.assert_allclose(request.post, (error @ head.T) * (unit(post) > 0.05), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(request.post, len(head) * (error @ head.T) * (unit(post) > 0.05), rtol=1e-3, atol=1e-5)
         # The head's own step is that of an array whose rows carry h, whose squared length is the number of neurons.
         np.testing.assert_allclose(
             new[f"head {name}"], head - 0.4 / 10 / len(head) * unit(post).T @ error, rtol=1e-3, atol=1e-6
@@ -151,7 +151,7 @@ def test_an_error_goes_back_through_the_shadow_or_through_fixed_weights_and_is_t
         error = softmax(trace.states["head_h1"][0], axis=1) - b.targets
         request = next(request for request in chip.asked if request.array == 0)
         on = unit(trace.states["h1"][0]) > 0.05
-        np.testing.assert_allclose(request.post, (error @ held.T) * on, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(request.post, len(held) * (error @ held.T) * on, rtol=1e-3, atol=1e-4)
         assert np.array_equal(state["head h1"], held) == (heads == "fixed")
 
 

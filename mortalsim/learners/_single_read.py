@@ -39,7 +39,7 @@ class SingleRead(Learner):
     output_rate: Rate = 6.5
     gate: Annotated[float, Field(ge=0, le=1e6)] = 0.05
     dropout: Annotated[float, Field(ge=0, le=0.99)] = 0.0
-    center: Share = 0.9
+    center: Share = 0.95
     predict_by: Literal["output", "heads"] = "output"
 
     @property

@@ -65,7 +65,7 @@ class ActivityPerturbation(Learner):
     antithetic: bool = True
     exact_output: bool = True
     temperature: Temperature = 1.0
-    center: Share = 0.9
+    center: Share = 1.0
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return self.temperature**2 * float(np.log(classes)) if classes else None

@@ -91,7 +91,7 @@ class UnsupervisedForwardForward(Contrast):
     head_rate: Rate = 6.5
     unlabelled: Share = 0.6
     blurs: Annotated[int, Field(ge=0, le=1000)] = 4
-    head_center: Share = 0.9
+    head_center: Share = 1.0
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return None

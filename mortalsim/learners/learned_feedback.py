@@ -69,7 +69,7 @@ class LearnedFeedback(Learner):
     output_rate: Rate = 6.5
     amplitude: Amplitude = 0.3
     forget: Share = 0.02
-    center: Share = 0.9
+    center: Share = 1.0
 
     @property
     def ports(self) -> tuple[Port, ...]:

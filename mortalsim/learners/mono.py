@@ -21,7 +21,9 @@ class Mono(SingleRead):
     """Mono-Forward (Gong, Li and Abdulla 2025): local softmax heads, one read a step, no label in the input.
 
     A head turns a population's activities, divided by their root mean square, into scores of the classes. The error of its
-    softmax goes back through the head's weights and no further: it is not divided by the root mean square again.
+    softmax goes back through the head's weights and no further: it is not divided by the root mean square again. It is
+    multiplied by the number of neurons n instead: what a head learns is shared by n weights, each of the order 1/n, and a
+    rate would otherwise mean the less the wider the population is (mean-field scaling: Mei, Montanari and Nguyen 2018).
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ class Mono(SingleRead):
     name: ClassVar[str] = "mono"
     signals: ClassVar[str] = "one number a class"
 
-    rate: Rate = 13.0
+    rate: Rate = 0.4
     head_rate: Rate = 6.5
     heads: Literal["host", "shadow", "fixed"] = "host"
 
@@ -122,7 +124,7 @@ class Mono(SingleRead):
             if self.heads == "shadow":
                 most = chip.datasheet.arrays[chip.datasheet.into(_chip_heads(chip.datasheet)[name])[0]].weight_range
                 state[f"head {name}"] = np.clip(head + asked, -most, most)
-        return Verdict(loss, slope @ head.T)
+        return Verdict(loss, np.float32(len(head)) * (slope @ head.T))
 
     def _host_step(self, activity: FloatArray, name: str, slope: FloatArray, rate: float, state: State) -> FloatArray:
         """Return what a head on the host changes by: what `ask` asks of an array, without its bias line."""
