@@ -49,13 +49,11 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     ],
     "mono": [
         {},
-        *({"rate": rate} for rate in (6.5, 26.0)),
-        {"output_rate": 3.2},
-        {"output_rate": 13.0},
+        *({"rate": rate} for rate in (0.2, 0.8)),
+        *({"output_rate": rate} for rate in (3.2, 13.0)),
         {"head_rate": 13.0},
         {"predict_by": "heads"},
-        {"center": 0.0},
-        {"gate": 0.0},
+        *({"center": share} for share in (0.0, 1.0)),
     ],
     "groups": [
         {},
