@@ -119,6 +119,19 @@ def test_prediction_by_the_output_is_the_output():
 # --- heads on the chip ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("center", [0.95, 1.0])
+def test_a_head_on_the_host_learns_from_activities_without_the_same_share_of_their_mean(center):
+    learner, chip, b = plain("mono", head_rate=0.4, center=center), watched(), batch()
+    state = begin(learner, chip)
+    new, _ = learner.step(chip, TASK, b, state, RNG(1))
+    seen, head = unit(make().read(b.x).states["h1"][0]), state["head h1"]
+    error = softmax(seen @ head, axis=1) - b.targets
+    less = seen - center * seen.mean(axis=0)
+    drive = np.mean(np.sum(less**2, axis=1))
+    np.testing.assert_allclose(new["level h1"], seen.mean(axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(new["head h1"], head - 0.4 / 10 / drive * less.T @ error, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("center", [0.0, 0.9])
 def test_the_shadow_is_the_sum_of_what_was_asked_of_the_head(center):
     """On a chip that takes every change as asked: the head's weights less those as fabricated."""
