@@ -57,6 +57,18 @@ def test_ff_update_is_the_published_one():
     np.testing.assert_allclose(-10 * head.post, cross_entropy(head_taps[2].post, b.targets)[1], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("center", [0.0, 0.5, 1.0])
+def test_ff_leaves_the_same_share_of_what_rows_have_in_common_to_the_bias_lines_of_all_arrays(center):
+    learner, chip = bare(center=center), watched()
+    step(learner, chip)
+    (neutral, _), (both, _) = chip.presented
+    for request in chip.asked:
+        plain = make().read(neutral if request.array == 2 else both).taps[request.array].pre
+        expected = (1 - center) * plain[:, :-1].mean(axis=0)
+        np.testing.assert_allclose(request.pre[:, :-1].mean(axis=0), expected, rtol=1e-3, atol=1e-5)
+    assert [request.array for request in chip.asked] == [2, 0, 1]
+
+
 def test_ff_presents_right_neutral_and_wrong_labels():
     lines = [11, 3, 4, 5]
     learner, chip, b = bare(label_strength=2.0), watched(), batch(40)
