@@ -24,6 +24,7 @@ def bare(**kw):
         "temperature": 1.0,
         "threshold": "width",
         "center": 0.0,
+        "head_center": 0.0,
     }
     return LEARNERS.get("ff")(**plain | kw)
 
@@ -58,13 +59,14 @@ def test_ff_update_is_the_published_one():
 
 
 @pytest.mark.parametrize("center", [0.0, 0.5, 1.0])
-def test_ff_leaves_the_same_share_of_what_rows_have_in_common_to_the_bias_lines_of_all_arrays(center):
-    learner, chip = bare(center=center), watched()
+def test_ff_leaves_a_share_of_what_rows_have_in_common_to_the_bias_lines_and_another_in_its_head(center):
+    learner, chip = bare(center=center, head_center=center / 2), watched()
     step(learner, chip)
     (neutral, _), (both, _) = chip.presented
     for request in chip.asked:
         plain = make().read(neutral if request.array == 2 else both).taps[request.array].pre
-        expected = (1 - center) * plain[:, :-1].mean(axis=0)
+        share = center / 2 if request.array == 2 else center
+        expected = (1 - share) * plain[:, :-1].mean(axis=0)
         np.testing.assert_allclose(request.pre[:, :-1].mean(axis=0), expected, rtol=1e-3, atol=1e-5)
     assert [request.array for request in chip.asked] == [2, 0, 1]
 

@@ -32,6 +32,7 @@ def plain_ff(**kw):
             "temperature": 1.0,
             "threshold": "width",
             "center": 0.0,
+            "head_center": 0.0,
             "rate": 0.3,
         }
         | kw

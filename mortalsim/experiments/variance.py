@@ -63,6 +63,7 @@ BARE_RULES: dict[
         "decay": 0.0,
         "head_decay": 0.0,
         "center": 0.0,
+        "head_center": 0.0,
     },
     "ap": {"probes": 1, "exact_output": False, "temperature": 1.0, "center": 0.0},
     "wp": {"probes": 1, "temperature": 1.0},

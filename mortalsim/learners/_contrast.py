@@ -44,6 +44,7 @@ class Contrast(Learner):
     collaboration: Share = 0.0
     skip: Share = 0.0
     center: Share = 1.0
+    head_center: Share = 0.95
     learn_ticks: Many = 0
 
     @property
@@ -66,7 +67,8 @@ class Contrast(Learner):
             if self.momentum:
                 state |= {f"gradient{array}": np.zeros(sheet.arrays[array].shape, np.float32) for array in sheet.into(name)}
         state |= {f"due {name}": np.zeros(1) for name in sheet.fed}
-        return state | (row_means(sheet, sheet.fed) if self.center else {})
+        heads = [sheet.output] if sheet.output is not None and self.head_center else []
+        return state | row_means(sheet, [*(sheet.hidden if self.center else ()), *heads])
 
     def learn_pairs(self, chip: Chip, trace: Trace, state: State, rate: float) -> Info:
         """Update the arrays into all hidden populations, and ``state``.
@@ -90,14 +92,12 @@ class Contrast(Learner):
             info |= {f"positive {name}": float(good.mean()), f"negative {name}": float(bad.mean())}
         return info
 
-    def learn_output(
-        self, chip: Chip, trace: Trace, targets: FloatArray, state: State, rate: float, center: float
-    ) -> FloatArray:
+    def learn_output(self, chip: Chip, trace: Trace, targets: FloatArray, state: State, rate: float) -> FloatArray:
         """Update the arrays into the output by the delta rule at its last tick; return its losses before it, (B,)."""
         output = chip.datasheet.output_of(self.name)
         loss, slope = cross_entropy(output_of(trace), targets)
         factors = dict.fromkeys(trace.late(output, 1), slope / np.float32(-targets.shape[-2]))
-        step = ask(chip, trace, output, factors, rate, memory=Memory(state, center=center))
+        step = ask(chip, trace, output, factors, rate, memory=Memory(state, center=self.head_center))
         state[f"due {output}"] = state[f"due {output}"] + step
         return loss
 

@@ -68,7 +68,10 @@ class ForwardForward(Contrast):
         Late in training these are most samples. 0 keeps all. Up to 0.3 the error changed by less than its spread over
         chips (``benchmarks/skipping.md``).
     center
-        Share of what rows have in common that is left to the bias lines, as `steps.ask` has it; 0: none.
+        Share of what rows have in common that is left to the bias lines of the hidden populations, as `steps.ask` has it; 0:
+        none.
+    head_center
+        The same for the head.
     label_strength
         What the right label's line carries, in units of the largest input that the first step's images have, whatever the
         scale of the data; in a neutral label it is shared by all lines. It has no effect where the label is a population of
@@ -99,7 +102,8 @@ class ForwardForward(Contrast):
     gradient{array} : float32 (array)
         Of each array into a hidden population, where ``momentum`` is above 0: running mean of its products.
     rows{array} : float32 (rows)
-        Of each array, with ``center``: running mean of what each of its rows carries.
+        Of each array into a hidden population, with ``center``, or into the head, with ``head_center``: running mean of what
+        each of its rows carries.
 
     Info
     ----
@@ -185,7 +189,7 @@ class ForwardForward(Contrast):
         if chip.datasheet.output is None:
             return {}, np.zeros((batch.x.shape[-2], task.classes), np.float32)
         trace = chip.read(self._neutral(chip, task, batch.x, state))
-        loss = self.learn_output(chip, trace, batch.labelled(self.name), state, rate * self.head_rate, self.center)
+        loss = self.learn_output(chip, trace, batch.labelled(self.name), state, rate * self.head_rate)
         return {"loss": float(loss.mean())}, output_of(trace)
 
     def _neutral(self, chip: Chip, task: Task, x: FloatArray, state: State) -> Samples:

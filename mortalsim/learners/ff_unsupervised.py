@@ -15,7 +15,6 @@ from mortalsim.hardware import Chip, Datasheet, Task
 from mortalsim.learners._contrast import Contrast
 from mortalsim.learners.base import Batch, Info, State, output_of, require_hidden
 from mortalsim.learners.schedules import half_linear
-from mortalsim.learners.steps import row_means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,6 @@ class UnsupervisedForwardForward(Contrast):
     head_rate: Rate = 6.5
     unlabelled: Share = 0.6
     blurs: Annotated[int, Field(ge=0, le=1000)] = 4
-    head_center: Share = 1.0
 
     def guessing_loss(self, sheet: Datasheet, classes: int) -> float | None:
         return None
@@ -99,8 +97,8 @@ class UnsupervisedForwardForward(Contrast):
     def init(self, sheet: Datasheet, task: Task, rng: np.random.Generator) -> State:
         sheet.require(self.name, *self.ports)
         require_hidden(sheet, self.name)
-        output = sheet.output_of(self.name, task.classes)
-        return self.init_contrast(sheet) | (row_means(sheet, [output]) if self.head_center else {})
+        sheet.output_of(self.name, task.classes)
+        return self.init_contrast(sheet)
 
     def step(self, chip: Chip, task: Task, batch: Batch, state: State, rng: np.random.Generator) -> tuple[State, Info]:
         targets, state = batch.labelled(self.name), dict(state)
@@ -126,7 +124,7 @@ class UnsupervisedForwardForward(Contrast):
     def _train_head(self, chip: Chip, batch: Batch, targets: FloatArray, state: State) -> tuple[State, Info]:
         trace = chip.read(batch.x)
         rate = self.head_rate * half_linear((batch.progress - self.unlabelled) / max(1 - self.unlabelled, 1e-9))
-        self.learn_output(chip, trace, targets, state, rate, self.head_center)
+        self.learn_output(chip, trace, targets, state, rate)
         self.shrink(chip, state)
         return state, {"loss": float(np.mean(output_of(trace).argmax(axis=-1) != targets.argmax(axis=-1)))}
 
