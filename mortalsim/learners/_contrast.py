@@ -43,7 +43,7 @@ class Contrast(Learner):
     temperature: Annotated[float, Field(ge=1e-6, le=1e9)] = 0.4
     collaboration: Share = 0.0
     skip: Share = 0.0
-    center: Share = 1.0
+    center: Share = 0.95
     head_center: Share = 0.95
     learn_ticks: Many = 0
 
