@@ -111,7 +111,8 @@ RECIPES: Final[dict[str, Recipe]] = {
         "ff",
         60,
         hidden=(1000, 1000, 1000),
-        settings=_AS_IN_MATLAB | {"rate": 7.9, "center": 1.0},
+        # The decay is ff-py's, which has the best public figure; ffnew.m has half of it.
+        settings=_AS_IN_MATLAB | {"rate": 7.9, "center": 1.0, "decay": 0.002},
         additions={"into_output": "later"},
         paper=0.0136,
         paper_source=f"{_HINTON} 3.3 (4 x 2000)",
