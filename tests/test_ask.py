@@ -206,7 +206,7 @@ def test_a_centred_step_changes_a_neuron_s_input_as_one_on_inputs_without_that_s
     np.testing.assert_allclose(moved, step * kernel @ factors, rtol=1e-2, atol=1e-4)
 
 
-def test_rows_correct_what_all_samples_share_though_the_bias_line_is_at_its_bound():
+def test_rows_alone_correct_what_all_samples_share_unless_all_of_the_mean_is_taken_away():
     """With all of the mean taken away only the bias line could; a share k leaves sum_b (x_b - k m) m = B (1 - k) |m|^2."""
     moved = {}
     for center in (1.0, 0.95):

@@ -24,6 +24,7 @@ class Mono(SingleRead):
     softmax goes back through the head's weights and no further: it is not divided by the root mean square again. It is
     multiplied by the number of neurons n instead: what a head learns is shared by n weights, each of the order 1/n, and a
     rate would otherwise mean the less the wider the population is (mean-field scaling: Mei, Montanari and Nguyen 2018).
+    Fixed heads keep weights of the order 1/sqrt(n), so that their rate still depends on the width.
 
     Parameters
     ----------
