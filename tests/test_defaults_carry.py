@@ -52,11 +52,10 @@ def test_defaults_learn_four_classes_at_any_width_number_of_lines_and_scale(name
 @slow_in_plain_python
 def test_mono_keeps_a_chip_that_it_lost_when_the_bias_lines_had_all_that_rows_have_in_common():
     """The chip made 68 % errors with a center of 1."""
-    width, rate = 256, 0.2
     data = build.load_data("digits", Streams(0))
-    design = build.design_for(build.find_design("wild"), data, (width, width))
+    design = build.design_for(build.find_design("wild"), data, (256, 256))
     chip = build.make_chip(design, Streams(0).child("tuning chips", 0), 1)
-    learner = LEARNERS.get("mono")(rate=rate, epochs=15)
+    learner = LEARNERS.get("mono")(rate=0.2, epochs=15)
     result = train(chip, learner, data, Streams(0).child("tuning", "digits", 1, 0), validate_every=0)
     assert error_rate(chip, learner, data.task, data.valid_x, data.valid_y, result.state) <= 0.07
 

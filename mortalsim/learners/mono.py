@@ -139,13 +139,12 @@ class Mono(SingleRead):
     def _chip_step(self, chip: Chip, trace: Trace, name: str, slope: FloatArray, rate: float, state: State) -> FloatArray:
         """Ask for a step of a head on the chip; return what was asked of the rows that carry the population."""
         head = _chip_heads(chip.datasheet)[name]
-        step = ask(
-            chip, trace, head, dict.fromkeys(trace.late(head, 1), slope), rate, memory=Memory(state, center=self.center)
-        )
+        memory = Memory(state, center=self.center)
+        step = ask(chip, trace, head, dict.fromkeys(trace.late(head, 1), slope), rate, memory=memory)
         (array,), size = chip.datasheet.into(head), chip.datasheet.populations[name].size
         rows = trace.of(array)[-1].pre[..., :size]
         if self.center:
-            rows = rows - np.float32(self.center) * state[f"rows{array}"][:size]
+            rows = rows - memory.away(array)[:size]
         return np.asarray(np.float32(step) * (rows.T @ slope))
 
 

@@ -52,6 +52,10 @@ class Memory:
     momentum: float = 0.0
     center: float = 0.0
 
+    def away(self, array: int) -> FloatArray:
+        """Return what is taken away from the rows of an array."""
+        return np.asarray(np.float32(self.center) * self.state[f"rows{array}"])
+
 
 def ask(
     chip: Chip,
@@ -177,16 +181,15 @@ def _centered(sheet: Datasheet, array: int, taps: Sequence[Tap], memory: Memory)
         return list(taps)
     level = np.mean([pre.mean(axis=-2) for pre in pres.values()], axis=0)
     before = memory.state[f"rows{array}"]
-    mean = (running_mean(before, level) * carried).astype(np.float32)
-    memory.state[f"rows{array}"] = mean
-    away = np.float32(memory.center) * mean[..., None, :]
+    memory.state[f"rows{array}"] = (running_mean(before, level) * carried).astype(np.float32)
+    away = memory.away(array)[..., None, :]
     centered = {at: pre - away for at, pre in pres.items()}
     return [tap._replace(pre=centered[tap.at]) for tap in taps]
 
 
 def _given_back(sheet: Datasheet, array: int, taps: Sequence[Tap], memory: Memory) -> list[Tap]:
     """Return centred taps whose bias line takes back what the other rows' steps do to what was taken away."""
-    spec, away = sheet.arrays[array], np.float32(memory.center) * memory.state[f"rows{array}"]
+    spec, away = sheet.arrays[array], memory.away(array)
     rows = np.arange(spec.n_in) if spec.rows is None else spec.rows
     bias = (rows == sheet.populations[spec.source].size)[..., None, :]
     pres = {tap.at: tap.pre for tap in taps}
